@@ -1,0 +1,42 @@
+"""Train GRU sequence classifiers with PyTorch Lightning; they equal your Keras ones."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from grulight.checkpoint import load_classifier
+    from grulight.data.datamodule import SequenceDataModule
+    from grulight.data.sequences import Sequences
+    from grulight.errors import InputError
+    from grulight.model import GRUNet
+    from grulight.optim import KerasAdam, KerasRMSprop
+    from grulight.task import GRUClassifier
+
+__all__ = [
+    "GRUClassifier",
+    "GRUNet",
+    "InputError",
+    "KerasAdam",
+    "KerasRMSprop",
+    "SequenceDataModule",
+    "Sequences",
+    "load_classifier",
+]
+
+_HOME = {
+    "GRUClassifier": "task",
+    "GRUNet": "model",
+    "InputError": "errors",
+    "KerasAdam": "optim",
+    "KerasRMSprop": "optim",
+    "SequenceDataModule": "data.datamodule",
+    "Sequences": "data.sequences",
+    "load_classifier": "checkpoint",
+}
+
+
+def __getattr__(name: str) -> object:
+    # torch and Lightning take seconds to import: only who uses them waits
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

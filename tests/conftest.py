@@ -1,0 +1,47 @@
+import contextlib
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from grulight.cli import main
+
+# Lightning 2.6 uses what newer jsonargparse deprecates; this is jsonargparse's own switch
+os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
+
+
+def run_command(*arguments: object) -> str:
+    """Run a command that must succeed; return what it printed."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert main([str(argument) for argument in arguments]) == 0
+    return printed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def run() -> Callable[..., str]:
+    return run_command
+
+
+@pytest.fixture(scope="session")
+def default_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Return the run directory of `grulight fit` with nothing configured, and what it printed."""
+    root = tmp_path_factory.mktemp("default")
+    printed = run_command("fit", "--trainer.default_root_dir", root)
+    return root / "lightning_logs" / "version_0", printed
+
+
+@pytest.fixture(scope="session")
+def last_checkpoint(default_run: tuple[Path, str]) -> Path:
+    return default_run[0] / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture(autouse=True)
+def _own_directory_and_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    np.random.seed(0)  # what third parties draw from

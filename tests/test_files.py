@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from grulight.errors import InputError
+from grulight.files import require_writable, written_whole
+
+
+def write_half(target: Path) -> None:
+    with written_whole(target) as temporary:
+        temporary.write_text("half")
+        raise OSError("disk full")
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+    with pytest.raises(OSError, match="disk full"):
+        write_half(target)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_written_file_replaces_the_old_one_and_can_be_read_by_others(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "table.csv"
+    with written_whole(target) as temporary:
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"
+    assert target.stat().st_mode & 0o044 == 0o044
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file/run.*cannot be written"):
+        require_writable(tmp_path / "file" / "run")
+
+
+def test_checking_a_directory_leaves_nothing_behind(tmp_path: Path) -> None:
+    require_writable(tmp_path / "run")
+    assert list(tmp_path.rglob("*")) == [tmp_path / "run"]
