@@ -1,0 +1,64 @@
+"""The network, on one screen: a GRU reads the sequence, a linear layer labels its last state."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+
+class GRUNet(nn.Module):
+    """Label a sequence by the last hidden state of a GRU.
+
+    The hidden state follows PyTorch's ``nn.GRU``, which is Keras' ``GRU(reset_after=True)``
+    (Cho et al. 2014, arXiv 1406.1078, with the reset gate applied after the matrix product).
+
+    Args:
+        input_size: Features per time step.
+        num_outputs: Logits per sequence; one for a binary task.
+        hidden_size: Units of the GRU, the length of the summary per direction.
+        num_layers: Stacked GRU layers.
+        bidirectional: Also read the sequence backwards; the summary is then both last states.
+        dropout: Probability of zeroing between layers and before the head, in training only.
+        bias: Whether the GRU has biases.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        num_outputs: int,
+        hidden_size: int = 16,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.gru = nn.GRU(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias=bias,
+            batch_first=True,
+            dropout=dropout if num_layers > 1 else 0.0,  # nn.GRU warns where it has no effect
+            bidirectional=bidirectional,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(hidden_size * (1 + bidirectional), num_outputs)
+
+    def summarize(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Read padded sequences (batch, time, feature) into summaries (batch, summary).
+
+        ``lengths`` (batch,) counts the valid steps, which come first; None means all are valid.
+        """
+        if lengths is None:
+            _, last = self.gru(values)
+        else:
+            _, last = self.gru(
+                pack_padded_sequence(values, lengths.cpu(), batch_first=True, enforce_sorted=False)
+            )
+        directions = 1 + self.gru.bidirectional
+        return torch.cat(tuple(last[-directions:]), dim=-1)
+
+    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return logits (batch, label) for padded sequences (batch, time, feature)."""
+        logits: Tensor = self.head(self.dropout(self.summarize(values, lengths)))
+        return logits
