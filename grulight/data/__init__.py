@@ -1,0 +1,1 @@
+"""Sequences: read, checked, split and served in batches."""

@@ -1,0 +1,220 @@
+"""Sequences for Lightning: which part trains, validates and tests, in what batches."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from numpy.typing import NDArray
+
+from grulight.data.batches import Batches, Order, shuffled
+from grulight.data.readers import ReadOptions, has_test_part, read
+from grulight.data.sequences import Sequences
+from grulight.data.statistics import feature_statistics
+from grulight.errors import InputError
+
+# what a model has to know of the data, by the names that both have for it
+DESCRIPTION = ("input_size", "num_classes", "class_names", "feature_names", "mean", "scale")
+_TABLES = (".csv", ".parquet")  # their features have names of their own
+
+
+class Parts(NamedTuple):
+    """The parts of a source, in its own order."""
+
+    train: Sequences
+    val: Sequences
+    test: Sequences
+
+
+class SequenceDataModule(LightningDataModule):
+    """Serve labelled sequences from a built-in set, a file or an archive.
+
+    The split is by position, as in the original pipeline: the first ``train_size`` sequences
+    train and the rest test. Sources with a test part of their own keep it.
+
+    Args:
+        source: ``waves`` (built in), a file (.npz, .npy, .csv, .parquet, .ts) or ``aeon:NAME``.
+        test_source: Where the test part comes from, if not from ``source``.
+        train_size: Share (0.8) or number (800) of the sequences that train.
+        val_size: Share or number taken from the end of the training part for validation.
+        batch_size: Sequences per batch.
+        standardize: Scale every feature to mean 0 and deviation 1 over the training part.
+        label: Name of the label column in tables.
+        sequence: Name of the column that says which sequence a row belongs to.
+        time: Name of the column that orders the rows of a sequence, where there is one.
+        features: The columns of a table that are features (by default all others), or names for
+            the features of another source.
+        labels_file: Labels (.npy) of a ``.npy`` source.
+        lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
+        class_names: The classes in the order of the model's outputs; by default those of the
+            training part, sorted.
+        seed: Seed of the shuffling; by default torch's initial seed.
+    """
+
+    def __init__(
+        self,
+        source: str = "waves",
+        test_source: str | None = None,
+        train_size: float = 0.8,
+        val_size: float = 0.0,
+        batch_size: int = 32,
+        standardize: bool = False,
+        label: str = "label",
+        sequence: str = "sequence",
+        time: str = "time",
+        features: list[str] | None = None,
+        labels_file: str | None = None,
+        lengths_file: str | None = None,
+        class_names: list[str] | None = None,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise InputError(f"--data.batch_size {batch_size}: expected at least 1.")
+        self.source, self.test_source = source, test_source
+        self.train_size, self.val_size = train_size, val_size
+        self.batch_size, self.standardize, self.seed = batch_size, standardize, seed
+        self.options = ReadOptions(
+            label=label,
+            sequence=sequence,
+            time=time,
+            labels_file=labels_file,
+            lengths_file=lengths_file,
+        )
+        self._features = tuple(features) if features else None
+        self._class_names = tuple(class_names) if class_names else None
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The three parts with labels over the same classes, read on first use.
+
+        Raises:
+            InputError: The source cannot be read or split, or its parts do not fit each other.
+        """
+        train, test = self._read(self.options)
+        if not len(train) and not self._class_names:
+            raise InputError(f"{self.source}: no training sequences; raise --data.train_size.")
+        class_names = self._class_names or train.present_classes()
+        if len(class_names) < 2:
+            raise InputError(
+                f"{self.source}: all {len(train)} training sequences have the class "
+                f"{class_names[0]!r}; expected at least 2 classes to tell apart."
+            )
+        train, test = train.with_classes(class_names), test.with_classes(class_names)
+        kept = len(train) - _count(self.val_size, len(train), "val_size")
+        return Parts(train.part(0, kept), train.part(kept, len(train)), test)
+
+    def _read(self, options: ReadOptions) -> tuple[Sequences, Sequences]:
+        """Return the training part, validation included, and the test part."""
+        if self.test_source is not None:
+            first, second = (
+                self._source(self.source, options),
+                self._source(self.test_source, options),
+            )
+            _require_same_features(first, second)
+            return first, second
+        if has_test_part(self.source):
+            test = self._source(self.source, replace(options, part="test"))
+            return self._source(self.source, options), test
+        whole = self._source(self.source, options)
+        count = _count(self.train_size, len(whole), "train_size")
+        return whole.part(0, count), whole.part(count, len(whole))
+
+    def _source(self, source: str, options: ReadOptions) -> Sequences:
+        if self._features is None or Path(source).suffix in _TABLES:
+            return read(source, replace(options, features=self._features))
+        return read(source, options).with_features(self._features)
+
+    @property
+    def input_size(self) -> int:
+        """Features per time step."""
+        return len(self.parts.train.feature_names)
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the training part."""
+        return len(self.parts.train.class_names)
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of the model's outputs."""
+        return list(self.parts.train.class_names)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the features."""
+        return list(self.parts.train.feature_names)
+
+    @property
+    def mean(self) -> list[float] | None:
+        """Mean of each feature over the training part; None without standardisation."""
+        return self._statistics[0].tolist() if self.standardize else None
+
+    @property
+    def scale(self) -> list[float] | None:
+        """Standard deviation of each feature over the training part; None likewise."""
+        return self._statistics[1].tolist() if self.standardize else None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a model has to know of the data, as arguments of ``GRUClassifier``."""
+        return {name: getattr(self, name) for name in DESCRIPTION}
+
+    @cached_property
+    def _statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return feature_statistics(self.parts.train)
+
+    def batches(self, part: Sequences, order: Callable[[], Order] | None = None) -> Batches:
+        """Return batches of a part, in its own order unless ``order`` gives another."""
+        return Batches(part, self.batch_size, order)
+
+    def train_dataloader(self) -> Batches:
+        """Return the training batches, reshuffled every epoch."""
+        return self.batches(self.parts.train, self._order)
+
+    def _order(self) -> Order:
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        seed = torch.initial_seed() if self.seed is None else self.seed
+        return shuffled(len(self.parts.train), seed, epoch)
+
+    def val_dataloader(self) -> Batches | list[Batches]:
+        """Return the validation batches; an empty list where there is no validation part."""
+        return self.batches(self.parts.val) if len(self.parts.val) else []
+
+    def test_dataloader(self) -> Batches:
+        """Return the test batches."""
+        return self.batches(self.parts.test)
+
+    def predict_dataloader(self) -> list[Batches]:
+        """Return batches of every sequence of the source; labels, if there are any, are ignored."""
+        return [self.batches(part) for part in self.unlabelled]
+
+    @cached_property
+    def unlabelled(self) -> list[Sequences]:
+        """Every sequence of the source without its label, for prediction."""
+        both = self._read(replace(self.options, require_labels=False))
+        return [replace(part, labels=None) for part in both if len(part)]
+
+
+def _count(size: float, total: int, name: str) -> int:
+    """Turn a share (up to 1) or a number of sequences into a number."""
+    count = round(size * total) if size <= 1 else int(size)
+    if not 0 <= count <= total or (size > 1 and size != count):
+        raise InputError(
+            f"--data.{name} {size}: expected a share from 0 to 1 or a whole number of sequences up "
+            f"to {total}."
+        )
+    return count
+
+
+def _require_same_features(train: Sequences, test: Sequences) -> None:
+    if train.feature_names != test.feature_names:
+        raise InputError(
+            f"{test.source}: has the {len(test.feature_names)} features "
+            f"{', '.join(test.feature_names)}, but {train.source} has the "
+            f"{len(train.feature_names)} features {', '.join(train.feature_names)}. "
+            "Both parts need the same."
+        )

@@ -1,0 +1,158 @@
+"""Read sequences from the built-in set, a file or an archive."""
+
+import os
+from dataclasses import dataclass
+from typing import Literal
+
+from grulight.data.readers.archive import read_aeon, read_ts
+from grulight.data.readers.arrays import read_npy, read_npz
+from grulight.data.readers.checks import Raw, bad, checked
+from grulight.data.readers.long_csv import read_csv
+from grulight.data.readers.long_parquet import read_parquet
+from grulight.data.readers.table import Columns
+from grulight.data.sequences import Sequences
+from grulight.errors import InputError
+
+__all__ = ["ReadOptions", "has_test_part", "read"]
+
+_KINDS = {
+    b"PK\x03\x04": "a zip archive",
+    b"PK\x05\x06": "a zip archive",
+    b"\x93NUMPY": "a NumPy .npy array",
+    b"PAR1": "a Parquet file",
+    b"\x1f\x8b": "a gzip file",
+    b"\x89HDF": "an HDF5 file",
+    b"\x80\x04": "a pickle",
+}
+_TEXT = "text or an unknown format"
+_EXPECTED = {
+    ".npz": "a zip archive",
+    ".npy": "a NumPy .npy array",
+    ".csv": _TEXT,
+    ".parquet": "a Parquet file",
+    ".ts": _TEXT,
+}
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a source is read.
+
+    Attributes:
+        part: Which part of a source that brings its own test part.
+        label: Column of a table with the labels; None if it has none.
+        sequence: Column of a table that says which sequence a row belongs to.
+        time: Column of a table that orders the rows of a sequence, where there is one.
+        features: Columns of a table that are features; by default all others.
+        labels_file: Labels (.npy) of a ``.npy`` source.
+        lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
+        require_labels: Whether a source without labels is an error.
+    """
+
+    part: Literal["train", "test"] = "train"
+    label: str | None = "label"
+    sequence: str = "sequence"
+    time: str = "time"
+    features: tuple[str, ...] | None = None
+    labels_file: str | None = None
+    lengths_file: str | None = None
+    require_labels: bool = True
+
+
+_DEFAULT = ReadOptions()
+
+
+def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
+    """Read sequences, checked.
+
+    Args:
+        source: ``waves``, ``aeon:NAME`` or a path ending in .npz, .npy, .csv, .parquet or .ts.
+        options: Names of columns and further files.
+
+    Returns:
+        The sequences: values (N, T, F), float32 with zeros for padding, or, where an uncompressed
+        .npz or .npy allows it, the file's own array mapped read-only into memory.
+
+    Raises:
+        InputError: The source is missing, damaged or not what its name says, or its content fails
+            a check; the message names file and row or key.
+    """
+    if options.part == "test" and not has_test_part(source):
+        raise bad(source, "has no test part of its own.")
+    if source == "waves":
+        from grulight.data.waves import waves
+
+        return waves()
+    raw = read_aeon(source, options.part) if source.startswith("aeon:") else _file(source, options)
+    return checked(source, raw, require_labels=options.require_labels)
+
+
+def has_test_part(source: str) -> bool:
+    """Return whether the source brings a test part of its own."""
+    return source.startswith("aeon:")
+
+
+def _file(source: str, options: ReadOptions) -> Raw:
+    path = os.path.expanduser(source)
+    suffix = os.path.splitext(path)[1].lower()
+    _check_file(path, suffix)
+    _check_options(source, suffix, options)
+    columns = Columns(
+        options.sequence,
+        options.time,
+        options.label,
+        options.features,
+        require_labels=options.require_labels,
+    )
+    match suffix:
+        case ".npz":
+            return read_npz(path)
+        case ".npy":
+            return read_npy(path, *map(_array_file, (options.labels_file, options.lengths_file)))
+        case ".csv":
+            return read_csv(path, columns)
+        case ".parquet":
+            return read_parquet(path, columns)
+        case _:
+            return read_ts(path)
+
+
+def _array_file(option: str | None) -> str | None:
+    if option is None:
+        return None
+    path = os.path.expanduser(option)
+    _check_file(path, ".npy")
+    return path
+
+
+def _check_file(path: str, suffix: str) -> None:
+    if os.path.isdir(path):
+        raise bad(path, "is a directory, expected a file.")
+    if suffix not in _EXPECTED:
+        raise InputError(
+            f"Unknown data source {path!r}: expected waves, aeon:NAME or a path that ends in "
+            f"{', '.join(_EXPECTED)}."
+        )
+    try:
+        if not os.path.isfile(path):
+            raise bad(path, "is not a regular file." if os.path.exists(path) else "no such file.")
+        with open(path, "rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise bad(path, f"cannot be read ({error.strerror}).") from error
+    if not start:
+        raise bad(path, "is empty.")
+    kind = next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), _TEXT)
+    if kind != _EXPECTED[suffix]:
+        expected = _EXPECTED[suffix].replace(_TEXT, "text")
+        raise bad(path, f"is {kind}, but a {suffix} file is {expected}.")
+
+
+def _check_options(source: str, suffix: str, options: ReadOptions) -> None:
+    """Refuse options that would have no effect."""
+    arrays = {"labels_file": options.labels_file, "lengths_file": options.lengths_file}
+    for name, value in arrays.items():
+        if value is not None and suffix != ".npy":
+            raise bad(source, f"{name} {value} is only for a .npy source.")
+    if options.features is not None and suffix not in (".csv", ".parquet"):
+        raise bad(source, "features are chosen by name only in a .csv or .parquet table.")

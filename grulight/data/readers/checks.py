@@ -1,0 +1,178 @@
+"""What every source must satisfy before it becomes `Sequences`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grulight.data.readers.classes import class_indices
+from grulight.data.sequences import Sequences
+from grulight.errors import InputError
+
+_CHUNK = 4_000_000  # values looked at at once, so that a memory-mapped array is never loaded whole
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a reader found, unchecked.
+
+    Attributes:
+        values: (N, T, F) numbers, padded at the end of the time axis.
+        labels: (N,) numbers or strings, or None.
+        lengths: (N,) numbers, or None where every sequence has T steps.
+        class_names: The order of the classes, or None to sort them.
+        feature_names: F names, or None to number them.
+        ids: N names, or None to number them.
+        names: What the source calls ``x``, ``y`` and ``lengths``, for messages.
+    """
+
+    values: NDArray[Any]
+    labels: NDArray[Any] | None = None
+    lengths: NDArray[Any] | None = None
+    class_names: Sequence[str] | None = None
+    feature_names: Sequence[str] | None = None
+    ids: Sequence[str] | None = None
+    names: dict[str, str] = field(default_factory=dict)
+
+    def name(self, key: str) -> str:
+        """Return what the source calls an array."""
+        return self.names.get(key, key)
+
+
+def bad(source: str, problem: str) -> InputError:
+    """Return the error for a source, on one line whatever the file put into it."""
+    return InputError(" ".join(f"{source}: {problem}".split()))
+
+
+def checked(source: str, raw: Raw, *, require_labels: bool) -> Sequences:
+    """Check what a reader found and put it into the one form.
+
+    Raises:
+        InputError: Something is wrong with it; the message says what and where.
+    """
+    _check_shape(source, raw)
+    count, _, width = raw.values.shape
+    ids = _names(source, "ids", raw.ids, count, "")
+    features = _names(source, "feature_names", raw.feature_names, width, "feature_")
+    if len(set(features.tolist())) < width:
+        raise bad(source, f"feature_names has duplicates: {', '.join(features.tolist())}.")
+    lengths = _lengths(source, raw, ids)
+    labels, class_names = _labels(source, raw, ids, required=require_labels)
+    _check_values(source, raw.values, lengths, ids, features)
+    return Sequences(
+        values=_stored(raw.values, lengths),
+        lengths=lengths,
+        labels=labels,
+        class_names=class_names,
+        feature_names=tuple(features.tolist()),
+        ids=ids,
+        source=source,
+    )
+
+
+def _check_shape(source: str, raw: Raw) -> None:
+    x, name = raw.values, raw.name("x")
+    if x.dtype.kind not in "biuf":
+        raise bad(source, f"{name} holds {x.dtype}, expected numbers.")
+    if x.ndim != 3:
+        raise bad(
+            source,
+            f"{name} has shape {x.shape}, expected three axes (sequences, steps, features).",
+        )
+    for axis, size in zip(("sequences", "steps", "features"), x.shape, strict=True):
+        if size == 0:
+            raise bad(source, f"{name} has shape {x.shape}: there are no {axis} in it.")
+    for key, array in (("y", raw.labels), ("lengths", raw.lengths)):
+        if array is not None and array.shape != x.shape[:1]:
+            raise bad(
+                source,
+                f"{raw.name(key)} has shape {array.shape}, expected {x.shape[:1]}, one entry for "
+                f"each of the {len(x)} sequences in {name}.",
+            )
+
+
+def _names(
+    source: str, key: str, given: Sequence[str] | None, count: int, prefix: str
+) -> NDArray[np.str_]:
+    if given is None:
+        return np.array([f"{prefix}{i}" for i in range(count)])
+    if len(given) != count:
+        raise bad(source, f"{key} has {len(given)} names, expected {count}.")
+    return np.array(given, dtype=np.str_)
+
+
+def _lengths(source: str, raw: Raw, ids: NDArray[np.str_]) -> NDArray[np.int64]:
+    count, steps = raw.values.shape[:2]
+    if raw.lengths is None:
+        return np.full(count, steps, dtype=np.int64)
+    given, name = raw.lengths, raw.name("lengths")
+    if given.dtype.kind not in "iuf":
+        raise bad(source, f"{name} holds {given.dtype}, expected whole numbers.")
+    wrong = ~((given >= 1) & (given <= steps) & (given == np.floor(given)))
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise bad(
+            source,
+            f"{name}[{first}] is {given[first]} (sequence '{ids[first]}'; {wrong.sum()} such), "
+            f"expected a whole number from 1 to {steps}.",
+        )
+    return given.astype(np.int64)
+
+
+def _labels(
+    source: str, raw: Raw, ids: NDArray[np.str_], *, required: bool
+) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
+    if raw.labels is not None:
+        try:
+            return class_indices(raw.labels, ids, raw.class_names)
+        except ValueError as error:
+            raise bad(source, f"{raw.name('y')}: {error}") from error
+    if required:
+        raise bad(source, f"has no labels, expected {raw.name('y')}.")
+    return None, tuple(raw.class_names or ())
+
+
+def _check_values(
+    source: str,
+    values: NDArray[Any],
+    lengths: NDArray[np.int64],
+    ids: NDArray[np.str_],
+    features: NDArray[np.str_],
+) -> None:
+    """Refuse values, within the valid steps, that float32 cannot hold as finite numbers."""
+    count, steps, width = values.shape
+    size = max(1, _CHUNK // (steps * width))
+    total, message = 0, ""
+    for start in range(0, count, size):
+        wrong = ~np.isfinite(as_float32(values[start : start + size]))
+        if not wrong.any():
+            continue
+        wrong &= (np.arange(steps) < lengths[start : start + size, None])[:, :, None]
+        if not message and wrong.any():
+            row, step, column = (int(i) for i in np.argwhere(wrong)[0])
+            message = (
+                f"the first is {values[start + row, step, column]} in sequence "
+                f"'{ids[start + row]}', step {step} (counted from 0), feature '{features[column]}'"
+            )
+        total += int(wrong.sum())
+    if total:
+        raise bad(source, f"{total} values are NaN, infinite or too large for float32; {message}.")
+
+
+def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the values as float32 in C order; those out of its range become infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(values, dtype=np.float32, order="C")
+
+
+def _stored(values: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
+    """Return mapped values as they are, others as float32 with zeros for padding."""
+    if isinstance(values, np.memmap):
+        return values
+    ours = as_float32(values)
+    steps = ours.shape[1]
+    if (lengths < steps).any():
+        ours[np.arange(steps) >= lengths[:, None]] = 0
+    return ours

@@ -1,0 +1,156 @@
+"""Long tables in CSV files, by the standard library's reader."""
+
+import csv
+from _csv import Reader
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grulight.data.readers.checks import Raw, as_float32, bad
+from grulight.data.readers.table import (
+    Columns,
+    Layout,
+    Rows,
+    Texts,
+    find_columns,
+    padded,
+)
+from grulight.data.readers.times import parse_times
+
+# Rows parsed at once. Their cells should stay in the processor's cache: 65536 take twice as long.
+_BLOCK = 1024
+
+
+def read_csv(path: str, columns: Columns) -> Raw:
+    """Read a CSV file, UTF-8 with or without a byte order mark.
+
+    Raises:
+        InputError: The file or a cell of it is wrong; the message names line and column.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(_without_nul(path, file), strict=True, skipinitialspace=True)
+            try:
+                rows = _rows(path, reader, columns)
+            except csv.Error as error:
+                raise bad(path, f"line {reader.line_num}: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise bad(path, f"line {_undecodable_line(path)} is not UTF-8 text.") from error
+    return padded(path, rows, require_labels=columns.require_labels)
+
+
+def _rows(path: str, reader: Reader, columns: Columns) -> Rows:
+    header = next(reader, None)
+    if not header:
+        raise bad(path, "line 1: expected a header with the names of the columns.")
+    layout = find_columns(path, [name.strip() for name in header], columns)
+    lines: list[int] = []
+    blocks = []
+    sequences, labels, times = _Coder(), _Coder(), list[str]()
+    for cells in _blocks(path, reader, lines, len(header)):
+        first = len(lines) - len(cells[0])
+        blocks.append(_numbers(path, cells, layout, lines[first:]))
+        sequences.add(cells[layout.sequence])
+        if layout.label is not None:
+            labels.add(cells[layout.label])
+        if layout.time is not None:
+            times.extend(cells[layout.time])
+    if not blocks:
+        raise bad(path, "has a header but no rows.")
+
+    def place(row: int) -> str:
+        return f"line {lines[row]}"
+
+    return Rows(
+        sequences.texts(),
+        None if layout.label is None else labels.texts(),
+        None if layout.time is None else parse_times(path, times, place),
+        np.concatenate(blocks),
+        layout,
+        place,
+    )
+
+
+def _blocks(
+    path: str, reader: Reader, lines: list[int], width: int
+) -> Iterator[list[tuple[str, ...]]]:
+    """Yield the columns of one block of rows after another, and note the line of each row."""
+    while True:
+        rows = []
+        for row in islice(reader, _BLOCK):
+            if len(row) != width:
+                if not row:  # a blank line
+                    continue
+                raise bad(path, f"line {reader.line_num} has {len(row)} cells, expected {width}.")
+            rows.append(row)
+            lines.append(reader.line_num)
+        if not rows:
+            return
+        yield list(zip(*rows, strict=True))
+
+
+def _numbers(
+    path: str, cells: Sequence[Sequence[str]], layout: Layout, lines: Sequence[int]
+) -> NDArray[np.float32]:
+    numbers = np.empty((len(lines), len(layout.features)))
+    for target, column in enumerate(layout.features):
+        texts = cells[column]
+        # float() takes 1_000 for a number, which no other reader of the file would.
+        if "_" in "".join(texts):
+            _refuse_cell(path, texts, layout.names[column], lines)
+        try:
+            numbers[:, target] = np.fromiter(map(float, texts), np.float64, len(texts))
+        except ValueError:
+            _refuse_cell(path, texts, layout.names[column], lines)
+    return as_float32(numbers)
+
+
+def _refuse_cell(path: str, texts: Sequence[str], column: str, lines: Sequence[int]) -> None:
+    for text, line in zip(texts, lines, strict=True):
+        if not _is_number(text):
+            problem = f"{text[:40]!r} is not a number" if text.strip() else "empty cell"
+            raise bad(path, f"line {line}, column {column!r}: {problem}.")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def _without_nul(path: str, lines: Iterable[str]) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line:
+            raise bad(path, f"line {number} holds a NUL byte, expected text.")
+        yield line
+
+
+def _undecodable_line(path: str) -> int:
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError:
+                return number
+    return 1
+
+
+class _Coder:
+    """Numbers texts in order of first appearance."""
+
+    def __init__(self) -> None:
+        self._index: defaultdict[str, int] = defaultdict()
+        self._index.default_factory = self._index.__len__
+        self._codes: list[NDArray[np.int64]] = []
+
+    def add(self, texts: Sequence[str]) -> None:
+        codes = map(self._index.__getitem__, texts)
+        self._codes.append(np.fromiter(codes, np.int64, len(texts)))
+
+    def texts(self) -> Texts:
+        return Texts(list(self._index), np.concatenate(self._codes))

@@ -1,0 +1,196 @@
+"""Long tables, one row per time step, become padded sequences."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grulight.data.readers.checks import Raw, bad
+
+_DEFAULT_TIME = "time"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a table are called; see ``ReadOptions``."""
+
+    sequence: str
+    time: str
+    label: str | None
+    features: Sequence[str] | None
+    require_labels: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The positions of the columns in a table."""
+
+    names: Sequence[str]
+    sequence: int
+    time: int | None
+    label: int | None
+    features: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A column of R texts: ``names[codes[row]]``, the names in order of first appearance."""
+
+    names: Sequence[str]
+    codes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The R rows of a table.
+
+    Attributes:
+        sequences: Which sequence each row belongs to.
+        labels: Its label, or None where the table has none.
+        times: (R,) numbers that order the rows of a sequence, or None to keep their order.
+        features: (R, F) float32.
+        layout: Where these columns were.
+        place: Says where a row is, such as "line 7".
+    """
+
+    sequences: Texts
+    labels: Texts | None
+    times: NDArray[Any] | None
+    features: NDArray[np.float32]
+    layout: Layout
+    place: Callable[[int], str]
+
+
+def find_columns(path: str, names: Sequence[str], wanted: Columns) -> Layout:
+    """Find the wanted columns among those that a table has.
+
+    Raises:
+        InputError: A column is missing, unnamed, there twice, or of two uses.
+    """
+    position = _positions(path, names)
+
+    def at(name: str, use: str) -> int:
+        if name not in position:
+            raise bad(path, f"has no {use} column {name!r} (columns: {', '.join(names)}).")
+        return position[name]
+
+    sequence = at(wanted.sequence, "sequence")
+    has_time = wanted.time in position or wanted.time != _DEFAULT_TIME
+    time = at(wanted.time, "time") if has_time else None
+    has_label = wanted.label is not None and (wanted.require_labels or wanted.label in position)
+    label = at(wanted.label, "label") if has_label and wanted.label is not None else None
+    if wanted.features is None:
+        features = [i for i in range(len(names)) if i not in (sequence, time, label)]
+    else:
+        features = [at(name, "feature") for name in wanted.features]
+    for index in (sequence, label):
+        if index in features:
+            raise bad(path, f"column {names[index]!r} cannot be a feature as well.")
+    if not features:
+        raise bad(path, f"has no feature column (columns: {', '.join(names)}).")
+    return Layout(names, sequence, time, label, features)
+
+
+def _positions(path: str, names: Sequence[str]) -> dict[str, int]:
+    position = {name: index for index, name in enumerate(names)}
+    if len(position) < len(names):
+        twice = next(name for index, name in enumerate(names) if position[name] != index)
+        raise bad(path, f"the header names column {twice!r} twice.")
+    if "" in position:
+        raise bad(path, f"column {position[''] + 1} has no name in the header.")
+    return position
+
+
+def padded(path: str, rows: Rows, *, require_labels: bool) -> Raw:
+    """Gather the rows of each sequence, in order of time.
+
+    Raises:
+        InputError: A cell is empty or not finite, a label changes within a sequence, or a time is
+            there twice.
+    """
+    codes, ids = rows.sequences.codes, rows.sequences.names
+    _check_cells(path, rows)
+    order = _order(path, rows)
+    lengths = np.bincount(codes, minlength=len(ids))
+    starts = np.cumsum(lengths) - lengths
+    steps = np.arange(len(codes)) - np.repeat(starts, lengths)
+    values = _zeros(path, (len(ids), int(lengths.max()), rows.features.shape[1]))
+    values[codes[order], steps] = rows.features[order]
+    names, label = rows.layout.names, rows.layout.label
+    return Raw(
+        values=values,
+        labels=_labels(path, rows, require_labels=require_labels),
+        lengths=lengths,
+        feature_names=[names[i] for i in rows.layout.features],
+        ids=ids,
+        names={"y": "a label column" if label is None else f"column {names[label]!r}"},
+    )
+
+
+def _zeros(path: str, shape: tuple[int, int, int]) -> NDArray[np.float32]:
+    try:
+        return np.zeros(shape, dtype=np.float32)
+    except MemoryError as error:
+        problem = f"padding {shape[0]} sequences to {shape[1]} steps needs too much memory"
+        raise bad(path, f"{problem} ({error}); split the longest sequence.") from error
+
+
+def _check_cells(path: str, rows: Rows) -> None:
+    names = rows.layout.names
+    if "" in rows.sequences.names:
+        first = int((rows.sequences.codes == list(rows.sequences.names).index("")).argmax())
+        raise bad(path, f"{rows.place(first)}, column {names[rows.layout.sequence]!r}: empty cell.")
+    wrong = ~np.isfinite(rows.features)
+    if wrong.any():
+        row, column = (int(i) for i in np.argwhere(wrong)[0])
+        raise bad(
+            path,
+            f"{wrong.sum()} cells are NaN, infinite or too large for float32; the first is on "
+            f"{rows.place(row)}, column {names[rows.layout.features[column]]!r}.",
+        )
+
+
+def _order(path: str, rows: Rows) -> NDArray[np.int64]:
+    """Return the rows by sequence, and by time within it."""
+    codes, times = rows.sequences.codes, rows.times
+    order: NDArray[np.int64] = np.argsort(codes, kind="stable")
+    if times is None:
+        return order
+    order = np.lexsort((times, codes))
+    same = (np.diff(codes[order]) == 0) & (times[order][1:] == times[order][:-1])
+    if same.any():
+        at = int(same.argmax())
+        first, second = order[at], order[at + 1]
+        raise bad(
+            path,
+            f"{rows.place(second)}: the time is the same as on {rows.place(first)}, in sequence "
+            f"{rows.sequences.names[codes[second]]!r} ({same.sum()} such).",
+        )
+    return order
+
+
+def _labels(path: str, rows: Rows, *, require_labels: bool) -> NDArray[np.str_] | None:
+    """Return one label per sequence, or None where there are none."""
+    if rows.labels is None:
+        return None
+    names, codes = rows.labels.names, rows.labels.codes
+    if not require_labels and list(names) == [""]:
+        return None
+    column = f"column {rows.layout.names[rows.layout.label or 0]!r}"
+    if "" in names:
+        first = int((codes == list(names).index("")).argmax())
+        raise bad(path, f"{rows.place(first)}, {column}: empty cell, expected a label.")
+    by_sequence = codes[np.unique(rows.sequences.codes, return_index=True)[1]]
+    wrong = codes != by_sequence[rows.sequences.codes]
+    if wrong.any():
+        row = int(wrong.argmax())
+        sequence = rows.sequences.codes[row]
+        raise bad(
+            path,
+            f"{rows.place(row)}, {column}: label {names[codes[row]]!r}, but sequence "
+            f"{rows.sequences.names[sequence]!r} has {names[by_sequence[sequence]]!r} before; "
+            "expected one label per sequence.",
+        )
+    return np.array(names)[by_sequence]

@@ -1,0 +1,85 @@
+"""The one in-memory form of labelled sequences; everything downstream takes only this."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grulight.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """N sequences of up to T time steps with F features each.
+
+    Attributes:
+        values: (N, T, F) numbers, right-padded; may be memory-mapped and is never copied whole.
+            What stands in the padding is not to be read.
+        lengths: (N,) valid time steps of each sequence, 1 to T.
+        labels: (N,) indices into ``class_names``, or None where the source has no labels.
+        class_names: What each label index means.
+        feature_names: F names.
+        ids: N names, as the source calls its sequences.
+        source: Where the sequences came from, for messages.
+    """
+
+    values: NDArray[np.number]
+    lengths: NDArray[np.int64]
+    labels: NDArray[np.int64] | None
+    class_names: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    ids: NDArray[np.str_]
+    source: str
+
+    def __len__(self) -> int:
+        """Return the number of sequences."""
+        return len(self.lengths)
+
+    def part(self, start: int, stop: int) -> "Sequences":
+        """Return the sequences from position ``start`` up to ``stop``, as views."""
+        return replace(
+            self,
+            values=self.values[start:stop],
+            lengths=self.lengths[start:stop],
+            labels=None if self.labels is None else self.labels[start:stop],
+            ids=self.ids[start:stop],
+        )
+
+    def with_classes(self, class_names: Sequence[str]) -> "Sequences":
+        """Return the same sequences with labels that index ``class_names``.
+
+        Raises:
+            InputError: A sequence has a class that ``class_names`` lacks.
+        """
+        if self.labels is None or tuple(class_names) == self.class_names:
+            return replace(self, class_names=tuple(class_names))
+        index = {name: position for position, name in enumerate(class_names)}
+        mapping = np.array([index.get(name, -1) for name in self.class_names], dtype=np.int64)
+        labels = mapping[self.labels]
+        if unknown := [self.class_names[i] for i in np.unique(self.labels[labels < 0])]:
+            raise InputError(
+                f"{self.source}: class {', '.join(map(repr, unknown))} is not among the classes "
+                f"trained on ({', '.join(class_names)}). Add training sequences of it or remove "
+                f"these {np.count_nonzero(labels < 0)} sequences."
+            )
+        return replace(self, labels=labels, class_names=tuple(class_names))
+
+    def with_features(self, feature_names: Sequence[str]) -> "Sequences":
+        """Return the same sequences with their features called ``feature_names``.
+
+        Raises:
+            InputError: There are more or fewer features than names.
+        """
+        if len(feature_names) != len(self.feature_names):
+            raise InputError(
+                f"{self.source}: has {len(self.feature_names)} features per time step, expected "
+                f"{len(feature_names)} ({', '.join(feature_names)})."
+            )
+        return replace(self, feature_names=tuple(feature_names))
+
+    def present_classes(self) -> tuple[str, ...]:
+        """Return the names of the classes that at least one sequence has."""
+        if self.labels is None:
+            return ()
+        return tuple(self.class_names[i] for i in np.unique(self.labels))
