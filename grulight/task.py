@@ -1,0 +1,215 @@
+"""What is trained: the loss, the metrics and the optimiser around a network; no layers."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from grulight.data.batches import Batch
+from grulight.evaluation import scores_of
+from grulight.init import keras_init_
+from grulight.model import GRUNet
+from grulight.optim import KerasAdam
+
+FORMAT = 1  # of our checkpoints; counts up when an older grulight could not read them
+
+
+def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross entropy of logits (batch, label) and labels (batch,).
+
+    A single logit is that of the second class: binary cross entropy. Keras' losses of the same
+    name with ``from_logits=True`` are the same function.
+    """
+    if logits.shape[-1] == 1:
+        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
+    return F.cross_entropy(logits, labels)
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Turn logits (batch, label) into class probabilities (batch, class)."""
+    if logits.shape[-1] == 1:
+        second = logits.sigmoid()
+        return torch.cat((1 - second, second), dim=-1)
+    return logits.softmax(dim=-1)
+
+
+class EpochMeans(nn.Module):
+    """Running loss and accuracy of an epoch, each batch weighted by its size, as Keras reports.
+
+    The sums stay on the device until they are asked for: a ``self.log`` per batch would cost
+    more than the batch.
+    """
+
+    sums: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("sums", torch.zeros(3), persistent=False)
+
+    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Add a batch: its mean loss, logits (batch, label) and labels (batch,)."""
+        right = (predicted_classes(logits) == labels).sum()
+        count = torch.full_like(right, len(labels))
+        # float32 alone would stop counting at 2**24 samples
+        batch = torch.stack((loss.detach() * count, right, count)).to(_widest(loss.device))
+        self.sums = batch + self.sums
+
+    def compute(self, module: LightningModule) -> dict[str, Tensor]:
+        """Return loss and accuracy so far, over all processes."""
+        loss, right, count = module.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
+        return {"loss": loss / count, "accuracy": right / count}
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self.sums = torch.zeros_like(self.sums)
+
+
+def _widest(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def predicted_classes(logits: Tensor) -> Tensor:
+    """Return the most probable class (batch,) for logits (batch, label)."""
+    if logits.shape[-1] == 1:
+        return (logits[:, 0] > 0).long()
+    return logits.argmax(dim=-1)
+
+
+class GRUClassifier(LightningModule):
+    """Train a :class:`GRUNet` to name the class of a sequence.
+
+    Args:
+        input_size: Features per time step.
+        num_classes: Classes; two are told apart by a single logit.
+        hidden_size: Units of the GRU, the length of the summary per direction.
+        num_layers: Stacked GRU layers.
+        bidirectional: Also read the sequence backwards.
+        dropout: Probability of zeroing between layers and before the head, in training only.
+        bias: Whether the GRU has biases.
+        init: Initial weights as Keras draws them (glorot, orthogonal, zeros) or as torch does.
+        class_names: What each class is called.
+        feature_names: What each feature is called.
+        mean: Mean of each feature in training, subtracted first; None for no standardisation.
+        scale: Standard deviation of each feature in training, divided by; None likewise.
+    """
+
+    mean: Tensor | None
+    scale: Tensor | None
+
+    def __init__(
+        self,
+        input_size: int,
+        num_classes: int,
+        hidden_size: int = 16,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        bias: bool = True,
+        init: Literal["keras", "torch"] = "keras",
+        class_names: Sequence[str] | None = None,
+        feature_names: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        scale: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.class_names = tuple(class_names or map(str, range(num_classes)))
+        self.feature_names = tuple(feature_names or map(str, range(input_size)))
+        self.network = GRUNet(
+            input_size,
+            1 if num_classes == 2 else num_classes,
+            hidden_size,
+            num_layers,
+            bidirectional,
+            dropout,
+            bias,
+        )
+        if init == "keras":
+            keras_init_(self.network)
+        self.register_buffer("mean", None if mean is None else torch.tensor(mean))
+        self.register_buffer("scale", None if scale is None else torch.tensor(scale))
+        self.train_means, self.val_means, self.test_means = (EpochMeans() for _ in range(3))
+        self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
+
+    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return logits (batch, label) for raw sequences (batch, time, feature)."""
+        logits: Tensor = self.network(self._standardized(values), lengths)
+        return logits
+
+    def summarize(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the GRU's summaries (batch, summary) of raw sequences (batch, time, feature)."""
+        return self.network.summarize(self._standardized(values), lengths)
+
+    def _standardized(self, values: Tensor) -> Tensor:
+        if self.mean is None or self.scale is None:
+            return values
+        return (values - self.mean) / self.scale
+
+    def training_step(self, batch: Batch) -> Tensor:
+        """Return the loss of a batch."""
+        return self._evaluate(batch, self.train_means)[0]
+
+    def validation_step(self, batch: Batch) -> None:
+        """Count a validation batch."""
+        self._evaluate(batch, self.val_means)
+
+    def test_step(self, batch: Batch) -> None:
+        """Count a test batch."""
+        assert batch.labels is not None
+        _, logits = self._evaluate(batch, self.test_means)
+        self.confusion.update(predicted_classes(logits), batch.labels)
+
+    def predict_step(self, batch: Batch) -> Tensor:
+        """Return class probabilities (batch, class)."""
+        return probabilities(self(batch.values, batch.lengths))
+
+    def _evaluate(self, batch: Batch, means: EpochMeans) -> tuple[Tensor, Tensor]:
+        assert batch.labels is not None
+        logits = self(batch.values, batch.lengths)
+        loss = classification_loss(logits, batch.labels)
+        means.update(loss, logits, batch.labels)
+        return loss, logits
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's means afresh."""
+        self.train_means.reset()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means."""
+        self.log_dict(self.epoch_metrics("train"))
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the validation means afresh."""
+        self.val_means.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation means."""
+        self.log_dict(self.epoch_metrics("val"))
+
+    def on_test_epoch_start(self) -> None:
+        """Start the test's means and confusion matrix afresh."""
+        self.test_means.reset()
+        self.confusion.reset()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test's scores."""
+        scores = scores_of(self.confusion.compute().cpu().numpy())
+        self.log_dict(self.epoch_metrics("test") | {f"test_{k}": v for k, v in scores.items()})
+
+    def epoch_metrics(self, stage: str) -> dict[str, Tensor]:
+        """Return the running means of a stage over all processes, named as they are logged."""
+        means: EpochMeans = getattr(self, f"{stage}_means")
+        return {f"{stage}_{name}": value for name, value in means.compute(self).items()}
+
+    def configure_optimizers(self) -> Optimizer:
+        """Return Keras' Adam with its default settings."""
+        return KerasAdam(self.parameters())
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Mark the checkpoint as one of ours."""
+        checkpoint["grulight_format"] = FORMAT

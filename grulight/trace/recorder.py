@@ -1,0 +1,149 @@
+"""What a run shows of itself: the stages with their shapes, and the numbers of every epoch."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from grulight.data.datamodule import SequenceDataModule
+from grulight.task import GRUClassifier, probabilities
+
+_SAMPLE = 4  # values shown per stage: what fits a terminal of 80 columns
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline.
+
+    Attributes:
+        name: What happens.
+        shape: What comes out, as text; the first axis counts sequences.
+        detail: What one should know of it.
+        sample: The first values that come out, as text: of the first training sequence, except
+            for the split, where they are the first labels.
+    """
+
+    name: str
+    shape: str
+    detail: str
+    sample: str
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """The numbers of one epoch.
+
+    Attributes:
+        number: Counted from 1.
+        metrics: ``train_loss``, ``train_accuracy``, and ``val_…`` where there is validation.
+        observation: What the numbers say, against the epoch before.
+    """
+
+    number: int
+    metrics: dict[str, float]
+    observation: str
+
+
+def record_stages(classifier: GRUClassifier, data: SequenceDataModule) -> list[Stage]:
+    """Send the first training sequence through the pipeline and note every stage.
+
+    The shapes are those of the whole training part.
+    """
+    train = data.parts.train
+    steps, features = train.values.shape[1:]
+    batch = next(iter(data.batches(train.part(0, 1))))
+    values = batch.values.to(next(classifier.parameters()))
+    training = classifier.training
+    classifier.eval()
+    with torch.no_grad():
+        summary = classifier.summarize(values, batch.lengths)[0]
+        answer = probabilities(classifier(values, batch.lengths))[0]
+    classifier.train(training)
+    names = ("train", "validation", "test")
+    parts = {name: len(part) for name, part in zip(names, data.parts, strict=True) if len(part)}
+    labels = "" if train.labels is None else _head([train.class_names[i] for i in train.labels[:5]])
+    network = classifier.network
+    return [
+        Stage(
+            "input",
+            _shape(sum(parts.values()), steps, features),
+            train.source,
+            _numbers(values[0, 0]),
+        ),
+        Stage("split", " / ".join(map(str, parts.values())), " / ".join(parts), labels),
+        _layer("GRU", len(train), summary, network.gru),
+        _layer("dense + softmax", len(train), answer, network.head),
+    ]
+
+
+def _layer(name: str, count: int, output: torch.Tensor, layer: torch.nn.Module) -> Stage:
+    parameters = sum(parameter.numel() for parameter in layer.parameters())
+    detail = f"{parameters:,} parameters"
+    return Stage(name, _shape(count, len(output)), detail, _numbers(output))
+
+
+def _numbers(values: torch.Tensor) -> str:
+    return _head([f"{value:.2f}" for value in values.tolist()])
+
+
+def _head(words: list[str]) -> str:
+    return " ".join(words[:_SAMPLE]) + (" …" if len(words) > _SAMPLE else "")
+
+
+def _shape(*sizes: int) -> str:
+    return " × ".join(map(str, sizes))
+
+
+def observe(now: dict[str, float], before: dict[str, float] | None) -> str:
+    """Say in a few words what an epoch's numbers show, against the epoch before."""
+    accuracy, loss = now["train_accuracy"], now["train_loss"]
+    if before is None:
+        return f"first pass: {accuracy:.0%} right"
+    change = (loss - before["train_loss"]) / max(before["train_loss"], 1e-12)
+    gain = 100 * (accuracy - before["train_accuracy"])
+    if (
+        "val_loss" in now
+        and now["val_loss"] > before.get("val_loss", now["val_loss"])
+        and change < 0
+    ):
+        return f"loss {change:+.0%}, validation loss rose: memorising?"
+    if abs(change) < 0.01:
+        return "hardly moves"
+    verdict = "learning" if change < 0 else "worse than the epoch before"
+    return f"{verdict}: loss {change:+.0%}, accuracy {gain:+.1f} points"
+
+
+class TraceRecorder(Callback):
+    """Record the stages and every epoch; kept in checkpoints, so that a resumed run has all."""
+
+    def __init__(self) -> None:
+        self.stages: list[Stage] = []
+        self.epochs: list[Epoch] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the stages."""
+        data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning adds it in fit
+        assert isinstance(pl_module, GRUClassifier)
+        assert isinstance(data, SequenceDataModule)
+        self.stages = record_stages(pl_module, data)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record the epoch's numbers."""
+        assert isinstance(pl_module, GRUClassifier)
+        stages = ["train", "val"] if trainer.val_dataloaders else ["train"]
+        metrics = {
+            name: float(value)
+            for stage in stages
+            for name, value in pl_module.epoch_metrics(stage).items()
+        }
+        before = self.epochs[-1].metrics if self.epochs else None
+        self.epochs.append(Epoch(trainer.current_epoch + 1, metrics, observe(metrics, before)))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epochs as plain values."""
+        return {"epochs": [asdict(epoch) for epoch in self.epochs]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the epochs of the run that is resumed."""
+        self.epochs = [Epoch(**epoch) for epoch in state_dict["epochs"]]

@@ -1,0 +1,113 @@
+"""The trace on the terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+from rich.bar import Bar
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from grulight.evaluation import Confusion
+from grulight.trace.recorder import Epoch, Stage, TraceRecorder
+
+_CHART_ROWS = 12  # a longer training is thinned out
+MATRIX_CLASSES = 20  # a wider confusion matrix does not fit a terminal
+
+
+class TerminalTrace(Callback):
+    """Print the stages when training starts and a row after each epoch."""
+
+    def __init__(self, recorder: TraceRecorder, console: Console) -> None:
+        self.recorder = recorder
+        self.console = console
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the stages and the head of the epoch rows."""
+        if trainer.is_global_zero:
+            self.console.print(stage_table(self.recorder.stages))
+            validation = "val loss / accuracy" if trainer.val_dataloaders else None
+            head = _columns("epoch", "loss", "accuracy", validation, "observation")
+            self.console.print(head, style="bold")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Print the epoch's row."""
+        if trainer.is_global_zero:
+            self.console.print(epoch_row(self.recorder.epochs[-1]), highlight=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Draw the loss of every epoch."""
+        if trainer.is_global_zero and self.recorder.epochs:
+            self.console.print(loss_chart(self.recorder.epochs))
+
+
+def stage_table(stages: Sequence[Stage]) -> Table:
+    """Return the pipeline as a table: a row per stage with its shape and its first values."""
+    table = Table("stage", "shape", "what", "first values", box=None, pad_edge=False)
+    for stage in stages:
+        table.add_row(stage.name, stage.shape, escape(stage.detail), escape(stage.sample))
+    return table
+
+
+def epoch_row(epoch: Epoch) -> str:
+    """Return an epoch as a line: number, loss, accuracy, validation, observation."""
+    metrics = epoch.metrics
+    validation = None
+    if "val_loss" in metrics:
+        validation = f"{metrics['val_loss']:.4f} / {metrics['val_accuracy']:.4f}"
+    return _columns(
+        str(epoch.number),
+        f"{metrics['train_loss']:.4f}",
+        f"{metrics['train_accuracy']:.4f}",
+        validation,
+        epoch.observation,
+    )
+
+
+def _columns(
+    number: str, loss: str, accuracy: str, validation: str | None, observation: str
+) -> str:
+    middle = "" if validation is None else f"{validation:<22}"
+    return f"{number:>5}  {loss:<8}{accuracy:<10}{middle}{observation}"
+
+
+def loss_chart(epochs: Sequence[Epoch]) -> Table:
+    """Return the training loss as bars, one per epoch or, in a long training, per few epochs."""
+    shown = np.unique(np.linspace(0, len(epochs) - 1, _CHART_ROWS).round().astype(int))
+    highest = max(epoch.metrics["train_loss"] for epoch in epochs)
+    chart = Table("epoch", "loss", "", box=None, pad_edge=False)
+    for index in shown:
+        loss = epochs[index].metrics["train_loss"]
+        bar = Bar(highest, 0, loss, width=40)
+        chart.add_row(str(epochs[index].number), f"{loss:.2f}", bar)
+    return chart
+
+
+def score_table(title: str, scores: dict[str, float]) -> Table:
+    """Return named scores as a table."""
+    table = Table(title, "", box=None, pad_edge=False)
+    for name, value in scores.items():
+        table.add_row(
+            name.removeprefix("test_").removeprefix("val_").replace("_", " "), f"{value:.4f}"
+        )
+    return table
+
+
+def confusion_table(confusion: Confusion, class_names: Sequence[str]) -> Table:
+    """Return a confusion matrix (true class, predicted class) as a table."""
+    names = [escape(name) for name in class_names]
+    table = Table("true ↓  predicted →", *names, box=None, pad_edge=False)
+    for name, row in zip(names, confusion, strict=True):
+        table.add_row(name, *map(str, row))
+    return table
+
+
+def files_table(directory: Path) -> Table:
+    """Return the files of a run directory with their sizes."""
+    table = Table("files", str(directory), box=None, pad_edge=False)
+    for path in sorted(directory.rglob("*")):
+        if path.is_file():
+            table.add_row("", f"{path.relative_to(directory)}  ({path.stat().st_size:,} bytes)")
+    return table

@@ -1,0 +1,87 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from test_batches import sequences
+from torch.nn import functional as F
+
+from grulight.data.batches import Batches
+from grulight.task import (
+    EpochMeans,
+    GRUClassifier,
+    classification_loss,
+    predicted_classes,
+    probabilities,
+)
+
+
+def trainer() -> Trainer:
+    return Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def test_one_logit_is_two_classes() -> None:
+    logit = torch.randn(6, 1, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 1, 0, 1, 0])
+    pair = torch.cat((torch.zeros_like(logit), logit), dim=-1)
+    torch.testing.assert_close(probabilities(logit), probabilities(pair))
+    torch.testing.assert_close(classification_loss(logit, labels), F.cross_entropy(pair, labels))
+    assert torch.equal(predicted_classes(logit), predicted_classes(pair))
+
+
+def test_epoch_means_weight_batches_by_their_size() -> None:
+    means, module = EpochMeans(), GRUClassifier(2, 3)
+    module.trainer = trainer()
+    logits, labels = torch.randn(10, 3), torch.randint(0, 3, (10,))
+    for part in (slice(0, 4), slice(4, 8), slice(8, 10)):
+        means.update(F.cross_entropy(logits[part], labels[part]), logits[part], labels[part])
+    found = means.compute(module)
+    assert float(found["loss"]) == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-6)
+    assert float(found["accuracy"]) == (logits.argmax(1) == labels).float().mean()
+
+
+def test_epoch_means_count_past_what_float32_can() -> None:
+    means, module = EpochMeans(), GRUClassifier(2, 3)
+    module.trainer = trainer()
+    means.sums = torch.tensor([0.0, 2.0**24, 2.0**24], dtype=torch.float64)
+    means.update(torch.tensor(0.0), torch.eye(3)[:1], torch.tensor([0]))
+    assert means.sums[2] == 2**24 + 1
+
+
+def test_standardisation_is_part_of_the_classifier() -> None:
+    plain = GRUClassifier(2, 3)
+    scaled = GRUClassifier(2, 3, mean=[1.0, -2.0], scale=[2.0, 0.5])
+    scaled.network.load_state_dict(plain.network.state_dict())
+    values = torch.randn(4, 5, 2)
+    expected = plain((values - torch.tensor([1.0, -2.0])) / torch.tensor([2.0, 0.5]))
+    torch.testing.assert_close(scaled(values), expected)
+
+
+def test_init_is_as_keras_or_as_torch_draws_it() -> None:
+    keras = GRUClassifier(5, 3).network
+    assert (keras.gru.bias_ih_l0 == 0).all()
+    assert (GRUClassifier(5, 3, init="torch").network.gru.bias_ih_l0 != 0).any()
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+@pytest.mark.parametrize("classes", [2, 3])
+def test_training_from_python_needs_no_data_module(classes: int) -> None:
+    data = replace(
+        sequences(40),
+        values=np.random.default_rng(0).normal(size=(40, 4, 2)),
+        labels=np.arange(40) % classes,
+    )
+    classifier = GRUClassifier(2, classes)
+    before = classifier.network.head.weight.detach().clone()
+    running = trainer()
+    running.fit(classifier, Batches(data, 8))
+    assert not torch.equal(classifier.network.head.weight, before)
+    assert 0 <= float(running.callback_metrics["train_accuracy"]) <= 1
