@@ -1,0 +1,46 @@
+"""The command line: one line in, one exit code out.
+
+Nothing heavy is imported before a command is known, so that ``grulight --help`` is quick.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from grulight.errors import InputError
+
+COMMANDS = {
+    "fit": "train a model, test it, and write a run directory",
+    "validate": "measure a checkpoint on the validation part",
+    "test": "measure a checkpoint on the test part",
+    "predict": "label sequences with a checkpoint, as a table",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; return 0, or 2 after one line on bad input."""
+    parser = argparse.ArgumentParser(
+        prog="grulight",
+        description="Train GRU sequence classifiers; they equal your Keras ones.",
+        epilog="`grulight COMMAND --help` lists the options of a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        commands.add_parser(name, help=summary, add_help=False)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    # the command's own parser reads all that follows the command
+    command = parser.parse_args(given[:1]).command
+    try:
+        _runner(command)(given[1:])
+    except InputError as error:
+        print(f"grulight {command}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _runner(command: str) -> Callable[[list[str]], None]:
+    from grulight import commands
+
+    runner: Callable[[list[str]], None] = getattr(commands, command)
+    return runner
