@@ -138,14 +138,15 @@ class GRUClassifier(LightningModule):
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return logits (batch, label) for raw sequences (batch, time, feature)."""
-        logits: Tensor = self.network(self._standardized(values), lengths)
+        logits: Tensor = self.network(self.standardized(values), lengths)
         return logits
 
     def summarize(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the GRU's summaries (batch, summary) of raw sequences (batch, time, feature)."""
-        return self.network.summarize(self._standardized(values), lengths)
+        return self.network.summarize(self.standardized(values), lengths)
 
-    def _standardized(self, values: Tensor) -> Tensor:
+    def standardized(self, values: Tensor) -> Tensor:
+        """Return raw sequences (batch, time, feature) as the network sees them."""
         if self.mean is None or self.scale is None:
             return values
         return (values - self.mean) / self.scale
