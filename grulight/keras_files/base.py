@@ -1,0 +1,155 @@
+"""What every torch layer with Keras' semantics has: variables, output shapes, masks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from grulight.errors import InputError
+from grulight.keras_files.plain import quote
+from grulight.keras_files.spec import LayerSpec, Shape
+
+Array = NDArray[Any]
+
+
+class Place(NamedTuple):
+    """Where a layer of a nested model lies in a native file: the nth group of its class."""
+
+    class_name: str
+    ordinal: int
+    of: int
+    layer: str
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One array that a layer needs.
+
+    Attributes:
+        name: Its name in Keras, such as `recurrent_kernel`.
+        shapes: The shapes that are right; None is any size.
+        path: Where native files keep it: names of groups, and places to be counted out.
+        layer: The layer that needs it, for messages.
+        trainable: Whether Keras lists it among the trainable weights.
+    """
+
+    name: str
+    shapes: tuple[Shape, ...]
+    path: tuple[str | Place, ...]
+    layer: str
+    trainable: bool = True
+
+
+# Variables, arrays and gradients of a layer by name; those of layers inside it one level deeper.
+Variables = dict[str, "Variable | Variables"]
+Tree = Mapping[str, Any]
+Pick = Callable[[Tensor], Tensor]
+
+
+class Signal(NamedTuple):
+    """A tensor on its way through the model, with the mask Keras would attach to it."""
+
+    value: Tensor
+    mask: Tensor | None = None
+
+
+class KerasLayer(nn.Module):
+    """A layer that computes what Keras computes.
+
+    Args:
+        spec: The layer in the file.
+        arrays: Its arrays by the names of its variables.
+    """
+
+    passes_mask = False  # Keras' supports_masking: whether the output carries the input's mask
+    ignored: tuple[str, ...] = ()  # settings that change nothing here
+
+    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
+        super().__init__()
+        self.keras_name = spec.name
+
+    @classmethod
+    def variables(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> Variables:
+        """Return the arrays that the layer needs for inputs of these shapes."""
+        return {}
+
+    @classmethod
+    def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+        """Return the shapes of the outputs; most layers keep the first input's."""
+        return shapes[:1]
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Return the output for one input."""
+        raise NotImplementedError
+
+    def forward(self, *signals: Signal) -> tuple[Signal, ...]:
+        """Return the outputs with their masks."""
+        value, mask = signals[0]
+        return (Signal(self.compute(value), mask if self.passes_mask else None),)
+
+    def to_keras(self, pick: Pick = lambda parameter: parameter) -> Tree:
+        """Return the arrays in Keras' layout, or what ``pick`` takes from each parameter."""
+        return {}
+
+
+# The layers that can be ported, by class; `layers.py` fills it and is the only one to do so.
+KINDS: dict[str, type[KerasLayer]] = {}
+
+
+def layer_class(spec: LayerSpec) -> type[KerasLayer]:
+    """Return the torch class for a layer of a file.
+
+    Raises:
+        InputError: The class is not in the table, because it carries code or is unknown.
+    """
+    if spec.kind not in KINDS:
+        supported = sorted(kind for kind in KINDS if " " not in kind)  # operations have spaces
+        raise InputError(
+            f"layer {quote(spec.name)} is a {quote(spec.kind)}, which is not ported (layers that "
+            f"carry code never are). Supported: {', '.join(supported)}. "
+            f"up_to={quote(spec.name)} ports the part before it."
+        )
+    return KINDS[spec.kind]
+
+
+def variable(
+    spec: LayerSpec, name: str, at: int, *shapes: Shape, trainable: bool = True
+) -> Variable:
+    """Return a variable that native files keep as `vars/<at>` of the layer."""
+    trainable = trainable and spec.flag("trainable", True)
+    return Variable(name, shapes, ("vars", str(at)), spec.name, trainable)
+
+
+def nested(variables: Variables, *path: str | Place) -> Variables:
+    """Return the variables of a layer inside another, whose groups lie below ``path``."""
+    return {
+        name: nested(held, *path)
+        if isinstance(held, dict)
+        else Variable(held.name, held.shapes, (*path, *held.path), held.layer, held.trainable)
+        for name, held in variables.items()
+    }
+
+
+def parameter(array: Array, spec: LayerSpec) -> nn.Parameter:
+    """Return an array as a parameter, which a frozen layer does not train."""
+    return nn.Parameter(tensor(array), requires_grad=spec.flag("trainable", True))
+
+
+def tensor(array: Array) -> Tensor:
+    """Return an array as a tensor of float32, or of float64 if it has that."""
+    dtype = np.float64 if array.dtype == np.float64 else np.float32
+    return torch.from_numpy(np.array(array, dtype, order="C", copy=True))
+
+
+def taken(held: Tensor, pick: Pick) -> Array:
+    """Return what ``pick`` takes from a parameter as an array."""
+    return pick(held).detach().cpu().numpy()
+
+
+def last(shape: Shape) -> int | None:
+    """Return the size of the last axis."""
+    return shape[-1] if shape else None

@@ -1,0 +1,242 @@
+"""Which array of the file belongs to which layer, checked by name and shape before any is read."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from grulight.errors import InputError
+from grulight.keras_files.base import Array, Place, Variable, Variables
+from grulight.keras_files.container import LegacyWeights, NativeWeights
+from grulight.keras_files.hdf5 import Stored
+from grulight.keras_files.plain import quote
+from grulight.keras_files.spec import Graph, Shape
+
+CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
+# Names that mean one thing in every Keras since 2.0: an array so called goes nowhere else.
+TELLING = {
+    "kernel", "recurrent_kernel", "bias", "gamma", "beta",
+    "moving_mean", "moving_variance", "embeddings", "alpha",
+}  # fmt: skip
+
+Placed = dict[str, Any]  # as Variables, with a Stored in place of each Variable
+
+
+class LazyArrays(Mapping[str, Any]):
+    """Arrays read from the file when they are asked for, one at a time."""
+
+    def __init__(self, placed: Placed) -> None:
+        self._placed = placed
+
+    def __getitem__(self, name: str) -> "Array | LazyArrays":
+        """Read one array, or return those one level deeper."""
+        held = self._placed[name]
+        return held.read() if isinstance(held, Stored) else LazyArrays(held)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._placed)
+
+    def __len__(self) -> int:
+        return len(self._placed)
+
+    def shapes(self) -> dict[str, Any]:
+        """Return the shapes in place of the arrays."""
+        return {
+            name: list(held.shape) if isinstance(held, Stored) else LazyArrays(held).shapes()
+            for name, held in self._placed.items()
+        }
+
+    def dtype(self) -> str:
+        """Return the type that holds every array without loss."""
+        doubles = (
+            stored.dtype is not None and stored.dtype.itemsize == 8
+            for stored in _flat_stored(self._placed)
+        )
+        return "float64" if any(doubles) else "float32"
+
+
+def place(variables: Variables, weights: NativeWeights | LegacyWeights, graph: Graph) -> LazyArrays:
+    """Find the array of every variable.
+
+    Args:
+        variables: What the layers of the graph need, by layer name.
+        weights: What the file has.
+        graph: The model, for the order of its layers.
+
+    Raises:
+        InputError: An array is missing, left over, or has another shape or name.
+    """
+    whole = {name for name, _ in graph.siblings} <= {*graph.layers, *graph.input_names}
+    if isinstance(weights, NativeWeights):
+        found = _native(variables, weights)
+        if whole:
+            _check_all_taken(weights, {stored.name for stored in _flat_stored(found)})
+    else:
+        found = _legacy(variables, weights, graph, whole)
+    return LazyArrays(found)
+
+
+def _native(variables: Variables, weights: NativeWeights) -> Placed:
+    placed: Placed = {}
+    for name, held in variables.items():
+        if isinstance(held, dict):
+            placed[name] = _native(held, weights)
+            continue
+        path = _resolve(held, weights)
+        if path not in weights.arrays:
+            raise InputError(f"layer {quote(held.layer)} lacks its {held.name} ({quote(path)}).")
+        placed[name] = _fitting(held, weights.arrays[path])
+    return placed
+
+
+def _resolve(variable: Variable, weights: NativeWeights) -> str:
+    """Return the path of a variable: each place counted out among the groups of its class."""
+    path = ""
+    for step in variable.path:
+        path = _group_of(step, path, weights) if isinstance(step, Place) else f"{path}/{step}"
+    return path
+
+
+def _group_of(step: Place, path: str, weights: NativeWeights) -> str:
+    containers = [f"{path}/{each}" for each in CONTAINERS] if path else [""]
+    container = next((each for each in containers if each in weights.children), containers[0])
+    pattern = re.compile(rf"{re.escape(_snake(step.class_name))}(?:_(\d{{1,6}}))?")
+    matches = (pattern.fullmatch(child) for child in weights.children.get(container, ()))
+    # The numbers have gaps in files of Keras 2.13, which counts layers with weights twice.
+    groups = sorted((int(match[1] or 0), match[0]) for match in matches if match)
+    if len(groups) != step.of:
+        raise InputError(
+            f"the file keeps weights of {len(groups)} {step.class_name} layers, expected {step.of} "
+            f"as configured (for layer {quote(step.layer)})."
+        )
+    found = "/".join(filter(None, (container, groups[step.ordinal][1])))
+    own_name = weights.names.get(found)
+    if own_name not in (None, step.layer.rpartition("/")[2], step.layer):
+        raise InputError(
+            f"the weights at {quote(found)} belong to layer {quote(own_name)}, expected "
+            f"{quote(step.layer)}."
+        )
+    return found
+
+
+def _snake(name: str) -> str:
+    """Return a class name as Keras' `to_snake_case` does."""
+    name = re.sub(r"\W+", "", name)
+    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
+    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _check_all_taken(weights: NativeWeights, taken: set[str]) -> None:
+    for path, stored in weights.arrays.items():
+        if stored.name not in taken and "seed_generator" not in path.split("/"):
+            raise InputError(
+                f"no layer takes the array {quote(path)}: the configuration is of another model."
+            )
+
+
+def _legacy(variables: Variables, weights: LegacyWeights, graph: Graph, whole: bool) -> Placed:
+    groups = _legacy_groups(variables, weights, graph, whole)
+    placed: Placed = {}
+    for name, group in groups.items():
+        held = variables[name]
+        assert isinstance(held, dict)
+        flat = list(_flat(held))
+        arrays = weights.layers[group]
+        if len(arrays) != len(flat):
+            wanted = ", ".join(each.name for each in flat)
+            raise InputError(
+                f"layer {quote(name)} has {len(arrays)} arrays in the file, expected {len(flat)} "
+                f"({wanted})."
+            )
+        # A model inside a model lists what can be trained first; older ones by the layers' own
+        # `trainable`, others as if nothing was frozen. The names tell which.
+        orders = [_trainable_first(flat), _moving_last(flat), flat]
+        order = next((o for o in orders if _names_agree(o, arrays)), orders[0])
+        matches = {id(v): _fitting(v, a) for v, a in zip(order, arrays, strict=True)}
+        placed[name] = _rebuilt(held, matches)
+    return placed
+
+
+def _legacy_groups(
+    variables: Variables, weights: LegacyWeights, graph: Graph, whole: bool
+) -> dict[str, str]:
+    """Return the file's group for each layer: by name, or in order where the names differ."""
+    if all(name in weights.layers for name in variables):
+        stray = [name for name, held in weights.layers.items() if held and name not in variables]
+        if whole and stray:
+            raise InputError(f"no layer takes the arrays of {quote(stray[0])}: another model's.")
+        return {name: name for name in variables}
+    ours = [name for name, _ in graph.siblings if name in variables]
+    theirs = [name for name, held in weights.layers.items() if held]
+    if len(ours) != len(theirs) or not whole:
+        raise InputError(
+            f"the file has weights for the layers {', '.join(map(quote, theirs[:8]))}, expected "
+            f"{', '.join(map(quote, ours[:8]))}."
+        )
+    return dict(zip(ours, theirs, strict=True))
+
+
+def _flat(variables: Variables) -> Iterator[Variable]:
+    for held in variables.values():
+        if isinstance(held, dict):
+            yield from _flat(held)
+        else:
+            yield held
+
+
+def _flat_stored(placed: Placed) -> Iterator[Stored]:
+    for held in placed.values():
+        if isinstance(held, dict):
+            yield from _flat_stored(held)
+        else:
+            yield held
+
+
+def _rebuilt(variables: Variables, matches: dict[int, Stored]) -> Placed:
+    return {
+        name: _rebuilt(held, matches) if isinstance(held, dict) else matches[id(held)]
+        for name, held in variables.items()
+    }
+
+
+def _trainable_first(flat: list[Variable]) -> list[Variable]:
+    return sorted(flat, key=lambda variable: not variable.trainable)
+
+
+def _moving_last(flat: list[Variable]) -> list[Variable]:
+    return sorted(flat, key=lambda variable: variable.name.startswith("moving_"))
+
+
+def _names_agree(variables: list[Variable], arrays: tuple[Stored, ...]) -> bool:
+    pairs = zip(variables, arrays, strict=True)
+    return all(_told(array) in (None, variable.name) for variable, array in pairs)
+
+
+def _told(stored: Stored) -> str | None:
+    """Return what an array's own name says it is, if it says."""
+    name = re.sub(r"(_\d+)?(:\d+)?$", "", stored.name.rpartition("/")[2])
+    return name if name in TELLING else None
+
+
+def _fitting(variable: Variable, stored: Stored) -> Stored:
+    if not any(_fits(shape, stored.shape) for shape in variable.shapes):
+        wanted = " or ".join(_text(shape) for shape in variable.shapes)
+        raise InputError(
+            f"layer {quote(variable.layer)}: {variable.name} has shape {stored.shape} in the file "
+            f"({quote(stored.name)}), expected {wanted} as configured."
+        )
+    if "vars" not in stored.name.split("/") and _told(stored) not in (None, variable.name):
+        raise InputError(
+            f"layer {quote(variable.layer)}: the file has {quote(stored.name)} where "
+            f"{variable.name} is expected."
+        )
+    return stored
+
+
+def _fits(wanted: Shape, got: tuple[int, ...]) -> bool:
+    return len(wanted) == len(got) and all(
+        ours in (None, theirs) for ours, theirs in zip(wanted, got, strict=True)
+    )
+
+
+def _text(shape: Shape) -> str:
+    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"

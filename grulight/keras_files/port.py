@@ -1,0 +1,149 @@
+"""A Keras file as a torch module, and that module again without the file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from grulight.errors import InputError
+from grulight.keras_files.base import Pick, Signal, Tree, Variables
+from grulight.keras_files.container import Container, read_container
+from grulight.keras_files.graph import Reading, parse_model
+from grulight.keras_files.layers import portable
+from grulight.keras_files.network import Network
+from grulight.keras_files.placement import place
+from grulight.keras_files.plain import Json, naming, quote
+from grulight.keras_files.spec import Graph, LayerSpec
+from grulight.keras_files.table import LayerRow, layer_rows
+from grulight.keras_files.versions import KerasVersion
+
+FORMAT = 1  # of a description; raised when an old one can no longer be read
+
+
+class PortedModel(nn.Module):
+    """A Keras model in torch.
+
+    Called with tensors in the order of the file's inputs, or by the inputs' names; returns one
+    tensor, or a tuple in the order of the file's outputs.
+
+    Attributes:
+        network: The layers and the calls between them.
+        description: What the model is, as numbers, texts, lists and dictionaries: with the
+            `state_dict` it makes the model again (`rebuild`).
+        table: One row per layer.
+        ignored: What else was in the file, in words.
+    """
+
+    def __init__(self, graph: Graph, arrays: Tree, description: dict[str, Json]) -> None:
+        super().__init__()
+        version = KerasVersion.parse(description["keras_version"], "3")
+        self.network = Network(LayerSpec("model", "Functional", {}, version, graph=graph), arrays)
+        self.description = description
+        self.table: tuple[LayerRow, ...] = layer_rows(graph, self.network)
+        self.ignored: tuple[str, ...] = tuple(description["ignored"])
+        if any(each.dtype == torch.float64 for each in self.state_dict().values()):
+            self.double()
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs, in order."""
+        return self.network.graph.input_names
+
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Return the model's output, or a tuple of them."""
+        names = self.input_names
+        given = dict(zip(names, inputs, strict=False)) | named
+        if len(inputs) + len(named) != len(names) or set(given) != set(names):
+            raise TypeError(
+                f"expected {len(names)} tensors for {', '.join(names)}, got {len(inputs)} by place "
+                f"and {', '.join(named) or 'none'} by name."
+            )
+        outputs = self.network(*(Signal(self._cast(given[name])) for name in names))
+        values = tuple(each.value for each in outputs)
+        return values if len(values) > 1 else values[0]
+
+    def _cast(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.network.dtype) if tensor.is_floating_point() else tensor
+
+    def keras_arrays(self, pick: Pick = lambda parameter: parameter) -> Tree:
+        """Return the arrays in Keras' layout by layer, or what ``pick`` takes of each parameter."""
+        return self.network.to_keras(pick)
+
+
+def load_keras(
+    path: str | Path,
+    *,
+    config: str | Path | dict[str, Any] | None = None,
+    up_to: str | None = None,
+) -> PortedModel:
+    """Open a Keras model file of any generation in torch; nothing in the file is run.
+
+    Args:
+        path: `.keras`, `.h5`, `.hdf5` or `.weights.h5`; the content decides, not the name.
+        config: For a file of weights alone, the model's JSON (`model.to_json()`): a file, or the
+            dictionary in it.
+        up_to: Port the model up to this layer: its output, or its input where it cannot be ported.
+
+    Raises:
+        InputError: The file is damaged, refused, or has a layer that cannot be ported.
+    """
+    path = Path(path)
+    with naming(path):
+        container = read_container(path, config)
+        description = _described(container, up_to)
+        graph, variables = _planned(description)
+        arrays = place(variables, container.weights, graph)
+        description |= {"shapes": arrays.shapes(), "dtype": arrays.dtype()}
+        return _built(graph, arrays, description)
+
+
+def _described(container: Container, up_to: str | None) -> dict[str, Json]:
+    return {
+        "format": FORMAT,
+        "keras_version": container.version.text,
+        "backend": container.version.backend,
+        "model": {key: container.config.get(key) for key in ("class_name", "config")},
+        "up_to": up_to,
+        "ignored": list(container.ignored),
+    }
+
+
+def rebuild(description: Mapping[str, Json]) -> PortedModel:
+    """Make a ported model again from its description; `load_state_dict` gives it its weights.
+
+    Raises:
+        InputError: The description is of another format, or is not one.
+    """
+    description = dict(description)
+    if description.get("format") != FORMAT:
+        raise InputError(
+            f"a model description of format {quote(description.get('format'))}, expected {FORMAT}. "
+            "Port the Keras file again."
+        )
+    graph, _variables = _planned(description)
+    arrays = _zeros(description["shapes"], np.dtype(description["dtype"]))
+    return _built(graph, arrays, description)
+
+
+def _planned(description: Mapping[str, Json]) -> tuple[Graph, Variables]:
+    """Return the graph and the arrays it needs."""
+    version = KerasVersion.parse(description["keras_version"], "3", description["backend"])
+    graph = parse_model(description["model"], Reading(version, description["up_to"], portable))
+    spec = LayerSpec("model", "Functional", {}, version, graph=graph)
+    return graph, Network.variables(spec, graph.shapes)
+
+
+def _zeros(shapes: Mapping[str, Json], dtype: np.dtype[Any]) -> Tree:
+    return {
+        name: _zeros(held, dtype) if isinstance(held, dict) else np.zeros(held, dtype)
+        for name, held in shapes.items()
+    }
+
+
+def _built(graph: Graph, arrays: Tree, description: dict[str, Json]) -> PortedModel:
+    model = PortedModel(graph, arrays, description)
+    model.eval()
+    return model
