@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from grulight.files import written_whole
 
 Confusion = NDArray[np.int64]
+_READABLE = 40  # classes in a picture that still has room for every count
 
 
 def scores_of(confusion: Confusion) -> dict[str, float]:
@@ -36,7 +37,7 @@ def save_confusion_picture(
     """
     from matplotlib.figure import Figure  # slow to import, and only wanted here
 
-    side = 2.4 + 0.45 * len(class_names)
+    side = 2.4 + 0.45 * min(len(class_names), _READABLE)
     figure = Figure(figsize=(side + 0.8, side), layout="constrained", dpi=150)
     axes = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
@@ -47,7 +48,9 @@ def save_confusion_picture(
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_parse_math(False)  # a class may be called "$a"
     axes.set(xlabel="predicted class", ylabel="true class")
-    for (row, column), count in np.ndenumerate(confusion):
+    for (row, column), count in np.ndenumerate(confusion[:_READABLE, :_READABLE]):
+        if len(class_names) > _READABLE:
+            break
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
     figure.colorbar(image, label="share of the true class", shrink=0.8)

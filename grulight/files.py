@@ -36,7 +36,11 @@ def require_writable(directory: str | os.PathLike[str]) -> None:
     Raises:
         InputError: They cannot.
     """
+    target = Path(directory).absolute()
+    made = [path for path in (target, *target.parents) if not path.exists()]
     _temporary_file(Path(directory), "probe", "").unlink()
+    for path in made:
+        path.rmdir()
 
 
 def _temporary_file(directory: Path, stem: str, suffix: str) -> Path:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from lightning.pytorch import Trainer
 
 from grulight.data.datamodule import SequenceDataModule
 from grulight.errors import InputError
@@ -43,6 +44,40 @@ def test_split_takes_shares_and_numbers(
 def test_a_test_source_leaves_the_source_to_training() -> None:
     data = SequenceDataModule(saved(), test_source=saved("test.npz", 4))
     assert [len(part) for part in data.parts] == [10, 0, 4]
+
+
+def test_a_test_source_with_its_own_test_part_gives_that_one() -> None:
+    data = SequenceDataModule("aeon:JapaneseVowels", test_source="aeon:JapaneseVowels")
+    assert [len(part) for part in data.parts] == [270, 0, 370]
+
+
+def test_the_files_beside_a_source_do_not_label_the_test_source() -> None:
+    for name in ("x", "t"):
+        np.save(f"{name}.npy", np.zeros((4, 2, 2)))
+    np.save("y.npy", [0, 1, 0, 1])
+    data = SequenceDataModule("x.npy", test_source="t.npy", labels_file="y.npy")
+    with pytest.raises(InputError, match=r"t\.npy"):
+        _ = data.parts
+
+
+def test_names_that_a_source_gives_are_not_overwritten() -> None:
+    source = saved(feature_names=np.array(["b", "a"]))
+    with pytest.raises(InputError, match="has the features b, a, expected a, b"):
+        _ = SequenceDataModule(source, features=["a", "b"]).parts
+
+
+def test_predicted_ids_stay_apart() -> None:
+    data = SequenceDataModule("aeon:JapaneseVowels")
+    ids = np.concatenate([part.ids for part in data.unlabelled])
+    assert len(set(ids)) == 640
+
+
+@pytest.mark.filterwarnings("ignore:The 'predict_dataloader'", "ignore:.*does not have many")
+def test_trainer_predicts_from_python_over_all_parts() -> None:
+    data = SequenceDataModule(saved())
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
+    answers = trainer.predict(GRUClassifier(**data.describe()), datamodule=data)
+    assert sum(len(batch) for part in answers for batch in part) == 10
 
 
 def test_statistics_are_those_of_the_training_part_alone() -> None:

@@ -37,5 +37,7 @@ def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_checking_a_directory_leaves_nothing_behind(tmp_path: Path) -> None:
-    require_writable(tmp_path / "run")
-    assert list(tmp_path.rglob("*")) == [tmp_path / "run"]
+    require_writable(tmp_path / "new" / "run")
+    assert list(tmp_path.rglob("*")) == []
+    require_writable(tmp_path)
+    assert tmp_path.exists()

@@ -11,7 +11,7 @@ def make(values: np.ndarray, lengths: np.ndarray) -> Sequences:
 
 
 def test_statistics_equal_those_of_the_valid_steps_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "_CHUNK", 8)
+    monkeypatch.setattr(statistics, "_CHUNK", 100)
     generator = np.random.default_rng(0)
     values = generator.normal(1000.0, [1.0, 5.0, 0.01], (50, 6, 3))
     lengths = generator.integers(1, 7, 50)

@@ -1,10 +1,11 @@
 """Sequences for Lightning: which part trains, validates and tests, in what batches."""
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -75,6 +76,8 @@ class SequenceDataModule(LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise InputError(f"--data.batch_size {batch_size}: expected at least 1.")
+        if seed is not None and seed < 0:
+            raise InputError(f"--data.seed {seed}: expected at least 0.")
         self.source, self.test_source = source, test_source
         self.train_size, self.val_size = train_size, val_size
         self.batch_size, self.standardize, self.seed = batch_size, standardize, seed
@@ -106,15 +109,18 @@ class SequenceDataModule(LightningDataModule):
             )
         train, test = train.with_classes(class_names), test.with_classes(class_names)
         kept = len(train) - _count(self.val_size, len(train), "val_size")
+        if not kept and not self._class_names:
+            raise InputError(f"--data.val_size {self.val_size}: leaves no sequences to train on.")
         return Parts(train.part(0, kept), train.part(kept, len(train)), test)
 
     def _read(self, options: ReadOptions) -> tuple[Sequences, Sequences]:
         """Return the training part, validation included, and the test part."""
         if self.test_source is not None:
-            first, second = (
-                self._source(self.source, options),
-                self._source(self.test_source, options),
-            )
+            part: Literal["train", "test"] = "test" if has_test_part(self.test_source) else "train"
+            # those files belong to the source; labels of a test part come in its .npz
+            others = replace(options, part=part, labels_file=None, lengths_file=None)
+            first = self._source(self.source, options)
+            second = self._source(self.test_source, others)
             _require_same_features(first, second)
             return first, second
         if has_test_part(self.source):
@@ -125,7 +131,7 @@ class SequenceDataModule(LightningDataModule):
         return whole.part(0, count), whole.part(count, len(whole))
 
     def _source(self, source: str, options: ReadOptions) -> Sequences:
-        if self._features is None or Path(source).suffix in _TABLES:
+        if self._features is None or Path(source).suffix.lower() in _TABLES:
             return read(source, replace(options, features=self._features))
         return read(source, options).with_features(self._features)
 
@@ -196,13 +202,17 @@ class SequenceDataModule(LightningDataModule):
     def unlabelled(self) -> list[Sequences]:
         """Every sequence of the source without its label, for prediction."""
         both = self._read(replace(self.options, require_labels=False))
-        return [replace(part, labels=None) for part in both if len(part)]
+        parts = [replace(part, labels=None) for part in both if len(part)]
+        if len(parts) == 2 and np.intersect1d(parts[0].ids, parts[1].ids).size:
+            for at, name in enumerate(("train", "test")):
+                parts[at] = replace(parts[at], ids=np.char.add(f"{name}/", parts[at].ids))
+        return parts
 
 
 def _count(size: float, total: int, name: str) -> int:
     """Turn a share (up to 1) or a number of sequences into a number."""
-    count = round(size * total) if size <= 1 else int(size)
-    if not 0 <= count <= total or (size > 1 and size != count):
+    count = 0 if not math.isfinite(size) else round(size * total) if size <= 1 else int(size)
+    if not 0 <= size < math.inf or count > total or (size > 1 and size != count):
         raise InputError(
             f"--data.{name} {size}: expected a share from 0 to 1 or a whole number of sequences up "
             f"to {total}."

@@ -1,5 +1,6 @@
 """The one in-memory form of labelled sequences; everything downstream takes only this."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -66,15 +67,22 @@ class Sequences:
         return replace(self, labels=labels, class_names=tuple(class_names))
 
     def with_features(self, feature_names: Sequence[str]) -> "Sequences":
-        """Return the same sequences with their features called ``feature_names``.
+        """Return the same sequences with their nameless features called ``feature_names``.
 
         Raises:
-            InputError: There are more or fewer features than names.
+            InputError: There are more or fewer features than names, or the source has names of
+                its own for them, and others.
         """
         if len(feature_names) != len(self.feature_names):
             raise InputError(
                 f"{self.source}: has {len(self.feature_names)} features per time step, expected "
                 f"{len(feature_names)} ({', '.join(feature_names)})."
+            )
+        nameless = all(map(re.compile(r"feature_\d+").fullmatch, self.feature_names))
+        if not nameless and tuple(feature_names) != self.feature_names:
+            raise InputError(
+                f"{self.source}: has the features {', '.join(self.feature_names)}, expected "
+                f"{', '.join(feature_names)} in this order."
             )
         return replace(self, feature_names=tuple(feature_names))
 

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from grulight.data.sequences import Sequences
 
-_CHUNK = 4096  # sequences read at once
+_CHUNK = 1 << 20  # values read at once
 
 
 def feature_statistics(sequences: Sequences) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -15,10 +15,11 @@ def feature_statistics(sequences: Sequences) -> tuple[NDArray[np.float64], NDArr
     the sample variance"), which stays accurate where the mean is large against the deviation.
     A constant feature gets the deviation 1, so that standardising leaves it at zero.
     """
-    features = sequences.values.shape[2]
+    steps_each, features = sequences.values.shape[1:]
+    chunk = max(1, _CHUNK // (steps_each * features))
     count, mean, squares = 0, np.zeros(features), np.zeros(features)
-    for start in range(0, len(sequences), _CHUNK):
-        steps = _valid_steps(sequences.part(start, start + _CHUNK))
+    for start in range(0, len(sequences), chunk):
+        steps = _valid_steps(sequences.part(start, start + chunk))
         chunk_mean = steps.mean(axis=0)
         delta = chunk_mean - mean
         total = count + len(steps)
