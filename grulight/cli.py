@@ -6,6 +6,8 @@ Nothing heavy is imported before a command is known, so that ``grulight --help``
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from io import TextIOWrapper
 
 from grulight.errors import InputError
 
@@ -14,11 +16,14 @@ COMMANDS = {
     "validate": "measure a checkpoint on the validation part",
     "test": "measure a checkpoint on the test part",
     "predict": "label sequences with a checkpoint, as a table",
+    "port": "turn a Keras model file into a checkpoint",
 }
+
+_HOME = {"port": "grulight.porting"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, or 2 after one line on bad input."""
+    """Run a command; return 0, 2 after one line on bad input, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         prog="grulight",
         description="Train GRU sequence classifiers; they equal your Keras ones.",
@@ -31,16 +36,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     # the command's own parser reads all that follows the command
     command = parser.parse_args(given[:1]).command
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a pipe may not know "×"
     try:
         _runner(command)(given[1:])
     except InputError as error:
         print(f"grulight {command}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"grulight {command}: interrupted", file=sys.stderr)
+        return 130
     return 0
 
 
 def _runner(command: str) -> Callable[[list[str]], None]:
-    from grulight import commands
-
-    runner: Callable[[list[str]], None] = getattr(commands, command)
+    module = import_module(_HOME.get(command, "grulight.commands"))
+    runner: Callable[[list[str]], None] = getattr(module, command)
     return runner

@@ -22,12 +22,17 @@ def fit(arguments: list[str]) -> None:
     """Train, test, and say where every file went."""
     quieten()
     cli = FitCLI(arguments, Console())
-    _require_output(cli.trainer)
     ckpt_path = cli.config["ckpt_path"]
     if ckpt_path:
         _require_continuable(ckpt_path, cli.model, cli.trainer)
-    with one_line_errors():
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path)
+    _require_output(cli.trainer)
+    try:
+        with one_line_errors():
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path)
+    except SystemExit as stop:  # Lightning's answer to Ctrl-C
+        cli.console.print("`--ckpt_path` with last.ckpt goes on after its epoch")
+        _show_files(cli.trainer, cli.console)
+        raise KeyboardInterrupt from stop
     if len(cli.datamodule.parts.test):
         _test(cli.trainer, cli.model, cli.datamodule, cli.console)
     _show_files(cli.trainer, cli.console)
@@ -63,20 +68,26 @@ def predict(arguments: list[str]) -> None:
     cli = CheckpointCLI("predict", arguments, Console())
     output = Path(cli.config["output"])
     require_table_suffix(output)
-    require_writable(output.parent)
     parts = cli.datamodule.unlabelled
+    require_writable(output.parent)
     answers: list[torch.Tensor] = []
     with one_line_errors():
         for part in parts:
             batches = cli.datamodule.batches(part)
             answers += cli.trainer.predict(cli.classifier, batches) or []  # type: ignore[arg-type]
+    if sum(map(len, answers)) != sum(map(len, parts)):
+        raise InputError(
+            "predict labels every sequence; leave out --trainer.fast_dev_run and "
+            "--trainer.limit_predict_batches."
+        )
     write_predictions(
         output,
         np.concatenate([part.ids for part in parts]),
         torch.cat(answers).float().numpy(),
         cli.classifier.class_names,
     )
-    cli.console.print(f"{sum(map(len, parts))} sequences labelled: {output}")
+    line = f"{sum(map(len, parts))} sequences labelled: {output}"
+    cli.console.print(line, markup=False, soft_wrap=True)
 
 
 def _test(
@@ -85,6 +96,8 @@ def _test(
     with one_line_errors():
         trainer.test(classifier, datamodule=data, verbose=False)
     confusion = classifier.confusion.compute().cpu().numpy()
+    if not confusion.sum():  # --trainer.limit_test_batches 0
+        return
     names = classifier.class_names
     console.print(
         terminal.score_table(f"test ({len(data.parts.test)} sequences)", _metrics(trainer))
@@ -100,18 +113,28 @@ def _metrics(trainer: Trainer) -> dict[str, float]:
 
 
 def _require_output(trainer: Trainer) -> None:
-    if trainer.logger:
+    if trainer.logger or trainer.checkpoint_callbacks:
         require_writable(trainer.default_root_dir)
 
 
 def _show_files(trainer: Trainer, console: Console) -> None:
     if trainer.logger and trainer.log_dir and trainer.is_global_zero:
-        console.print(terminal.files_table(Path(trainer.log_dir)))
+        console.print(terminal.file_list(Path(trainer.log_dir)), soft_wrap=True)
 
 
 def _require_continuable(path: str, classifier: GRUClassifier, trainer: Trainer) -> None:
     """Check that a run can go on from a checkpoint before Lightning tries."""
     checkpoint = read_checkpoint(path)
+    if not checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]:
+        raise InputError(
+            f"{path}: stopped within epoch {checkpoint['epoch'] + 1}; training goes on from whole "
+            "epochs only. Continue from one that --trainer.max_epochs ended."
+        )
+    if checkpoint["optimization"] != classifier.optimization:
+        raise InputError(
+            f"{path}: was trained with {checkpoint['optimization']}, this run has "
+            f"{classifier.optimization}. Give it the same optimizer and lr_scheduler to continue."
+        )
     for name, was in checkpoint["hyper_parameters"].items():
         now = classifier.hparams[name]
         if name != "init" and _plain(now) != _plain(was):

@@ -58,6 +58,10 @@ def quieten() -> None:
         warnings.filterwarnings("ignore", message)
 
 
+class RunCheckpoint(ModelCheckpoint):
+    """A checkpoint of ours; its own class, so that users' ModelCheckpoints keep their states."""
+
+
 class RunConfig(SaveConfigCallback):
     """Save what a run was asked for, without where it continued from: the file repeats the run."""
 
@@ -80,7 +84,6 @@ class _CommandCLI(LightningCLI):
             super().__init__(
                 GRUClassifier,
                 SequenceDataModule,
-                seed_everything_default=0,
                 parser_kwargs={
                     "prog": f"grulight {command}",
                     "default_config_files": [str(files("grulight") / "configs" / "default.yaml")],
@@ -137,12 +140,28 @@ class FitCLI(_CommandCLI):
         callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
         if self.config_init["trainer"].enable_checkpointing is not False:
             monitor = "val_loss" if len(self.datamodule.parts.val) else "train_loss"
-            # `last` comes second, so that it holds what `best` remembers
             callbacks += [
-                ModelCheckpoint(filename="best", monitor=monitor, enable_version_counter=False),
-                ModelCheckpoint(filename="last", monitor=None, enable_version_counter=False),
+                RunCheckpoint(filename="best", monitor=monitor, enable_version_counter=False),
+                RunCheckpoint(filename="last", monitor=None, enable_version_counter=False),
             ]
-        return super().instantiate_trainer(callbacks=callbacks, logger=self.loggers(), **kwargs)
+        logger = self.loggers()
+        if not logger:
+            self.save_config_callback = None  # there is no run directory to save it in
+        trainer = super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
+        if trainer.world_size > 1:
+            raise InputError(
+                f"--trainer.devices and num_nodes ask for {trainer.world_size} processes; grulight "
+                "trains on one device so far. Set both to 1."
+            )
+        return trainer
+
+    def after_instantiate_classes(self) -> None:
+        """Note how the model is optimised, for its checkpoints."""
+        chosen = {name: self.config.get(name) for name in ("optimizer", "lr_scheduler")}
+        self.model.optimization = {
+            name: value.as_dict() if isinstance(value, Namespace) else value
+            for name, value in chosen.items()
+        }
 
 
 class CheckpointCLI(_CommandCLI):
@@ -177,8 +196,10 @@ class CheckpointCLI(_CommandCLI):
     def before_instantiate_classes(self) -> None:
         """Read data as the checkpoint's model expects it."""
         self.classifier = load_classifier(self.config["ckpt_path"])
-        self.config["data"]["class_names"] = list(self.classifier.class_names)
-        self.config["data"]["features"] = list(self.classifier.feature_names)
+        # a model ported from Keras may know no names
+        self.config["data"]["class_names"] = self.classifier.hparams["class_names"]
+        if self.classifier.hparams["feature_names"] is not None:
+            self.config["data"]["features"] = list(self.classifier.feature_names)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer; a prediction leaves no run directory."""

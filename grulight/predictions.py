@@ -57,3 +57,5 @@ def require_table_suffix(path: Path) -> None:
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: expected a name that ends in {' or '.join(SUFFIXES)}.")
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory, expected the name of a file.")

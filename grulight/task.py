@@ -1,7 +1,7 @@
 """What is trained: the loss, the metrics and the optimiser around a network; no layers."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -11,10 +11,14 @@ from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
+from grulight.errors import InputError
 from grulight.evaluation import scores_of
 from grulight.init import keras_init_
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
+
+if TYPE_CHECKING:
+    from grulight.keras_files.classifier import PortedNetwork
 
 FORMAT = 1  # of our checkpoints; counts up when an older grulight could not read them
 
@@ -96,6 +100,11 @@ class GRUClassifier(LightningModule):
         feature_names: What each feature is called.
         mean: Mean of each feature in training, subtracted first; None for no standardisation.
         scale: Standard deviation of each feature in training, divided by; None likewise.
+        from_keras: A Keras model file, or its description from a checkpoint: its model takes the
+            place of the GRUNet, and the sizes above are its own.
+
+    Raises:
+        InputError: The Keras model cannot be read, or does not fit the data.
     """
 
     mean: Tensor | None
@@ -115,12 +124,16 @@ class GRUClassifier(LightningModule):
         feature_names: Sequence[str] | None = None,
         mean: Sequence[float] | None = None,
         scale: Sequence[float] | None = None,
+        from_keras: str | dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        ported = None if from_keras is None else _ported(from_keras, input_size, num_classes)
+        # a checkpoint must not need the file
+        from_keras = None if ported is None else dict(ported.description)
         self.save_hyperparameters()
         self.class_names = tuple(class_names or map(str, range(num_classes)))
         self.feature_names = tuple(feature_names or map(str, range(input_size)))
-        self.network = GRUNet(
+        self.network = ported or GRUNet(
             input_size,
             1 if num_classes == 2 else num_classes,
             hidden_size,
@@ -129,12 +142,14 @@ class GRUClassifier(LightningModule):
             dropout,
             bias,
         )
-        if init == "keras":
+        if init == "keras" and ported is None:
             keras_init_(self.network)
         self.register_buffer("mean", None if mean is None else torch.tensor(mean))
         self.register_buffer("scale", None if scale is None else torch.tensor(scale))
         self.train_means, self.val_means, self.test_means = (EpochMeans() for _ in range(3))
         self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
+        self.optimization: dict[str, Any] | None = None  # what the command line asked for
+        self._rng_state: Tensor | None = None
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return logits (batch, label) for raw sequences (batch, time, feature)."""
@@ -143,6 +158,7 @@ class GRUClassifier(LightningModule):
 
     def summarize(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the GRU's summaries (batch, summary) of raw sequences (batch, time, feature)."""
+        assert isinstance(self.network, GRUNet)
         return self.network.summarize(self.standardized(values), lengths)
 
     def standardized(self, values: Tensor) -> Tensor:
@@ -165,7 +181,7 @@ class GRUClassifier(LightningModule):
         _, logits = self._evaluate(batch, self.test_means)
         self.confusion.update(predicted_classes(logits), batch.labels)
 
-    def predict_step(self, batch: Batch) -> Tensor:
+    def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
         """Return class probabilities (batch, class)."""
         return probabilities(self(batch.values, batch.lengths))
 
@@ -212,5 +228,31 @@ class GRUClassifier(LightningModule):
         return KerasAdam(self.parameters())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Mark the checkpoint as one of ours."""
+        """Mark the checkpoint as one of ours; keep what it takes to continue to the bit."""
         checkpoint["grulight_format"] = FORMAT
+        checkpoint["optimization"] = self.optimization
+        checkpoint["torch_rng_state"] = torch.get_rng_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the state of the random numbers, for the epochs that are still to come."""
+        self._rng_state = checkpoint.get("torch_rng_state")
+
+    def on_train_start(self) -> None:
+        """Go on in the stream of random numbers, which dropout draws from."""
+        if self._rng_state is not None:
+            torch.set_rng_state(self._rng_state)
+            self._rng_state = None
+
+
+def _ported(model: str | dict[str, Any], input_size: int, num_classes: int) -> "PortedNetwork":
+    from grulight.keras_files.classifier import PortedNetwork
+    from grulight.keras_files.port import load_keras, rebuild
+
+    network = PortedNetwork(load_keras(model) if isinstance(model, str) else rebuild(model))
+    name = model if isinstance(model, str) else "the ported model"
+    if (network.input_size, network.num_classes) != (input_size, num_classes):
+        raise InputError(
+            f"{name}: reads {network.input_size} features and tells {network.num_classes} classes "
+            f"apart, but the data have {input_size} features and {num_classes} classes."
+        )
+    return network

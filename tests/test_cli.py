@@ -196,6 +196,54 @@ def test_every_shipped_config_runs(run: Run, config: Path) -> None:
     run("fit", "--config", config, "--trainer.fast_dev_run", "true")
 
 
+def test_a_continued_run_draws_the_same_dropout(run: Run) -> None:
+    dropout = ("--model.dropout", 0.3)
+    run("fit", *dropout, "--trainer.max_epochs", 3)
+    run("fit", *dropout, "--trainer.max_epochs", 2)
+    last = "lightning_logs/version_{}/checkpoints/last.ckpt"
+    run("fit", *dropout, "--trainer.max_epochs", 3, "--ckpt_path", last.format(1))
+    ours, theirs = weights(Path(last.format(2))), weights(Path(last.format(0)))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_another_optimiser_starts_from_its_own_defaults(run: Run) -> None:
+    run("fit", "--optimizer", "Adadelta", *FAST)
+    config = yaml.safe_load(Path("lightning_logs/version_0/config.yaml").read_text())
+    assert config["optimizer"]["init_args"]["lr"] == 1.0
+
+
+def test_features_are_found_by_name_whatever_their_order(run: Run) -> None:
+    source = long_csv(Path("mine.csv"), {f"s{i}": "ab"[i % 2] for i in range(20)})
+    run("fit", "--data.source", source, *FAST)
+    rows = [line.split(",") for line in source.read_text().splitlines()]
+    Path("SWAPPED.CSV").write_text("\n".join(",".join([*r[:3], r[4], r[3]]) for r in rows))
+    last = "lightning_logs/version_0/checkpoints/last.ckpt"
+    for name in ("mine.csv", "SWAPPED.CSV"):
+        run("predict", "--ckpt_path", last, "--data.source", name, "--output", f"{name}.out.csv")
+    assert table(Path("mine.csv.out.csv")) == table(Path("SWAPPED.CSV.out.csv"))
+
+
+def test_epochs_without_validation_show_none(run: Run) -> None:
+    printed = run("fit", "--data.val_size", 80, "--trainer.check_val_every_n_epoch", 2,
+                  "--trainer.max_epochs", 3)  # fmt: skip
+    assert "val loss / accuracy" in printed
+    lines = [line for line in printed.splitlines() if re.match(r" +\d  ", line)]
+    assert [" / " in line for line in lines] == [False, True, False]
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+def test_users_add_callbacks_and_switch_loggers_off(run: Run) -> None:
+    run("fit", "--trainer.callbacks", "ModelCheckpoint", *FAST)
+    for _ in range(2):
+        run("fit", "--trainer.logger", "false", *FAST)
+    assert not Path("config.yaml").exists()
+
+
+def test_names_with_brackets_are_printed_as_they_are(run: Run, last_checkpoint: Path) -> None:
+    printed = run("predict", "--ckpt_path", last_checkpoint, "--output", "o[red]/[/red].csv")
+    assert "o[red]/[/red].csv" in printed
+
+
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """Return the one line with which a command refuses its input; it leaves nothing behind."""
     before = sorted(Path().rglob("*"))
@@ -216,11 +264,16 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (["--data.train_size", "2000"], "train_size 2000"),
         (["--data.train_size", "0"], "no training sequences"),
         (["--data.val_size", "-1"], "val_size -1"),
+        (["--data.val_size", "1"], "no sequences to train on"),
+        (["--data.train_size", ".inf"], "train_size inf"),
+        (["--data.seed", "-1"], "seed -1"),
+        (["--trainer.accelerator", "cpu", "--trainer.devices", "2"], "one device so far"),
+        (["--trainer.default_root_dir", "new/run", "--data.source", "no.csv"], "no.csv"),
         (["--data.batch_size", "0"], "batch_size 0"),
         (["--trainer.max_epochs", "many"], "trainer.max_epochs"),
         (["--trainer.accelerator", "tpu"], "torch_xla"),
         (["--optimizer", "Nonsense"], "Nonsense"),
-        (["--optimizer.lr", "-1"], "-1"),
+        (["--optimizer", "KerasAdam", "--optimizer.lr", "-1"], "-1"),
         (["--model.hidden_size", "0"], "hidden_size"),
         (["--nonsense", "1"], "unrecognized arguments: --nonsense"),
         (["--config", "nope.yaml"], "nope.yaml"),
@@ -297,6 +350,24 @@ def test_a_run_continues_only_as_what_it_was(
     assert "nothing is left to train" in refused(capsys, *arguments)
     message = refused(capsys, *arguments, "--trainer.max_epochs", 9, "--model.hidden_size", 8)
     assert "hidden_size=16" in message
+    message = refused(capsys, *arguments, "--trainer.max_epochs", 9, "--optimizer", "KerasAdam",
+                      "--optimizer.lr", 0.5)  # fmt: skip
+    assert "'lr': 0.5" in message
+
+
+def test_a_run_continues_from_whole_epochs_only(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("fit", "--trainer.max_steps", 30)
+    last = "lightning_logs/version_0/checkpoints/last.ckpt"
+    assert "within epoch 2" in refused(capsys, "fit", "--ckpt_path", last)
+
+
+def test_prediction_takes_no_limits(
+    capsys: pytest.CaptureFixture[str], last_checkpoint: Path
+) -> None:
+    arguments = ("predict", "--ckpt_path", last_checkpoint, "--trainer.limit_predict_batches", 2)
+    assert "labels every sequence" in refused(capsys, *arguments)
 
 
 @pytest.mark.parametrize("command", ["test", "validate", "predict"])

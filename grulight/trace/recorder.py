@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from grulight.data.datamodule import SequenceDataModule
+from grulight.model import GRUNet
 from grulight.task import GRUClassifier, probabilities
 
 _SAMPLE = 4  # values shown per stage: what fits a terminal of 80 columns
@@ -51,30 +52,38 @@ def record_stages(classifier: GRUClassifier, data: SequenceDataModule) -> list[S
     The shapes are those of the whole training part.
     """
     train = data.parts.train
-    steps, features = train.values.shape[1:]
+    steps = max(part.values.shape[1] for part in data.parts)
     batch = next(iter(data.batches(train.part(0, 1))))
     values = batch.values.to(next(classifier.parameters()))
-    training = classifier.training
-    classifier.eval()
-    with torch.no_grad():
-        summary = classifier.summarize(values, batch.lengths)[0]
-        answer = probabilities(classifier(values, batch.lengths))[0]
-    classifier.train(training)
     names = ("train", "validation", "test")
     parts = {name: len(part) for name, part in zip(names, data.parts, strict=True) if len(part)}
     labels = "" if train.labels is None else _head([train.class_names[i] for i in train.labels[:5]])
-    network = classifier.network
+    total = _shape(sum(parts.values()), steps, data.input_size)
     return [
-        Stage(
-            "input",
-            _shape(sum(parts.values()), steps, features),
-            train.source,
-            _numbers(values[0, 0]),
-        ),
+        Stage("input", total, train.source, _numbers(values[0, 0])),
         Stage("split", " / ".join(map(str, parts.values())), " / ".join(parts), labels),
-        _layer("GRU", len(train), summary, network.gru),
-        _layer("dense + softmax", len(train), answer, network.head),
+        *_layers(classifier, len(train), values, batch.lengths),
     ]
+
+
+def _layers(
+    classifier: GRUClassifier, count: int, values: torch.Tensor, lengths: torch.Tensor | None
+) -> list[Stage]:
+    training = classifier.training
+    classifier.eval()
+    network = classifier.network
+    with torch.no_grad():
+        answer = probabilities(classifier(values, lengths))[0]
+        if isinstance(network, GRUNet):
+            summary = classifier.summarize(values, lengths)[0]
+            stages = [
+                _layer("GRU", count, summary, network.gru),
+                _layer("dense + softmax", count, answer, network.head),
+            ]
+        else:
+            stages = [_layer("Keras model", count, answer, network)]
+    classifier.train(training)
+    return stages
 
 
 def _layer(name: str, count: int, output: torch.Tensor, layer: torch.nn.Module) -> Stage:
@@ -120,6 +129,8 @@ class TraceRecorder(Callback):
     def __init__(self) -> None:
         self.stages: list[Stage] = []
         self.epochs: list[Epoch] = []
+        self.validates = False
+        self._validated = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the stages."""
@@ -127,11 +138,17 @@ class TraceRecorder(Callback):
         assert isinstance(pl_module, GRUClassifier)
         assert isinstance(data, SequenceDataModule)
         self.stages = record_stages(pl_module, data)
+        self.validates = len(data.parts.val) > 0
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that this epoch has validation numbers."""
+        self._validated = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the epoch's numbers."""
         assert isinstance(pl_module, GRUClassifier)
-        stages = ["train", "val"] if trainer.val_dataloaders else ["train"]
+        stages = ["train", "val"] if self._validated else ["train"]
+        self._validated = False
         metrics = {
             name: float(value)
             for stage in stages

@@ -9,12 +9,13 @@ from rich.bar import Bar
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from grulight.evaluation import Confusion
 from grulight.trace.recorder import Epoch, Stage, TraceRecorder
 
 _CHART_ROWS = 12  # a longer training is thinned out
-MATRIX_CLASSES = 20  # a wider confusion matrix does not fit a terminal
+MATRIX_CLASSES = 12  # a wider confusion matrix does not fit a terminal
 
 
 class TerminalTrace(Callback):
@@ -28,14 +29,15 @@ class TerminalTrace(Callback):
         """Print the stages and the head of the epoch rows."""
         if trainer.is_global_zero:
             self.console.print(stage_table(self.recorder.stages))
-            validation = "val loss / accuracy" if trainer.val_dataloaders else None
+            validation = "val loss / accuracy" if self.recorder.validates else None
             head = _columns("epoch", "loss", "accuracy", validation, "observation")
-            self.console.print(head, style="bold")
+            self.console.print(head, style="bold", soft_wrap=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the epoch's row."""
         if trainer.is_global_zero:
-            self.console.print(epoch_row(self.recorder.epochs[-1]), highlight=False)
+            row = epoch_row(self.recorder.epochs[-1], self.recorder.validates)
+            self.console.print(row, highlight=False, soft_wrap=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the loss of every epoch."""
@@ -51,10 +53,10 @@ def stage_table(stages: Sequence[Stage]) -> Table:
     return table
 
 
-def epoch_row(epoch: Epoch) -> str:
+def epoch_row(epoch: Epoch, validates: bool) -> str:
     """Return an epoch as a line: number, loss, accuracy, validation, observation."""
     metrics = epoch.metrics
-    validation = None
+    validation = "" if validates else None
     if "val_loss" in metrics:
         validation = f"{metrics['val_loss']:.4f} / {metrics['val_accuracy']:.4f}"
     return _columns(
@@ -104,10 +106,9 @@ def confusion_table(confusion: Confusion, class_names: Sequence[str]) -> Table:
     return table
 
 
-def files_table(directory: Path) -> Table:
-    """Return the files of a run directory with their sizes."""
-    table = Table("files", str(directory), box=None, pad_edge=False)
-    for path in sorted(directory.rglob("*")):
-        if path.is_file():
-            table.add_row("", f"{path.relative_to(directory)}  ({path.stat().st_size:,} bytes)")
-    return table
+def file_list(directory: Path) -> Text:
+    """Return the files of a run directory with their sizes, a line each."""
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    lines = [f"files in {directory}"]
+    lines += [f"  {path.relative_to(directory)}  ({path.stat().st_size:,} bytes)" for path in files]
+    return Text("\n".join(lines))
