@@ -104,12 +104,18 @@ class _CommandCLI(LightningCLI):
         chosen = self.config_init["trainer"]
         bar = self.console.is_terminal and chosen.enable_progress_bar is not False
         callbacks = [*_as_list(chosen.callbacks), *kwargs.pop("callbacks", [])]
-        return super().instantiate_trainer(
+        trainer = super().instantiate_trainer(
             enable_progress_bar=bar,
             callbacks=callbacks + ([TerminalProgress(self.console)] if bar else []),
             plugins=[WholeCheckpointIO(), *_as_list(chosen.plugins)],
             **kwargs,
         )
+        if trainer.world_size > 1:
+            raise InputError(
+                f"--trainer.devices and num_nodes ask for {trainer.world_size} processes; grulight "
+                "runs on one device so far. Set both to 1."
+            )
+        return trainer
 
     def loggers(self) -> list[Logger] | Any:
         """Return loggers that share one run directory, unless the user chose others."""
@@ -147,13 +153,7 @@ class FitCLI(_CommandCLI):
         logger = self.loggers()
         if not logger:
             self.save_config_callback = None  # there is no run directory to save it in
-        trainer = super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
-        if trainer.world_size > 1:
-            raise InputError(
-                f"--trainer.devices and num_nodes ask for {trainer.world_size} processes; grulight "
-                "trains on one device so far. Set both to 1."
-            )
-        return trainer
+        return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
 
     def after_instantiate_classes(self) -> None:
         """Note how the model is optimised, for its checkpoints."""
