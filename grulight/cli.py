@@ -17,9 +17,11 @@ COMMANDS = {
     "test": "measure a checkpoint on the test part",
     "predict": "label sequences with a checkpoint, as a table",
     "port": "turn a Keras model file into a checkpoint",
+    "export": "write a checkpoint as .onnx, .pt2 or .keras",
 }
 
-_HOME = {"port": "grulight.porting"}
+# commands that need no training: where they are, and what runs them
+_HOME = {"port": ("grulight.porting", "port"), "export": ("grulight.export", "run")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,6 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _runner(command: str) -> Callable[[list[str]], None]:
-    module = import_module(_HOME.get(command, "grulight.commands"))
-    runner: Callable[[list[str]], None] = getattr(module, command)
+    module, name = _HOME.get(command, ("grulight.commands", command))
+    runner: Callable[[list[str]], None] = getattr(import_module(module), name)
     return runner

@@ -151,7 +151,7 @@ class SpatialDropout1D(Dropout):
 
     def noise_shape(self, x: Tensor) -> tuple[int, ...]:
         """Return one random number per feature."""
-        return (len(x), 1, x.shape[-1])
+        return (x.shape[0], 1, x.shape[-1])
 
 
 KINDS.update(

@@ -145,7 +145,8 @@ class GRU(KerasLayer):
     def forward(self, *signals: Signal) -> tuple[Signal, ...]:
         """Return the output, and the state where asked; the second input is the initial state."""
         (x, mask), *states = signals
-        h = states[0].value if states else x.new_zeros(len(x), self.hidden_size)
+        # len(x) would fix the batch size when the module is exported
+        h = states[0].value if states else x.new_zeros(x.shape[0], self.hidden_size)
         if self.go_backwards:
             x, mask = x.flip(1), None if mask is None else mask.flip(1)
         y, h = self._run(x, h) if mask is None else self._run_masked(x, h, mask)

@@ -49,7 +49,7 @@ class Reshape(KerasLayer):
 
     def compute(self, x: Tensor) -> Tensor:
         """Return the input in the new shape."""
-        return x.reshape(len(x), *self.target)
+        return x.reshape(x.shape[0], *self.target)
 
 
 class Permute(KerasLayer):

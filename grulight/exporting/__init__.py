@@ -1,0 +1,1 @@
+"""Files for other programs: written, opened again, and compared with the checkpoint."""
