@@ -1,7 +1,8 @@
 import contextlib
 import io
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,13 @@ def last_checkpoint(default_run: tuple[Path, str]) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _own_directory_and_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_directory_seed_and_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     np.random.seed(0)  # what third parties draw from
+    yield
+    if keras := sys.modules.get("keras"):
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
