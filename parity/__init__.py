@@ -1,0 +1,5 @@
+"""The proof that a grulight model and its Keras twin compute the same."""
+
+from parity.equivalent import assert_equivalent
+
+__all__ = ["assert_equivalent"]

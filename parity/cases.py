@@ -1,0 +1,247 @@
+"""What both sides are asked: named cases that see every mistake we know of.
+
+A fresh layer has zero biases and a zero state, and those are the blind cases: there, swapped bias
+rows and a wrongly applied reset gate change nothing. So random cases have random weights, random
+non-zero biases, a random initial state, lengths of 1 and of T, and odd sizes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+Task = Literal["weights", "network", "losses", "steps", "training"]
+Precision = Literal["float64", "float32"]
+
+STEPS = 50
+# The learning rates are numbers that float32 holds exactly, so that neither side rounds them.
+OPTIMIZERS: dict[str, dict[str, float]] = {
+    "sgd": {"lr": 2**-5},
+    "momentum": {"lr": 2**-6, "momentum": 0.9},
+    "adam": {"lr": 1e-3},
+    "rmsprop": {"lr": 1e-3},
+    "adamw": {"lr": 1e-3, "weight_decay": 0.04},
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """The sizes of a GRUNet, as its constructor takes them; dropout is off in every proof."""
+
+    input_size: int
+    num_outputs: int
+    hidden_size: int = 16
+    num_layers: int = 1
+    bidirectional: bool = False
+    bias: bool = True
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The directions of every layer, in torch's order."""
+        return ("forward", "backward") if self.bidirectional else ("forward",)
+
+    def layers(self) -> list[str]:
+        """Name every layer and direction, in the order of ``nn.GRU``'s states."""
+        return [f"l{n}.{way}" for n in range(self.num_layers) for way in self.directions]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the parameters of the ``state_dict`` with their shapes, in its order."""
+        gates = 3 * self.hidden_size
+        found: dict[str, tuple[int, ...]] = {}
+        for layer in self.layers():
+            number, _, way = layer.partition(".")
+            suffix = f"{number}_reverse" if way == "backward" else number
+            below = self.hidden_size * len(self.directions) if number != "l0" else self.input_size
+            found[f"gru.weight_ih_{suffix}"] = (gates, below)
+            found[f"gru.weight_hh_{suffix}"] = (gates, self.hidden_size)
+            if self.bias:
+                found[f"gru.bias_ih_{suffix}"] = found[f"gru.bias_hh_{suffix}"] = (gates,)
+        summary = self.hidden_size * len(self.directions)
+        return found | {
+            "head.weight": (self.num_outputs, summary),
+            "head.bias": (self.num_outputs,),
+        }
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing to compute, in full: any side that knows GRUNets can answer it.
+
+    Attributes:
+        name: Which case, as a sentence fragment.
+        task: What to compute; the sides' modules say what each task answers.
+        network: Sizes.
+        weights: Parameters under the names of the ``state_dict``.
+        inputs: What the task needs besides.
+        settings: Plain values that the task needs besides.
+        dtype: Precision to compute in.
+    """
+
+    name: str
+    task: Task
+    network: Network
+    weights: Arrays
+    inputs: Arrays
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    dtype: Precision = "float64"
+
+    @property
+    def id(self) -> str:
+        """Name and precision: unique within a study."""
+        return f"{self.name}.{self.task}.{self.dtype}"
+
+    def as_dtype(self, dtype: Precision) -> "Question":
+        """Return the same question in another precision."""
+        return replace(
+            self,
+            weights=cast(self.weights, dtype),
+            inputs=cast(self.inputs, dtype),
+            dtype=dtype,
+        )
+
+
+def cast(arrays: Mapping[str, Array], dtype: str) -> Arrays:
+    """Convert the floating arrays, keep the integers."""
+    return {
+        name: array.astype(dtype) if array.dtype.kind == "f" else array
+        for name, array in arrays.items()
+    }
+
+
+@dataclass(frozen=True)
+class Case:
+    """A random network with random inputs; the same seed gives the same numbers."""
+
+    name: str
+    network: Network
+    batch: int = 7
+    time: int = 11
+    ragged: bool = True
+    h0: bool = True
+    seed: int = 0
+
+    def weights(self) -> Arrays:
+        """Draw every parameter, biases too, from ±1/sqrt(hidden) as torch does."""
+        rng = np.random.default_rng([self.seed, 1])
+        reach = self.network.hidden_size**-0.5
+        return {
+            name: _single(rng.uniform(-reach, reach, shape))
+            for name, shape in self.network.shapes().items()
+        }
+
+    def inputs(self) -> Arrays:
+        """Draw padded sequences, lengths, initial state, labels and cotangents."""
+        rng = np.random.default_rng([self.seed, 2])
+        classes = max(2, self.network.num_outputs)
+        found = {
+            "values": _single(rng.normal(size=(self.batch, self.time, self.network.input_size))),
+            "labels": rng.integers(0, classes, self.batch),
+        }
+        if self.ragged:
+            lengths = rng.integers(1, self.time + 1, self.batch)
+            lengths[0] = self.time
+            lengths[-1] = 1
+            found["lengths"] = lengths
+        if self.h0:
+            states = (len(self.network.layers()), self.batch, self.network.hidden_size)
+            found["h0"] = _single(rng.normal(size=states))
+        return found | cotangents(self.network, found["values"], rng)
+
+    def question(self) -> Question:
+        """Return what both sides are asked for rungs 1 to 3."""
+        return Question(self.name, "network", self.network, self.weights(), self.inputs())
+
+
+def cotangents(network: Network, values: Array, rng: np.random.Generator) -> Arrays:
+    """Draw the random derivatives that gradients flow back from: of logits and hidden states."""
+    batch, time, _ = values.shape
+    pulls = {"pull.logits": _single(rng.normal(size=(batch, network.num_outputs)))}
+    for layer in network.layers():
+        shape = (batch, time, network.hidden_size)
+        pulls[f"pull.hidden.{layer}"] = _single(rng.normal(size=shape))
+    return pulls
+
+
+def loss_question(network: Network, seed: int = 3, batch: int = 33) -> Question:
+    """Ask for the losses of given logits, mild ones and ones that Keras clips."""
+    rng = np.random.default_rng(seed)
+    shape = (batch, network.num_outputs)
+    # nothing between: log(1 - p) of a probability near 1 magnifies the rounding of p without bound
+    mild, saturated = rng.uniform(-5, 5, shape), rng.uniform(20, 60, shape)
+    every_other = np.arange(batch)[:, None] % 2 == 0
+    logits = _single(np.where(every_other, mild, saturated * rng.choice([-1, 1], shape)))
+    labels = rng.integers(0, max(2, network.num_outputs), batch)
+    return Question(
+        "mild_and_saturated_logits", "losses", network, {}, {"logits": logits, "labels": labels}
+    )
+
+
+def step_question(network: Network, weights: Arrays, optimizer: str, every: int = 1) -> Question:
+    """Ask an optimiser for its weights after each of 50 steps along given gradients.
+
+    The gradients turn, base·cos + side·sin, so that a few arrays describe them all; their elements
+    reach from 1e-6, where epsilons decide, to 1.
+    """
+    rng = np.random.default_rng(4)
+    angle = np.linspace(0.0, 7.0, STEPS)
+    inputs = {"cos": _single(np.cos(angle)), "sin": _single(np.sin(angle))}
+    for name, array in weights.items():
+        for part in ("base", "side"):
+            size = 10.0 ** rng.uniform(-6, 0, array.shape)
+            inputs[f"{part}.{name}"] = _single(size * rng.choice([-1.0, 1.0], array.shape))
+    settings = {"optimizer": optimizer, "every": every, **OPTIMIZERS[optimizer]}
+    return Question(optimizer, "steps", network, weights, inputs, settings)
+
+
+def gradients_of(question: Question) -> Iterator[Arrays]:
+    """Yield the gradients of a "steps" question, one step after the other."""
+    for cos, sin in zip(question.inputs["cos"], question.inputs["sin"], strict=True):
+        yield {
+            name: question.inputs[f"base.{name}"] * cos + question.inputs[f"side.{name}"] * sin
+            for name in question.weights
+        }
+
+
+def training_question(
+    name: str,
+    network: Network,
+    weights: Arrays,
+    data: Arrays,
+    epochs: int = 5,
+    batch_size: int = 32,
+    every: int = 1,
+) -> Question:
+    """Ask for a whole training: the loss of every batch, the weights every few batches.
+
+    Args:
+        name: What the data are.
+        network: Sizes.
+        weights: Where training starts.
+        data: ``values``, ``labels`` and, where sequences differ in length, ``lengths``.
+        epochs: Passes over the data, each in an order of its own.
+        batch_size: Sequences per batch; the last batch is smaller.
+        every: Batches from one snapshot of the weights to the next.
+    """
+    rng = np.random.default_rng(5)
+    order = np.stack([rng.permutation(len(data["values"])) for _ in range(epochs)])
+    settings = {"optimizer": "adam", "lr": 1e-3, "batch_size": batch_size, "every": every}
+    return Question(name, "training", network, weights, data | {"order": order}, settings)
+
+
+def batches_of(question: Question) -> Iterator[Question]:
+    """Yield a "training" question batch by batch, in its order."""
+    size = question.settings["batch_size"]
+    data = {name: array for name, array in question.inputs.items() if name != "order"}
+    for epoch in question.inputs["order"]:
+        for start in range(0, len(epoch), size):
+            chosen = epoch[start : start + size]
+            yield replace(question, inputs={name: array[chosen] for name, array in data.items()})
+
+
+def _single(array: Array) -> Array:
+    """Round to float32 and widen again: both precisions then start from the same numbers."""
+    return array.astype(np.float32).astype(np.float64)

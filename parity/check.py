@@ -1,0 +1,121 @@
+"""Climb the rungs: ask both sides every question in both precisions, compare, try the faults."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from parity.cases import Arrays, Case, Network, Precision, Question, cast
+from parity.compare import compare, step_profile
+from parity.faults import RAGGED, Side
+from parity.noise import bounds, noise_floor
+from parity.reference_side import answer as reference_answer
+from parity.result import Implementation, Result
+from parity.rungs import control, controls_for, judge
+
+if TYPE_CHECKING:
+    from parity.onnx_side import OnnxSide
+
+PRECISIONS: tuple[Precision, Precision] = ("float64", "float32")
+Floors = Mapping[str, float]
+
+
+class Theirs(Protocol):
+    """The other side: a running Keras, or a record of one."""
+
+    def __call__(self, question: Question) -> Arrays:
+        """Answer a question."""
+
+    def floors(self, question: Question, answer: Arrays) -> Floors:
+        """Return the noise floor of each array of an answer."""
+
+
+class Live:
+    """A side that computes, as ``Theirs``."""
+
+    def __init__(self, side: Side) -> None:
+        self.side = side
+
+    def __call__(self, question: Question) -> Arrays:
+        """Answer a question."""
+        return self.side(question)
+
+    def floors(self, question: Question, answer: Arrays) -> Floors:
+        """Measure the noise floor of an answer."""
+        return noise_floor(self.side, question, answer)
+
+
+def climb(result: Result, questions: Iterable[Question], ours: Side, theirs: Theirs) -> None:
+    """Ask every question, in float64 first, and add what is found to ``result``."""
+    for asked in questions:
+        for dtype in PRECISIONS:
+            _ask(result, asked.as_dtype(dtype), ours, theirs)
+
+
+def _ask(result: Result, question: Question, ours: Side, theirs: Theirs) -> None:
+    our_answer, their_answer = ours(question), theirs(question)
+    floors = None
+    if question.dtype == "float32" and question.task != "weights":
+        floors = noise_floor(ours, question, our_answer), theirs.floors(question, their_answer)
+    result.findings += judge(question, our_answer, their_answer, floors)
+    result.controls += [
+        control(fault, question, ours, their_answer) for fault in controls_for(question)
+    ]
+    if question.task == "training":
+        losses = our_answer["train.loss"], their_answer["train.loss"]
+        result.curves[question.dtype] = (losses[0].tolist(), losses[1].tolist())
+    profiles = [
+        step_profile(our_answer[name], their_answer[name])
+        for name in our_answer
+        if name.startswith("hidden.")
+    ]
+    if profiles:
+        label = f"{question.name}, {question.dtype}"
+        result.profiles[label] = np.max(profiles, axis=0).tolist()
+
+
+def against_reference(
+    name: str, side: Side, network: Network, unrolled: bool = False
+) -> Implementation:
+    """Compare an implementation with the NumPy reference in float64, gradients included.
+
+    Args:
+        name: What computes.
+        side: The implementation.
+        network: Sizes.
+        unrolled: Whether it compiles every time step by itself, and full lengths only. Four steps
+            are then a first, a last and two inner ones; more would be the inner ones again, at a
+            second per step, layer and direction.
+    """
+    case = Case(RAGGED, network)
+    if unrolled:
+        case = Case("random_weights_four_full_steps", network, time=4, ragged=False)
+    question = case.question()
+    worst = max(
+        compare(side(question), reference_answer(question)), key=lambda found: found.relative
+    )
+    return Implementation(name, question.name, worst.relative, worst.tensor)
+
+
+def in_onnx(side: "OnnxSide", questions: Iterable[Question]) -> Implementation:
+    """Compare ONNX Runtime, which computes in float32, with the NumPy reference in float64."""
+    from parity.onnx_side import in_float32, reference
+
+    found = []
+    for question in map(in_float32, questions):
+        answer = side(question)
+        floors = noise_floor(side, question, answer)
+        allowed = bounds(question, answer, floors, floors)
+        found += [
+            Implementation(
+                side.name,
+                question.name,
+                difference.relative,
+                difference.tensor,
+                "float32",
+                floors[difference.tensor],
+                allowed[difference.tensor],
+            )
+            for difference in compare(cast(answer, "float64"), reference(question))
+        ]
+    return max(found, key=lambda each: each.relative / each.bound)

@@ -1,0 +1,88 @@
+"""When Keras itself may open a file for us, and when what it opens would be another model."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from grulight.keras_files import layers  # noqa: F401 - it fills the table
+from grulight.keras_files.activations import activation_name
+from grulight.keras_files.base import KINDS
+from grulight.keras_files.graph import OPERATION_NAMES
+from grulight.keras_files.plain import Json, quote
+from grulight.keras_files.spec import Graph, LayerSpec
+
+MERGES = ("Add", "Average", "Concatenate", "Multiply")
+# What configurations of the layers that can be ported are made of; Keras looks each name up.
+NAMES = {
+    *(kind for kind in KINDS if " " not in kind),
+    *OPERATION_NAMES,
+    *("InputLayer", "Model", "RNN", "GRUCell", "DTypePolicy", "__keras_tensor__", "__tuple__"),
+    *("Zeros", "Ones", "Constant", "Identity", "Orthogonal", "VarianceScaling"),
+    *("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"),
+    *("RandomUniform", "RandomNormal", "TruncatedNormal"),
+    *("L1", "L2", "L1L2", "OrthogonalRegularizer"),
+    *("MaxNorm", "NonNeg", "UnitNorm", "MinMaxNorm"),
+}
+MODULES = (
+    *("keras", "keras.layers", "keras.models", "keras.initializers", "keras.regularizers"),
+    *("keras.constraints", "keras.dtype_policies", "builtins"),
+    *("keras.src.models.functional", "keras.src.models.sequential"),
+)
+
+
+def untrusted(config: dict[str, Json]) -> str | None:
+    """Return why Keras does not get to see a file, if so.
+
+    Keras resolves every name in a file, and has been led to run code by names that a layer's
+    settings hide (KERAS_FACTS section 3). It opens files for us that hold only known names.
+    """
+    seen = {key: value for key, value in config.items() if key != "compile_config"}
+    for entry in _objects(seen):
+        name, module = entry["class_name"], entry.get("module")
+        operation = str(module).startswith("keras.src.ops") and name in OPERATION_NAMES
+        known = name in NAMES and (module is None or module in MODULES or operation)
+        if not known or entry.get("registered_name") not in (None, "", name):
+            return f"does not get to open the file, because of {quote(module)} {quote(name)} in it"
+    return None
+
+
+def _objects(config: Json) -> Iterator[dict[str, Any]]:
+    stack = [config]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            if "class_name" in node:
+                yield node
+            stack += node.values()
+        elif isinstance(node, list):
+            stack += node
+
+
+def changed_meanings(graph: Graph) -> str | None:
+    """Return what an old file says that means something else in Keras 3, if anything."""
+    called = {
+        (call.layer, len(call.inputs) > 1) for call in graph.calls if call.layer in graph.layers
+    }
+    for name, several in called:
+        spec = graph.layers[name]
+        if spec.version.major < 3 and (word := _changed(spec, several)):
+            return f"means something else by {word} than Keras {spec.version.text}, which wrote it"
+    return None
+
+
+def _changed(spec: LayerSpec, several: bool) -> str | None:
+    if spec.graph is not None:
+        nested = changed_meanings(spec.graph)
+        return None if nested is None else "parts of a nested model"
+    for inner in spec.inner.values():
+        if word := _changed(inner, several):
+            return word
+    for key in ("activation", "recurrent_activation"):
+        if key in spec.config and activation_name(spec, key) == "hard_sigmoid":
+            return "hard_sigmoid"
+    if spec.kind in MERGES:
+        return f"the mask of {spec.kind}"
+    if spec.kind == "Bidirectional" and not spec.version.tensorflow:
+        return "masked steps of Bidirectional"
+    if spec.kind == "GRU" and several:
+        return "the mask of a GRU that is given its state"
+    return None

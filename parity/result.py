@@ -1,0 +1,172 @@
+"""What a check found, and what follows from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from parity.cases import Precision
+from parity.distribution import Equivalence
+from parity.noise import FLOAT64_BOUND
+from parity.rungs import TITLES, Control, Finding, first_divergence, worst_of
+
+Verdict = Literal["the same", "different", "could not tell"]
+EXIT_CODES: dict[Verdict, int] = {"the same": 0, "different": 1, "could not tell": 2}
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """How far one implementation is from the float64 reference in NumPy.
+
+    Attributes:
+        name: What computed.
+        case: On which case.
+        relative: Largest relative difference of any array, gradients included.
+        tensor: Which array.
+        dtype: Precision that it computed in.
+        floor: Its noise floor there, in float32.
+        bound: Largest relative difference that the reference's function may show.
+    """
+
+    name: str
+    case: str
+    relative: float
+    tensor: str
+    dtype: Precision = "float64"
+    floor: float | None = None
+    bound: float = FLOAT64_BOUND
+
+    @property
+    def same(self) -> bool:
+        """Whether it computes the reference's function."""
+        return self.relative <= self.bound
+
+
+@dataclass
+class Result:
+    """Everything that a check found.
+
+    Attributes:
+        target: What was checked.
+        weights_sha256: Hash of its weights.
+        ours: What computed our answers.
+        theirs: What computed theirs.
+        versions: Versions of the libraries.
+        notes: What the reader should know, such as where the data come from.
+        findings: One per compared array.
+        controls: One per negative control.
+        implementations: One per implementation compared with the reference.
+        equivalences: Rung 6, where it was asked for.
+        curves: Loss of every batch, ours and theirs, in both precisions.
+        profiles: Largest relative difference of every time step, per case and precision.
+        samples: Rung 6: final figures per seed.
+        seconds: How long it took.
+    """
+
+    target: str
+    weights_sha256: str
+    ours: str
+    theirs: str
+    versions: Mapping[str, str]
+    notes: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
+    implementations: list[Implementation] = field(default_factory=list)
+    equivalences: list[Equivalence] = field(default_factory=list)
+    curves: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
+    profiles: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def verdict(self) -> Verdict:
+        """The same only if all agrees and every wrong port was caught."""
+        agreed = [f.same for f in self.findings] + [i.same for i in self.implementations]
+        if not all(agreed):
+            return "different"
+        blind = not self.controls or not all(control.caught for control in self.controls)
+        undecided = not all(equivalence.shown for equivalence in self.equivalences)
+        return "could not tell" if blind or undecided or not self.findings else "the same"
+
+    @property
+    def reason(self) -> str:
+        """Why the verdict is what it is, in one line."""
+        if self.verdict == "the same":
+            weakest = min(self.controls, key=lambda control: control.factor)
+            return (
+                f"every rung agrees, and all {len(self.controls)} wrong ports were caught, the "
+                f"mildest ({weakest.fault.name}) at {weakest.factor:.0e} times the bound"
+            )
+        if self.verdict == "different":
+            apart = [i for i in self.implementations if not i.same]
+            return first_divergence(self.findings) or (
+                f"{apart[0].name} is {apart[0].relative:.1e} off the reference in {apart[0].tensor}"
+            )
+        if missed := [control.fault.name for control in self.controls if not control.caught]:
+            return f"a wrong port was not caught: {', '.join(missed)}"
+        if wide := [e.quantity for e in self.equivalences if not e.shown]:
+            return f"rung 6 did not show equivalence of {', '.join(wide)}; more seeds may"
+        return "nothing was compared"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values for ``--json``; an infinite figure becomes null.
+
+        Keys: ``format``; ``target``, ``weights_sha256``, ``ours``, ``theirs``, ``versions``,
+        ``notes``, ``seconds``; ``verdict`` (the same, different, could not tell) with ``reason``;
+        ``rungs``, one entry per rung and precision for the array nearest to its bound;
+        ``controls``; ``implementations``; ``distribution``.
+        """
+        return {
+            "format": FORMAT,
+            "target": self.target,
+            "weights_sha256": self.weights_sha256,
+            "ours": self.ours,
+            "theirs": self.theirs,
+            "versions": dict(self.versions),
+            "notes": self.notes,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "rungs": [_rung(finding) for finding in worst_of(self.findings)],
+            "controls": [_control(control) for control in self.controls],
+            "implementations": [
+                {**vars(each), "relative": _number(each.relative), "same": each.same}
+                for each in self.implementations
+            ],
+            "distribution": [each.as_json() for each in self.equivalences],
+            "seconds": round(self.seconds, 1),
+        }
+
+
+def _rung(finding: Finding) -> dict[str, Any]:
+    difference = finding.difference
+    return {
+        "rung": finding.rung,
+        "title": TITLES[finding.rung],
+        "dtype": finding.dtype,
+        "case": finding.case,
+        "tensor": difference.tensor,
+        "where": difference.where,
+        "relative": _number(difference.relative),
+        "absolute": _number(difference.absolute),
+        "noise_floor": finding.floor,
+        "bound": finding.bound,
+        "same": finding.same,
+    }
+
+
+def _control(control: Control) -> dict[str, Any]:
+    return {
+        "name": control.fault.name,
+        "mistake": control.fault.mistake,
+        "rung": control.rung,
+        "case": control.case,
+        "tensor": control.difference.tensor,
+        "where": control.difference.where,
+        "factor": _number(control.factor),
+        "caught": control.caught,
+    }
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,165 @@
+"""What is checked: a checkpoint's network, its weights and sequences to run it on."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from grulight.checkpoint import load_classifier
+from grulight.data.datamodule import SequenceDataModule
+from grulight.data.sequences import Sequences
+from grulight.errors import InputError
+from grulight.model import GRUNet
+from grulight.task import GRUClassifier
+from parity.cases import Arrays, Network, Question
+from parity.rungs import study
+from parity.torch_training import arrays_of, fresh, sizes_of, without_advice
+
+# 800 sequences in batches of 32 for five epochs are the 125 steps of the default training.
+SEQUENCES = 800
+KERAS_SUFFIXES = {".keras", ".h5", ".hdf5"}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A network with all that a study of it needs; numbers in float64, exact in float32.
+
+    Attributes:
+        name: What to call it.
+        network: Sizes.
+        weights: Its ``state_dict``.
+        start: Fresh weights as Keras draws them, where trainings start.
+        data: ``values``, ``labels`` and, where sequences differ in length, ``lengths``.
+        held_out: The same of the test part, for rung 6; may be empty.
+        source: What the data are.
+        notes: What a reader of the result should know.
+    """
+
+    name: str
+    network: Network
+    weights: Arrays
+    start: Arrays
+    data: Arrays
+    held_out: Arrays
+    source: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the weights, names and shapes included."""
+        digest = hashlib.sha256()
+        for name in sorted(self.weights):
+            array = self.weights[name].astype("<f4")
+            digest.update(f"{name} {array.shape}\n".encode() + array.tobytes())
+        return digest.hexdigest()
+
+    def questions(self, stride: int = 1) -> list[Question]:
+        """Return every question of rungs 0 to 5."""
+        return study(self.network, self.weights, self.data, self.start, self.source, stride)
+
+
+def target_of(
+    network: GRUNet, name: str, train: Sequences, test: Sequences | None = None
+) -> Target:
+    """Describe a network and its data, already standardised, as a target."""
+    sizes = sizes_of(network)
+    part = train.part(0, min(len(train), SEQUENCES))
+    notes = []
+    if len(part) < len(train):
+        notes.append(f"Trained on the first {len(part)} of {len(train)} sequences.")
+    if network.dropout.p:
+        notes.append(
+            f"Dropout ({network.dropout.p}) is off: two frameworks cannot draw the same masks."
+        )
+    return Target(
+        name,
+        sizes,
+        arrays_of(network),
+        arrays_of(fresh(sizes)),
+        _data(part),
+        _data(test) if test is not None and len(test) else {},
+        train.source,
+        tuple(notes),
+    )
+
+
+def load_target(path: str, data: str | None = None) -> Target:
+    """Read a checkpoint and the sequences to run it on.
+
+    Args:
+        path: A checkpoint of ``grulight fit``.
+        data: Where sequences come from, as ``--data.source``; by default what the run's
+            ``config.yaml`` says, else ``waves``.
+
+    Raises:
+        InputError: The checkpoint or the data cannot be read, or do not fit each other.
+    """
+    if Path(path).suffix.lower() in KERAS_SUFFIXES:
+        raise InputError(
+            f"{path}: is a Keras file; expected a checkpoint. `parity check {path}` compares it."
+        )
+    classifier = _classifier(path)
+    network = classifier.network
+    if not isinstance(network, GRUNet):
+        raise InputError(f"{path}: holds a ported Keras model; check a checkpoint of a GRUNet.")
+    expected = {
+        "class_names": list(classifier.class_names),
+        "features": list(classifier.feature_names),
+    }
+    parts = SequenceDataModule(**_data_settings(Path(path), data) | expected).parts
+    if len(parts.train.feature_names) != network.gru.input_size:
+        raise InputError(
+            f"{parts.train.source}: has {len(parts.train.feature_names)} features, {path} reads "
+            f"{network.gru.input_size}. Name fitting data with --data."
+        )
+    train, test = (standardised(classifier, part) for part in (parts.train, parts.test))
+    return target_of(network, path, train, test)
+
+
+def _classifier(path: str) -> GRUClassifier:
+    """Load a checkpoint whose weights are all there and finite."""
+    try:
+        with without_advice():
+            classifier = load_classifier(path)
+    # what Lightning and torch raise where parts are missing or of other sizes
+    except (RuntimeError, TypeError, KeyError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"{path}: is a damaged checkpoint ({reason}).") from error
+    for name, weight in classifier.network.named_parameters():
+        if not weight.isfinite().all():
+            raise InputError(f"{path}: {name} is not finite; such networks compute nothing.")
+    return classifier
+
+
+def standardised(classifier: GRUClassifier, part: Sequences) -> Sequences:
+    """Return sequences as the network sees them."""
+    with torch.no_grad():
+        values = classifier.standardized(torch.tensor(np.asarray(part.values)))
+    return replace(part, values=values.numpy())
+
+
+def _data(part: Sequences) -> Arrays:
+    assert part.labels is not None
+    values = np.asarray(part.values, np.float32).astype(np.float64)
+    data = {"values": values, "labels": part.labels}
+    if (part.lengths < values.shape[1]).any():
+        data["lengths"] = part.lengths
+    return data
+
+
+def _data_settings(path: Path, data: str | None) -> dict[str, Any]:
+    """Return what the run's own config says of its data, or what the user names."""
+    if data is not None:
+        return {"source": data}
+    config = path.resolve().parent.parent / "config.yaml"
+    if not config.is_file():
+        return {}
+    try:
+        settings = yaml.safe_load(config.read_text())["data"]
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise InputError(f"{config}: cannot be read; name the data with --data.") from error
+    return dict(settings)

@@ -1,0 +1,164 @@
+"""Our training: the task, the batches and the Trainer of ``grulight fit``, watched."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from grulight.data.batches import Batches
+from grulight.data.sequences import Sequences
+from grulight.model import GRUNet
+from grulight.task import GRUClassifier
+from parity.cases import Arrays, Network, Question, cast
+
+
+class Watch(Callback):
+    """Note the loss of every batch and, every few steps, the weights."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.losses: list[float] = []
+        self.snapshots: list[Arrays] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take the loss that the training itself computed."""
+        self.losses.append(float(outputs["loss"]))
+        if trainer.global_step % self.every == 0:
+            assert isinstance(pl_module, GRUClassifier)
+            self.snapshots.append(copy_of(dict(pl_module.network.named_parameters())))
+
+
+def train(question: Question, device: torch.device) -> Arrays:
+    """Answer a "training" question with Lightning's Trainer on grulight's own task."""
+    task = classifier_for(question.network)
+    load(task.network, question.weights)
+    order = question.inputs["order"]
+    watch = Watch(question.settings["every"])
+    trainer = quiet_trainer(len(order), device, question.dtype, watch)
+    batches = Batches(
+        sequences_of(question.network, question.inputs),
+        question.settings["batch_size"],
+        lambda: order[trainer.current_epoch],
+    )
+    with without_advice():
+        trainer.fit(task, batches)
+    snapshots = {f"train.{name}": array for name, array in stack(watch.snapshots).items()}
+    return {"train.loss": np.array(watch.losses, question.dtype)} | snapshots
+
+
+def train_seeds(network: Network, data: Arrays, held_out: Arrays, seeds: int) -> Arrays:
+    """Train with fresh weights and fresh orders; return loss and accuracy on held-out data."""
+    device, found = torch.device("cpu"), []
+    train_part, test_part = sequences_of(network, data), sequences_of(network, held_out)
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        task, rng = classifier_for(network), np.random.default_rng(seed)
+        trainer = quiet_trainer(5, device, "float32")
+        batches = Batches(train_part, 32, partial(rng.permutation, len(train_part)))
+        with without_advice():
+            trainer.fit(task, batches)
+            [scores] = trainer.test(task, Batches(test_part, 32), verbose=False)
+        found.append((scores["test_loss"], scores["test_accuracy"]))
+    loss, accuracy = np.array(found).T
+    return {"loss": loss, "accuracy": accuracy}
+
+
+def sequences_of(network: Network, data: Arrays) -> Sequences:
+    """Wrap arrays as the form that grulight's batches take."""
+    count, time = data["values"].shape[:2]
+    return Sequences(
+        data["values"],
+        data.get("lengths", np.full(count, time)),
+        data["labels"],
+        tuple(map(str, range(max(2, network.num_outputs)))),
+        tuple(map(str, range(network.input_size))),
+        np.arange(count).astype(str),
+        "parity",
+    )
+
+
+def quiet_trainer(epochs: int, device: torch.device, dtype: str, *callbacks: Callback) -> Trainer:
+    """Return the Trainer of ``grulight fit`` without its files and its output."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    return Trainer(
+        max_epochs=epochs,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        precision="64-true" if dtype == "float64" else "32-true",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=list(callbacks),
+    )
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Silence libraries' advice, which is on speed and on their own deprecated parts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def classifier_for(network: Network) -> GRUClassifier:
+    """Return the task of ``grulight fit`` around a network of these sizes."""
+    return GRUClassifier(
+        network.input_size,
+        max(2, network.num_outputs),
+        network.hidden_size,
+        network.num_layers,
+        network.bidirectional,
+        bias=network.bias,
+    )
+
+
+def fresh(network: Network, seed: int = 0) -> GRUNet:
+    """Return a network with the initial weights that ``grulight fit`` draws."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        found = classifier_for(network).network
+    assert isinstance(found, GRUNet)
+    return found
+
+
+def sizes_of(network: GRUNet) -> Network:
+    """Return the constructor arguments of a GRUNet."""
+    gru = network.gru
+    return Network(
+        gru.input_size,
+        network.head.out_features,
+        gru.hidden_size,
+        gru.num_layers,
+        gru.bidirectional,
+        gru.bias,
+    )
+
+
+def arrays_of(network: GRUNet) -> Arrays:
+    """Return the parameters as float64 arrays."""
+    return cast(copy_of(dict(network.named_parameters())), "float64")
+
+
+def load(module: nn.Module, weights: Arrays) -> None:
+    """Load a ``state_dict`` of arrays."""
+    module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+
+
+def copy_of(weights: dict[str, Any]) -> Arrays:
+    """Copy parameters to arrays."""
+    return {name: p.detach().cpu().numpy().copy() for name, p in weights.items()}
+
+
+def stack(snapshots: list[Arrays]) -> Arrays:
+    """Stack snapshots of weights along a new first axis."""
+    return {name: np.stack([each[name] for each in snapshots]) for name in snapshots[0]}

@@ -1,0 +1,48 @@
+"""Both sides, started once, and the answers that several rungs share."""
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from parity.cases import Arrays, Case, Network, Precision
+from parity.faults import RAGGED
+from parity.keras_side import KerasSide
+from parity.noise import Side
+from parity.torch_side import TorchSide
+
+CASES = {
+    case.name: case
+    for case in (
+        Case(RAGGED, Network(5, 3)),
+        Case("whole_sequences_without_state", Network(5, 3), time=33, ragged=False, h0=False),
+        Case("two_layers_two_ways", Network(4, 3, 7, num_layers=2, bidirectional=True)),
+        Case("binary_without_bias", Network(3, 1, 6, bias=False)),
+    )
+}
+Answers = Callable[[str, Precision], tuple[Arrays, Arrays]]
+
+
+@pytest.fixture(scope="session")
+def ours() -> TorchSide:
+    return TorchSide()
+
+
+@pytest.fixture(scope="session")
+def theirs() -> KerasSide:
+    return KerasSide()
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> Case:
+    return CASES[request.param]
+
+
+@pytest.fixture(scope="session")
+def answers(ours: Side, theirs: Side) -> Answers:
+    @cache
+    def both(name: str, dtype: Precision) -> tuple[Arrays, Arrays]:
+        question = CASES[name].question().as_dtype(dtype)
+        return ours(question), theirs(question)
+
+    return both

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+from conftest import CASES, Answers
+
+from parity.cases import Case
+from parity.compare import compare
+from parity.noise import Side, noise_floor
+from parity.reference_side import answer as reference_answer
+from parity.rungs import judge, rung_of
+
+
+def test_every_hidden_state_and_logit_agrees_to_1e_14(case: Case, answers: Answers) -> None:
+    ours, theirs = answers(case.name, "float64")
+    found = [d for d in compare(ours, theirs) if rung_of(d.tensor) == 1]
+    assert {d.tensor.split(".")[0] for d in found} == {"hidden", "last", "logits", "probabilities"}
+    for difference in found:
+        assert difference.relative <= 1e-14, difference
+
+
+def test_both_sides_equal_the_numpy_reference(case: Case, answers: Answers) -> None:
+    expected = reference_answer(case.question())
+    for answer in answers(case.name, "float64"):
+        for difference in compare(answer, expected):
+            assert difference.relative <= 1e-13, difference
+
+
+@pytest.mark.parametrize("name", ["random_weights_ragged_odd_batch", "binary_without_bias"])
+def test_float32_stays_within_its_own_noise(
+    name: str, answers: Answers, ours: Side, theirs: Side
+) -> None:
+    question = CASES[name].question().as_dtype("float32")
+    our_answer, their_answer = answers(name, "float32")
+    floors = (noise_floor(ours, question, our_answer), noise_floor(theirs, question, their_answer))
+    findings = judge(question, our_answer, their_answer, floors)
+    assert {finding.rung for finding in findings} == {1, 2, 3}
+    for finding in findings:
+        assert finding.same, finding
+
+
+def test_outputs_past_the_end_are_zero_on_both_sides(answers: Answers) -> None:
+    for answer in answers("random_weights_ragged_odd_batch", "float64"):
+        assert not answer["hidden.l0.forward"][-1, 1:].any()
+        assert np.abs(answer["hidden.l0.forward"][-1, 0]).min() > 0

@@ -1,0 +1,27 @@
+import pytest
+from conftest import Answers
+
+from parity.cases import Case, Network, loss_question
+from parity.compare import compare
+from parity.noise import FLOAT64_BOUND, Side
+from parity.reference_side import answer as reference_answer
+
+
+def test_loss_of_a_batch_agrees(case: Case, answers: Answers) -> None:
+    ours, theirs = answers(case.name, "float64")
+    [difference] = compare({"loss": ours["loss"]}, {"loss": theirs["loss"]})
+    assert difference.relative <= FLOAT64_BOUND, difference
+
+
+@pytest.mark.parametrize("labels", [3, 1], ids=["three labels", "binary"])
+def test_losses_agree_also_where_keras_clips_probabilities(
+    labels: int, ours: Side, theirs: Side
+) -> None:
+    question = loss_question(Network(5, labels))
+    their_answer = theirs(question)
+    for answer in (ours(question), reference_answer(question)):
+        for difference in compare(answer, their_answer):
+            assert difference.relative <= FLOAT64_BOUND, difference
+    # 40 nats for a logit of 40, but never more than -log(1e-7) = 16.1 once clipped
+    assert their_answer["loss.logits"] > their_answer["loss.probabilities"]
+    assert not their_answer["slope.probabilities"][1].any()

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from grulight.keras_files.layout import network_to_keras
+from parity.cases import Arrays, Network, Question, batches_of, training_question
+from parity.compare import compare
+from parity.keras_side import KerasSide, original_pipeline
+from parity.noise import FLOAT64_BOUND, Side, noise_floor
+from parity.rungs import judge
+from parity.torch_training import arrays_of, fresh
+
+NETWORK = Network(5, 3)
+
+
+def data(ragged: bool = False) -> Arrays:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(800, 10, 5)).astype(np.float32).astype(np.float64)
+    labels = (values[:, :, :2].mean(axis=1) > 0).sum(axis=1)
+    found = {"values": values, "labels": labels}
+    return found | ({"lengths": rng.integers(1, 11, 800)} if ragged else {})
+
+
+def question(ragged: bool = False) -> Question:
+    return training_question("random", NETWORK, arrays_of(fresh(NETWORK)), data(ragged))
+
+
+@pytest.mark.parametrize("ragged", [False, True], ids=["whole", "ragged"])
+def test_losses_and_weights_agree_through_all_125_steps(
+    ragged: bool, ours: Side, theirs: Side
+) -> None:
+    asked = question(ragged)
+    our_answer, their_answer = ours(asked), theirs(asked)
+    assert their_answer["train.loss"].shape == (125,)
+    assert their_answer["train.gru.weight_hh_l0"].shape == (125, 48, 16)
+    assert their_answer["train.loss"][-25:].mean() < their_answer["train.loss"][:25].mean()
+    for difference in compare(our_answer, their_answer):
+        assert difference.relative <= FLOAT64_BOUND, difference
+
+
+def test_float32_drift_stays_within_the_drift_of_a_nudge(ours: Side, theirs: Side) -> None:
+    asked = question().as_dtype("float32")
+    our_answer, their_answer = ours(asked), theirs(asked)
+    floors = (noise_floor(ours, asked, our_answer), noise_floor(theirs, asked, their_answer))
+    for finding in judge(asked, our_answer, their_answer, floors):
+        assert finding.same, finding
+
+
+def test_their_trajectory_is_that_of_train_on_batch(theirs: KerasSide) -> None:
+    asked = question().as_dtype("float32")
+    model = original_pipeline(NETWORK)
+    gru, dense = model.layers[-2:]
+    ported = network_to_keras(asked.weights)
+    gru.set_weights([ported[f"gru_0/forward/{n}"] for n in ("kernel", "recurrent_kernel", "bias")])
+    dense.set_weights([ported["dense/kernel"], ported["dense/bias"]])
+    losses = []
+    for batch in batches_of(asked):
+        mask = np.ones(batch.inputs["values"].shape[:2], bool)
+        model.reset_metrics()
+        targets = np.eye(3)[batch.inputs["labels"]]
+        losses.append(model.train_on_batch([batch.inputs["values"], mask], targets)[0])
+    np.testing.assert_allclose(losses, theirs(asked)["train.loss"], rtol=2e-6)

@@ -1,0 +1,80 @@
+"""Wrong ports of every architecture are caught; the other side is the NumPy reference here."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from parity.cases import Case, Network, Question, loss_question, step_question, training_question
+from parity.faults import FAULTS, RAGGED, Fault
+from parity.mistakes import Side
+from parity.reference_side import answer as reference_answer
+from parity.rungs import control, controls_for
+from parity.torch_side import TorchSide
+from parity.torch_training import arrays_of, fresh
+
+NETWORKS = {
+    "default": Network(5, 3),
+    "two layers, two ways": Network(4, 3, 7, num_layers=2, bidirectional=True),
+    "no bias": Network(5, 3, bias=False),
+    "binary": Network(5, 1),
+    "one unit": Network(3, 2, 1),
+}
+
+
+def questions(network: Network) -> list[Question]:
+    weights = arrays_of(fresh(network))
+    rng = np.random.default_rng(1)
+    values = rng.normal(size=(96, 5, network.input_size)).astype(np.float32).astype(np.float64)
+    data = {"values": values, "labels": (values.sum(axis=(1, 2)) > 0).astype(np.int64)}
+    return [
+        Case(RAGGED, network).question(),
+        loss_question(network),
+        *(step_question(network, weights, name) for name in ("adam", "rmsprop", "adamw")),
+        training_question("random", network, weights, data, epochs=2),
+    ]
+
+
+def theirs_of(question: Question, ours: Side) -> dict:
+    return reference_answer(question) if question.task in ("network", "losses") else ours(question)
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+def test_every_wrong_port_exceeds_the_bound_a_thousandfold(network: Network) -> None:
+    ours, tried = TorchSide(), []
+    for question in questions(network):
+        theirs = theirs_of(question, ours)
+        for fault in controls_for(question):
+            found = control(fault, question, ours, theirs)
+            assert found.factor >= 1000, fault.name
+            tried.append(fault.name)
+    expected = {fault.name for fault in FAULTS if fault.shows(network)}
+    assert set(tried) == expected
+    assert len(tried) == len(expected) >= 10
+
+
+def test_faults_that_a_network_cannot_show_are_those_of_absent_parts() -> None:
+    cannot = {fault.name for fault in FAULTS if not fault.shows(NETWORKS["no bias"])}
+    biases = {"bias rows swapped", "recurrent bias folded", "biases forgotten"}
+    assert cannot == biases | {"directions swapped"}
+
+
+@pytest.mark.parametrize("name", ["bias rows swapped", "recurrent bias folded", "reset before"])
+def test_a_fresh_layer_is_blind_to_this(name: str) -> None:
+    """Zero biases, zero state and one step hide the mistake, and the control says so."""
+    network = Network(5, 3)
+    case = Case(RAGGED, network, time=1, ragged=False)
+    question = replace(case.question(), weights=arrays_of(fresh(network)))
+    question.inputs["h0"] = np.zeros_like(question.inputs["h0"])
+    [fault] = [fault for fault in FAULTS if fault.name == name]
+    forward_only = replace(fault, wrong=_forward_only(fault))
+    found = control(forward_only, question, TorchSide(), reference_answer(question))
+    assert not found.caught
+
+
+def _forward_only(fault: Fault) -> object:
+    def wrong(question: Question, ours: Side) -> dict:
+        answer = fault.wrong(question, ours)
+        return {name: array for name, array in answer.items() if name.startswith("hidden")}
+
+    return wrong
