@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from grulight.data.datamodule import SequenceDataModule
     from grulight.data.sequences import Sequences
     from grulight.errors import InputError
+    from grulight.keras_files.port import load_keras
     from grulight.model import GRUNet
     from grulight.optim import KerasAdam, KerasRMSprop
     from grulight.task import GRUClassifier
@@ -21,6 +22,7 @@ __all__ = [
     "SequenceDataModule",
     "Sequences",
     "load_classifier",
+    "load_keras",
 ]
 
 _HOME = {
@@ -32,6 +34,7 @@ _HOME = {
     "SequenceDataModule": "data.datamodule",
     "Sequences": "data.sequences",
     "load_classifier": "checkpoint",
+    "load_keras": "keras_files.port",
 }
 
 
