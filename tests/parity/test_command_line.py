@@ -61,7 +61,10 @@ def test_check_of_a_default_model_says_the_same(
         (["check", "missing.ckpt"], "missing.ckpt: does not exist"),
         (["check", __file__], "cannot be read as a checkpoint"),
         (["check", "model.keras"], "model.keras: no such file"),
-        (["record", "model.keras", "-o", "r.safetensors"], "is a Keras file; expected a checkpoint"),
+        (
+            ["record", "model.keras", "-o", "r.safetensors"],
+            "is a Keras file; expected a checkpoint",
+        ),
         (["check", "x.ckpt", "--kernel", "magic"], "--kernel magic: choose one of torch, compile"),
         (["check", "x.ckpt", "--device", "magic"], "--device magic: choose cpu or cuda"),
         (["replay", "missing.safetensors"], "missing.safetensors: cannot be read"),
