@@ -35,6 +35,7 @@ def check(options: argparse.Namespace) -> int:
     began = time.monotonic()
     _require_tensorflow("check")
     if is_keras_file(options.target):
+        _require_plain(options)
         return _finish(check_file(options.target, options.config), options, began)
     ours = TorchSide(options.kernel, options.device)
     target = load_target(options.target, options.data)
@@ -153,6 +154,23 @@ def _writing() -> Iterator[None]:
 
 def _versions() -> dict[str, str]:
     return {name: version(name) for name in LIBRARIES if find_spec(name) is not None}
+
+
+def _require_plain(options: argparse.Namespace) -> None:
+    """Refuse what only a checkpoint's check can do, rather than leave it out unsaid."""
+    given = [
+        name
+        for name, asked in (
+            ("--data", options.data is not None),
+            ("--kernel", options.kernel != "torch"),
+            ("--device", options.device != "cpu"),
+            ("--distribution", options.distribution),
+            ("--onnx", options.onnx),
+        )
+        if asked
+    ]
+    if given:
+        raise InputError(f"{options.target}: {', '.join(given)} goes with checkpoints only.")
 
 
 def _require_tensorflow(command: str) -> None:

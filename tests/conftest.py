@@ -14,6 +14,11 @@ from grulight.cli import main
 # Lightning 2.6 uses what newer jsonargparse deprecates; this is jsonargparse's own switch
 os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
 
+# each of pytest's workers has one core: more threads would wait for each other
+torch.set_num_threads(1)
+os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the programs that tests start
+
 
 def run_command(*arguments: object) -> str:
     """Run a command that must succeed; return what it printed."""

@@ -61,6 +61,7 @@ def test_check_of_a_default_model_says_the_same(
         (["check", "missing.ckpt"], "missing.ckpt: does not exist"),
         (["check", __file__], "cannot be read as a checkpoint"),
         (["check", "model.keras"], "model.keras: no such file"),
+        (["check", "model.keras", "--onnx"], "--onnx goes with checkpoints only"),
         (
             ["record", "model.keras", "-o", "r.safetensors"],
             "is a Keras file; expected a checkpoint",
