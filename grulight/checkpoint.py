@@ -70,9 +70,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def classifier_of(checkpoint: Checkpoint) -> GRUClassifier:
-    """Rebuild the classifier that a checkpoint describes, with its weights."""
-    classifier = GRUClassifier(**checkpoint["hyper_parameters"])
-    classifier.load_state_dict(checkpoint["state_dict"])
+    """Rebuild the classifier that a checkpoint describes, with its weights.
+
+    Raises:
+        InputError: Weights are missing, or of other shapes than the description says.
+    """
+    try:
+        classifier = GRUClassifier(**checkpoint["hyper_parameters"])
+        classifier.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"the checkpoint's weights and its description do not fit each other ({error}). "
+            "Choose a file as `grulight fit` wrote it.".replace("\n", " ")
+        ) from error
     return classifier.eval()
 
 

@@ -125,6 +125,11 @@ def _show_files(trainer: Trainer, console: Console) -> None:
 def _require_continuable(path: str, classifier: GRUClassifier, trainer: Trainer) -> None:
     """Check that a run can go on from a checkpoint before Lightning tries."""
     checkpoint = read_checkpoint(path)
+    if "loops" not in checkpoint:
+        raise InputError(
+            f"{path}: holds a model that `grulight port` wrote and no training to continue. Train "
+            "it with --model.from_keras and the Keras file."
+        )
     if not checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]:
         raise InputError(
             f"{path}: stopped within epoch {checkpoint['epoch'] + 1}; training goes on from whole "

@@ -370,6 +370,17 @@ def test_prediction_takes_no_limits(
     assert "labels every sequence" in refused(capsys, *arguments)
 
 
+def test_a_checkpoint_without_training_or_weights_is_refused(
+    capsys: pytest.CaptureFixture[str], last_checkpoint: Path
+) -> None:
+    saved = torch.load(last_checkpoint, weights_only=True)
+    ported = {name: value for name, value in saved.items() if name != "loops"}
+    torch.save(ported, "ported.ckpt")
+    assert "--model.from_keras" in refused(capsys, "fit", "--ckpt_path", "ported.ckpt")
+    torch.save(saved | {"state_dict": {}}, "empty.ckpt")
+    assert "do not fit" in refused(capsys, "test", "--ckpt_path", "empty.ckpt")
+
+
 @pytest.mark.parametrize("command", ["test", "validate", "predict"])
 def test_commands_on_a_checkpoint_ask_for_one(
     capsys: pytest.CaptureFixture[str], command: str
