@@ -69,27 +69,21 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return checkpoint
 
 
-def classifier_of(checkpoint: Checkpoint) -> GRUClassifier:
-    """Rebuild the classifier that a checkpoint describes, with its weights.
-
-    Raises:
-        InputError: Weights are missing, or of other shapes than the description says.
-    """
-    try:
-        classifier = GRUClassifier(**checkpoint["hyper_parameters"])
-        classifier.load_state_dict(checkpoint["state_dict"])
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise InputError(
-            f"the checkpoint's weights and its description do not fit each other ({error}). "
-            "Choose a file as `grulight fit` wrote it.".replace("\n", " ")
-        ) from error
-    return classifier.eval()
-
-
 def load_classifier(path: str | os.PathLike[str]) -> GRUClassifier:
     """Return the trained classifier of a checkpoint file, ready to predict.
 
     Raises:
-        InputError: See :func:`read_checkpoint`.
+        InputError: See :func:`read_checkpoint`; or weights are missing, or of other shapes than
+            the description says.
     """
-    return classifier_of(read_checkpoint(path))
+    checkpoint = read_checkpoint(path)
+    try:
+        classifier = GRUClassifier(**checkpoint["hyper_parameters"])
+        classifier.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: is a damaged checkpoint, its weights do not fit its description ({reason}). "
+            "Choose a file that `grulight fit` wrote."
+        ) from error
+    return classifier.eval()

@@ -121,14 +121,9 @@ def load_target(path: str, data: str | None = None) -> Target:
 
 
 def _classifier(path: str) -> GRUClassifier:
-    """Load a checkpoint whose weights are all there and finite."""
-    try:
-        with without_advice():
-            classifier = load_classifier(path)
-    # what Lightning and torch raise where parts are missing or of other sizes
-    except (RuntimeError, TypeError, KeyError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"{path}: is a damaged checkpoint ({reason}).") from error
+    """Load a checkpoint whose weights are all finite."""
+    with without_advice():
+        classifier = load_classifier(path)
     for name, weight in classifier.network.named_parameters():
         if not weight.isfinite().all():
             raise InputError(f"{path}: {name} is not finite; such networks compute nothing.")

@@ -66,7 +66,10 @@ def test_damaged_config_is_named_with_the_way_out(run: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda w: w.pop("network.head.bias"), r"damaged checkpoint \(.*network\.head\.bias"),
+        (
+            lambda w: w.pop("network.head.bias"),
+            r"last\.ckpt: is a damaged checkpoint, .*network\.head\.bias",
+        ),
         (lambda w: w["network.head.bias"].fill_(torch.nan), "head.bias is not finite"),
     ],
     ids=["a weight is missing", "a weight is NaN"],
