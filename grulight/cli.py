@@ -10,18 +10,26 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from grulight.errors import InputError
+from grulight.interruption import noted
 
 COMMANDS = {
     "fit": "train a model, test it, and write a run directory",
     "validate": "measure a checkpoint on the validation part",
     "test": "measure a checkpoint on the test part",
     "predict": "label sequences with a checkpoint, as a table",
+    "trace": "show a checkpoint's pipeline, training and answers on one page",
+    "pack": "write a source of any size as a directory that training reads from disk",
     "port": "turn a Keras model file into a checkpoint",
     "export": "write a checkpoint as .onnx, .pt2 or .keras",
 }
 
 # commands that need no training: where they are, and what runs them
-_HOME = {"port": ("grulight.porting", "port"), "export": ("grulight.export", "run")}
+_HOME = {
+    "trace": ("grulight.tracing", "run"),
+    "pack": ("grulight.packing", "pack"),
+    "port": ("grulight.porting", "port"),
+    "export": ("grulight.export", "run"),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a pipe may not know "×"
     try:
-        _runner(command)(given[1:])
+        with noted():
+            _runner(command)(given[1:])
     except InputError as error:
         print(f"grulight {command}: {error}", file=sys.stderr)
         return 2

@@ -7,13 +7,16 @@ import torch
 from lightning.pytorch import Trainer
 from rich.console import Console
 
-from grulight.checkpoint import read_checkpoint
+from grulight.checkpoint import Checkpoint
 from grulight.data.datamodule import SequenceDataModule
 from grulight.errors import InputError
 from grulight.evaluation import save_confusion_picture
 from grulight.files import require_writable
+from grulight.interruption import EXIT_CODE
 from grulight.lightning_cli import CheckpointCLI, FitCLI, one_line_errors, quieten
+from grulight.metrics import MetricsFile
 from grulight.predictions import require_table_suffix, write_predictions
+from grulight.resume import ended_epoch
 from grulight.task import GRUClassifier
 from grulight.trace import terminal
 
@@ -22,17 +25,18 @@ def fit(arguments: list[str]) -> None:
     """Train, test, and say where every file went."""
     quieten()
     cli = FitCLI(arguments, Console())
-    ckpt_path = cli.config["ckpt_path"]
-    if ckpt_path:
-        _require_continuable(ckpt_path, cli.model, cli.trainer)
     _require_output(cli.trainer)
+    if cli.resumed is not None:
+        _continue_metrics(cli.trainer, cli.resumed)
     try:
         with one_line_errors():
-            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path)
-    except SystemExit as stop:  # Lightning's answer to Ctrl-C
-        cli.console.print("`--ckpt_path` with last.ckpt goes on after its epoch")
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.ckpt_path)
+    except SystemExit as stop:
+        cli.console.print("`--ckpt_path auto` goes on from the newest checkpoint")
         _show_files(cli.trainer, cli.console)
-        raise KeyboardInterrupt from stop
+        if stop.code == EXIT_CODE:
+            raise
+        raise KeyboardInterrupt from stop  # Lightning's answer to Ctrl-C
     if len(cli.datamodule.parts.test):
         _test(cli.trainer, cli.model, cli.datamodule, cli.console)
     _show_files(cli.trainer, cli.console)
@@ -104,8 +108,9 @@ def _test(
     )
     if len(names) <= terminal.MATRIX_CLASSES:
         console.print(terminal.confusion_table(confusion, names))
-    if trainer.log_dir and trainer.logger and trainer.is_global_zero:
-        save_confusion_picture(confusion, names, Path(trainer.log_dir) / "confusion_matrix.png")
+    directory = _run_directory(trainer)
+    if directory is not None:
+        save_confusion_picture(confusion, names, directory / "confusion_matrix.png")
 
 
 def _metrics(trainer: Trainer) -> dict[str, float]:
@@ -117,43 +122,29 @@ def _require_output(trainer: Trainer) -> None:
         require_writable(trainer.default_root_dir)
 
 
+def _continue_metrics(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Let ``metrics.csv`` end where the checkpoint was written."""
+    step = checkpoint["global_step"]
+    for logger in trainer.loggers:
+        if isinstance(logger, MetricsFile) and trainer.is_global_zero:
+            logger.continue_from(step)
+            if ended_epoch(checkpoint):  # a kill may have come before the epoch's row
+                epoch = checkpoint["callbacks"]["TraceRecorder"]["epochs"][-1]
+                logger.log_metrics({"epoch": epoch["number"] - 1} | epoch["metrics"], step - 1)
+
+
 def _show_files(trainer: Trainer, console: Console) -> None:
-    if trainer.logger and trainer.log_dir and trainer.is_global_zero:
-        console.print(terminal.file_list(Path(trainer.log_dir)), soft_wrap=True)
+    directory = _run_directory(trainer)
+    if directory is not None:
+        console.print(terminal.file_list(directory), soft_wrap=True)
 
 
-def _require_continuable(path: str, classifier: GRUClassifier, trainer: Trainer) -> None:
-    """Check that a run can go on from a checkpoint before Lightning tries."""
-    checkpoint = read_checkpoint(path)
-    if "loops" not in checkpoint:
-        raise InputError(
-            f"{path}: holds a model that `grulight port` wrote and no training to continue. Train "
-            "it with --model.from_keras and the Keras file."
-        )
-    if not checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]:
-        raise InputError(
-            f"{path}: stopped within epoch {checkpoint['epoch'] + 1}; training goes on from whole "
-            "epochs only. Continue from one that --trainer.max_epochs ended."
-        )
-    if checkpoint["optimization"] != classifier.optimization:
-        raise InputError(
-            f"{path}: was trained with {checkpoint['optimization']}, this run has "
-            f"{classifier.optimization}. Give it the same optimizer and lr_scheduler to continue."
-        )
-    for name, was in checkpoint["hyper_parameters"].items():
-        now = classifier.hparams[name]
-        if name != "init" and _plain(now) != _plain(was):
-            raise InputError(
-                f"{path}: was trained with {name}={was}, this run has {name}={now}. "
-                "Give it the same data and model settings to continue."
-            )
-    done = checkpoint["epoch"] + 1
-    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= done:
-        raise InputError(
-            f"{path}: has finished {done} of {trainer.max_epochs} epochs; nothing is left to "
-            f"train. Ask for more with --trainer.max_epochs, such as {2 * done}."
-        )
+def _run_directory(trainer: Trainer) -> Path | None:
+    """Return where this process writes; None for all processes but the first.
 
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+    ``trainer.log_dir`` asks all processes, of which some may have left.
+    """
+    if trainer.logger is None or not trainer.is_global_zero:
+        return None
+    directory = getattr(trainer.logger, "log_dir", None) or trainer.logger.save_dir
+    return None if directory is None else Path(directory)

@@ -8,33 +8,42 @@ from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning.fabric.plugins.environments import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 
-from grulight.checkpoint import WholeCheckpointIO, load_classifier
+from grulight.checkpoint import Checkpoint, WholeCheckpointIO, load_classifier, read_checkpoint
 from grulight.data.datamodule import DESCRIPTION, SequenceDataModule
 from grulight.errors import InputError
+from grulight.launch import is_first_process, launched_as, under_slurm
+from grulight.metrics import MetricsFile
+from grulight.resume import RUNS, newest_checkpoint, require_continuable, require_epochs_left
+from grulight.saver import RunSaver
 from grulight.task import GRUClassifier
 from grulight.trace.progress import TerminalProgress
 from grulight.trace.recorder import TraceRecorder
 from grulight.trace.terminal import TerminalTrace
+from grulight.trace.timing import Timing
 
 _EXPECTED_WARNINGS = (
     r"`.*configure_optimizers` will be overridden",  # `--optimizer` does so on purpose
     r".*LeafSpec.*is deprecated",  # Lightning 2.6 on torch 2.13
     r".*`srun` command is available",  # a laptop where Slurm happens to be installed
     r"Experiment logs directory .* exists and is not empty",  # two loggers share it
+    r"Checkpoint directory .* exists and is not empty",  # that of the run that goes on
     r"The dirpath has changed",  # a run that is continued gets a directory of its own
     r"Be aware that when using `ckpt_path`",  # it may watch another loss than before
     r"Total length of `list` across ranks is zero",  # no validation part
+    r"It is recommended to use `self.log\(.*sync_dist=True",  # the sums are reduced by hand
 )
 
 
@@ -78,6 +87,7 @@ class _CommandCLI(LightningCLI):
         self, command: str, arguments: Sequence[str], console: Console, **kwargs: Any
     ) -> None:
         self.console = console
+        console.quiet = not is_first_process()
         self.recorder = TraceRecorder()
         # constructors check their arguments: these errors are about what the user asked for
         with one_line_errors(ValueError, ModuleNotFoundError):
@@ -89,7 +99,7 @@ class _CommandCLI(LightningCLI):
                     "default_config_files": [str(files("grulight") / "configs" / "default.yaml")],
                     "exit_on_error": False,
                 },
-                args=list(arguments),
+                args=_with_shipped_configs(arguments),
                 run=False,
                 load_from_checkpoint_support=False,  # our own checkpoints hold plain values only
                 **kwargs,
@@ -102,31 +112,53 @@ class _CommandCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with our progress bar and checkpoint files."""
         chosen = self.config_init["trainer"]
-        bar = self.console.is_terminal and chosen.enable_progress_bar is not False
         callbacks = [*_as_list(chosen.callbacks), *kwargs.pop("callbacks", [])]
+        plugins = [WholeCheckpointIO(), *_as_list(chosen.plugins)]
+        if under_slurm():  # Lightning's own requeueing deadlocks: issue 21406 there
+            plugins.append(SLURMEnvironment(auto_requeue=False))
+        launched = launched_as()
+        if launched is not None and (chosen.devices, chosen.num_nodes) == (1, 1):
+            kwargs["devices"], kwargs["num_nodes"] = launched
         trainer = super().instantiate_trainer(
-            enable_progress_bar=bar,
-            callbacks=callbacks + ([TerminalProgress(self.console)] if bar else []),
-            plugins=[WholeCheckpointIO(), *_as_list(chosen.plugins)],
+            enable_progress_bar=self.bar,
+            callbacks=callbacks + ([TerminalProgress(self.console)] if self.bar else []),
+            plugins=plugins,
             **kwargs,
         )
-        if trainer.world_size > 1:
+        if trainer.world_size > self.datamodule.batch_size:
             raise InputError(
-                f"--trainer.devices and num_nodes ask for {trainer.world_size} processes; grulight "
-                "runs on one device so far. Set both to 1."
+                f"--data.batch_size {self.datamodule.batch_size}: is the size over all processes, "
+                f"and {trainer.world_size} of them cannot share it. Raise it or use fewer."
             )
         return trainer
 
-    def loggers(self) -> list[Logger] | Any:
-        """Return loggers that share one run directory, unless the user chose others."""
+    @property
+    def bar(self) -> bool:
+        """Whether a progress bar can be shown."""
+        wanted: bool = self.config_init["trainer"].enable_progress_bar is not False
+        return wanted and self.console.is_terminal
+
+    @property
+    def root(self) -> str:
+        """The directory that holds the run directories."""
+        return self.config_init["trainer"].default_root_dir or "."
+
+    def loggers(self, version: int | None = None, step: int | None = None) -> list[Logger] | Any:
+        """Return loggers that share one run directory, unless the user chose others.
+
+        Args:
+            version: Number of the run that is resumed; by default a new one.
+            step: Where it is resumed.
+        """
         chosen = self.config_init["trainer"]
         if chosen.logger not in (None, True):
             return chosen.logger
         # TensorBoard's own switch for its stub: otherwise a run waits for TensorFlow to be imported
         sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
-        root = chosen.default_root_dir or "."
-        board = TensorBoardLogger(root, default_hp_metric=False)
-        return [board, CSVLogger(root, version=board.version)]
+        board = TensorBoardLogger(
+            self.root, RUNS, version, default_hp_metric=False, purge_step=step
+        )
+        return [board, MetricsFile(Path(board.log_dir) / "metrics.csv")]
 
 
 class FitCLI(_CommandCLI):
@@ -137,31 +169,53 @@ class FitCLI(_CommandCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what is ours, and let the data decide the model's borders."""
-        parser.add_argument("--ckpt_path", type=str | None, help="Checkpoint to continue from.")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            help="Checkpoint that a new run starts from; `auto`: go on with the newest run under "
+            "--trainer.default_root_dir, in its directory, or start afresh where there is none.",
+        )
+        parser.add_class_arguments(RunSaver, "checkpoint")
         for name in DESCRIPTION:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with the trace, the run directory and the two checkpoints."""
         callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
+        callbacks += [self.config_init["checkpoint"], Timing(None if self.bar else self.console)]
         if self.config_init["trainer"].enable_checkpointing is not False:
             monitor = "val_loss" if len(self.datamodule.parts.val) else "train_loss"
             callbacks += [
                 RunCheckpoint(filename="best", monitor=monitor, enable_version_counter=False),
                 RunCheckpoint(filename="last", monitor=None, enable_version_counter=False),
             ]
-        logger = self.loggers()
+        path = self.config["ckpt_path"]
+        self.ckpt_path = path
+        self.resumed: Checkpoint | None = None  # whose run goes on in its own directory
+        version = step = None
+        if path == "auto":
+            self.ckpt_path = newest_checkpoint(self.root, self.console.print)
+            if self.ckpt_path is not None:
+                version = int(self.ckpt_path.parent.parent.name.removeprefix("version_"))
+                self.resumed = read_checkpoint(self.ckpt_path)
+                step = self.resumed["global_step"]
+                self.save_config_kwargs = {"overwrite": True}
+        logger = self.loggers(version, step)
         if not logger:
             self.save_config_callback = None  # there is no run directory to save it in
         return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
 
     def after_instantiate_classes(self) -> None:
-        """Note how the model is optimised, for its checkpoints."""
+        """Note how the model is optimised, for its checkpoints, and check where it goes on from."""
         chosen = {name: self.config.get(name) for name in ("optimizer", "lr_scheduler")}
         self.model.optimization = {
             name: value.as_dict() if isinstance(value, Namespace) else value
             for name, value in chosen.items()
         }
+        if self.ckpt_path is not None:
+            checkpoint = require_continuable(self.ckpt_path, self.model)
+            if self.resumed is None:
+                require_epochs_left(self.ckpt_path, checkpoint, self.trainer)
 
 
 class CheckpointCLI(_CommandCLI):
@@ -181,7 +235,7 @@ class CheckpointCLI(_CommandCLI):
         """Add the Trainer and the data, and let a training's config file pass."""
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.add_lightning_class_args(SequenceDataModule, "data")
-        for key in ("model", "optimizer", "lr_scheduler"):
+        for key in ("model", "optimizer", "lr_scheduler", "checkpoint"):
             parser.add_argument(
                 f"--{key}", type=Any, help="Ignored (for config files): the checkpoint decides."
             )
@@ -205,6 +259,20 @@ class CheckpointCLI(_CommandCLI):
         """Build the Trainer; a prediction leaves no run directory."""
         logger = False if self.predicts else self.loggers()
         return super().instantiate_trainer(logger=logger, **kwargs)
+
+
+def _with_shipped_configs(arguments: Sequence[str]) -> list[str]:
+    """Let ``--config`` take the name of a file in ``grulight/configs`` as well."""
+    found, after_config = [], False
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        name = argument if after_config else value if option == "--config" and equals else None
+        after_config = argument == "--config"
+        if name is not None and not Path(name).exists():
+            shipped = files("grulight") / "configs" / f"{name}.yaml"
+            argument = argument.removesuffix(name) + (str(shipped) if shipped.is_file() else name)
+        found.append(argument)
+    return found
 
 
 def _as_list(value: Any) -> list[Any]:

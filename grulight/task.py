@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor, nn
+from torch import Tensor, distributed
 from torch.nn import functional as F
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -42,35 +42,34 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.softmax(dim=-1)
 
 
-class EpochMeans(nn.Module):
+class EpochMeans:
     """Running loss and accuracy of an epoch, each batch weighted by its size, as Keras reports.
 
     The sums stay on the device until they are asked for: a ``self.log`` per batch would cost
-    more than the batch.
+    more than the batch. They are no buffer, which DDP would overwrite with the first process'.
     """
 
-    sums: Tensor
-
     def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("sums", torch.zeros(3), persistent=False)
+        self.sums: Tensor
+        self.reset()
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: its mean loss, logits (batch, label) and labels (batch,)."""
+        """Add sequences: their mean loss, logits (batch, label) and labels (batch,)."""
         right = (predicted_classes(logits) == labels).sum()
         count = torch.full_like(right, len(labels))
         # float32 alone would stop counting at 2**24 samples
         batch = torch.stack((loss.detach() * count, right, count)).to(_widest(loss.device))
-        self.sums = batch + self.sums
+        self.sums = batch + self.sums.to(batch)
 
     def compute(self, module: LightningModule) -> dict[str, Tensor]:
         """Return loss and accuracy so far, over all processes."""
-        loss, right, count = module.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
+        sums = self.sums.to(module.device, _widest(module.device), copy=True)
+        loss, right, count = module.trainer.strategy.reduce(sums, reduce_op="sum")
         return {"loss": loss / count, "accuracy": right / count}
 
     def reset(self) -> None:
         """Forget all batches."""
-        self.sums = torch.zeros_like(self.sums)
+        self.sums = torch.zeros(3, dtype=torch.float64)
 
 
 def _widest(device: torch.device) -> torch.dtype:
@@ -149,7 +148,7 @@ class GRUClassifier(LightningModule):
         self.train_means, self.val_means, self.test_means = (EpochMeans() for _ in range(3))
         self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
         self.optimization: dict[str, Any] | None = None  # what the command line asked for
-        self._rng_state: Tensor | None = None
+        self._resumed: list[dict[str, Tensor]] | None = None  # what each process has to go on with
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return logits (batch, label) for raw sequences (batch, time, feature)."""
@@ -168,8 +167,8 @@ class GRUClassifier(LightningModule):
         return (values - self.mean) / self.scale
 
     def training_step(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch."""
-        return self._evaluate(batch, self.train_means)[0]
+        """Return the loss of a batch, as this process' part of the mean over processes."""
+        return self._evaluate(batch, self.train_means)[0] * batch.share
 
     def validation_step(self, batch: Batch) -> None:
         """Count a validation batch."""
@@ -179,7 +178,8 @@ class GRUClassifier(LightningModule):
         """Count a test batch."""
         assert batch.labels is not None
         _, logits = self._evaluate(batch, self.test_means)
-        self.confusion.update(predicted_classes(logits), batch.labels)
+        if batch.share:
+            self.confusion.update(predicted_classes(logits), batch.labels)
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
         """Return class probabilities (batch, class)."""
@@ -189,16 +189,14 @@ class GRUClassifier(LightningModule):
         assert batch.labels is not None
         logits = self(batch.values, batch.lengths)
         loss = classification_loss(logits, batch.labels)
-        means.update(loss, logits, batch.labels)
+        if batch.share:
+            means.update(loss, logits, batch.labels)
         return loss, logits
 
-    def on_train_epoch_start(self) -> None:
-        """Start the epoch's means afresh."""
-        self.train_means.reset()
-
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means."""
+        """Log the epoch's means, and start them afresh: a resumed epoch has no other start."""
         self.log_dict(self.epoch_metrics("train"))
+        self.train_means.reset()
 
     def on_validation_epoch_start(self) -> None:
         """Start the validation means afresh."""
@@ -231,17 +229,41 @@ class GRUClassifier(LightningModule):
         """Mark the checkpoint as one of ours; keep what it takes to continue to the bit."""
         checkpoint["grulight_format"] = FORMAT
         checkpoint["optimization"] = self.optimization
-        checkpoint["torch_rng_state"] = torch.get_rng_state()
+        own = {"sums": self.train_means.sums.cpu(), "rng": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            own["cuda_rng"] = torch.cuda.get_rng_state(self.device)
+        checkpoint["processes"] = _of_all_processes(own)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the state of the random numbers, for the epochs that are still to come."""
-        self._rng_state = checkpoint.get("torch_rng_state")
+        """Take over what each process had, for the batches that are still to come."""
+        self._resumed = checkpoint.get("processes")
 
     def on_train_start(self) -> None:
-        """Go on in the stream of random numbers, which dropout draws from."""
-        if self._rng_state is not None:
-            torch.set_rng_state(self._rng_state)
-            self._rng_state = None
+        """Go on in the epoch's means and in the random numbers, which dropout draws from."""
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        resumed, self._resumed = self._resumed, None
+        if resumed is not None and len(resumed) == world:
+            own = resumed[rank]
+            self.train_means.sums = own["sums"]
+            torch.set_rng_state(own["rng"])
+            if "cuda_rng" in own and self.device.type == "cuda":
+                torch.cuda.set_rng_state(own["cuda_rng"], self.device)
+            return
+        self.train_means.reset()
+        if resumed is not None and rank == 0:
+            self.train_means.sums = torch.stack([own["sums"] for own in resumed]).sum(0)
+        if rank:
+            # its sequences are others: they need a dropout of their own
+            torch.manual_seed(torch.initial_seed() + rank)
+
+
+def _of_all_processes(own: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    """Gather small tensors from every process; all of them call this."""
+    if not distributed.is_initialized():
+        return [own]
+    everyones: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(everyones, own)
+    return everyones
 
 
 def _ported(model: str | dict[str, Any], input_size: int, num_classes: int) -> "PortedNetwork":

@@ -12,8 +12,9 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
-from grulight.data.batches import Batches
+from grulight.data.batches import Batches, Order
 from grulight.data.sequences import Sequences
+from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from grulight.task import GRUClassifier
 from parity.cases import Arrays, Network, Question, cast
@@ -37,9 +38,10 @@ class Watch(Callback):
             self.snapshots.append(copy_of(dict(pl_module.network.named_parameters())))
 
 
-def train(question: Question, device: torch.device) -> Arrays:
+def train(question: Question, device: torch.device, kernel: Kernel = "auto") -> Arrays:
     """Answer a "training" question with Lightning's Trainer on grulight's own task."""
     task = classifier_for(question.network)
+    task.network = GRUNet(**vars(question.network), kernel=kernel)
     load(task.network, question.weights)
     order = question.inputs["order"]
     watch = Watch(question.settings["every"])
@@ -47,7 +49,8 @@ def train(question: Question, device: torch.device) -> Arrays:
     batches = Batches(
         sequences_of(question.network, question.inputs),
         question.settings["batch_size"],
-        lambda: order[trainer.current_epoch],
+        order.__getitem__,
+        lambda: trainer.current_epoch,
     )
     with without_advice():
         trainer.fit(task, batches)
@@ -63,13 +66,17 @@ def train_seeds(network: Network, data: Arrays, held_out: Arrays, seeds: int) ->
         torch.manual_seed(seed)
         task, rng = classifier_for(network), np.random.default_rng(seed)
         trainer = quiet_trainer(5, device, "float32")
-        batches = Batches(train_part, 32, partial(rng.permutation, len(train_part)))
+        batches = Batches(train_part, 32, partial(_fresh_order, rng, len(train_part)))
         with without_advice():
             trainer.fit(task, batches)
             [scores] = trainer.test(task, Batches(test_part, 32), verbose=False)
         found.append((scores["test_loss"], scores["test_accuracy"]))
     loss, accuracy = np.array(found).T
     return {"loss": loss, "accuracy": accuracy}
+
+
+def _fresh_order(rng: np.random.Generator, count: int, epoch: int) -> Order:
+    return rng.permutation(count)
 
 
 def sequences_of(network: Network, data: Arrays) -> Sequences:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def test_batches_are_cut_to_their_longest_sequence() -> None:
 
 def test_order_is_asked_for_at_each_pass() -> None:
     epoch = 0
-    batches = Batches(sequences(), 7, lambda: shuffled(7, 1, epoch))
+    batches = Batches(sequences(), 7, partial(shuffled, 7, 1), lambda: epoch)
     first = next(iter(batches)).labels
     epoch = 1
     second = next(iter(batches)).labels
@@ -65,7 +66,7 @@ def test_shuffled_is_a_permutation_and_a_pure_function(seed: int) -> None:
 def test_float64_and_read_only_values_become_writable_float32(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", sequences().values.astype(np.float64))
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
-    for order in (None, lambda: np.arange(7)):
+    for order in (None, lambda epoch: np.arange(7)):
         batch = next(iter(Batches(replace(sequences(), values=mapped), 7, order)))
         assert batch.values.dtype == torch.float32
         batch.values.zero_()

@@ -267,7 +267,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
         (["--data.val_size", "1"], "no sequences to train on"),
         (["--data.train_size", ".inf"], "train_size inf"),
         (["--data.seed", "-1"], "seed -1"),
-        (["--trainer.accelerator", "cpu", "--trainer.devices", "2"], "one device so far"),
+        (["--trainer.accelerator", "cpu", "--trainer.devices", "40"], "40 of them cannot share"),
+        (["--checkpoint.keep", "0"], "keep 0: expected at least 1"),
         (["--trainer.default_root_dir", "new/run", "--data.source", "no.csv"], "no.csv"),
         (["--data.batch_size", "0"], "batch_size 0"),
         (["--trainer.max_epochs", "many"], "trainer.max_epochs"),
@@ -355,7 +356,7 @@ def test_a_run_continues_only_as_what_it_was(
     assert "'lr': 0.5" in message
 
 
-def test_a_run_continues_from_whole_epochs_only(
+def test_an_epoch_that_a_limit_ended_is_not_continued(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("fit", "--trainer.max_steps", 30)

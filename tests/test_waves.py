@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,9 @@ def trained(data: Sequences, epochs: int) -> GRUClassifier:
         enable_model_summary=False,
     )
     part = data.part(0, 800)
-    trainer.fit(classifier, Batches(part, 32, lambda: shuffled(800, 0, trainer.current_epoch)))
+    trainer.fit(
+        classifier, Batches(part, 32, partial(shuffled, 800, 0), lambda: trainer.current_epoch)
+    )
     return classifier.eval()
 
 

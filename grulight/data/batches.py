@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grulight.data.sequences import Sequences
+from grulight.errors import InputError
 
 Order = NDArray[np.int64]
 
@@ -20,11 +21,15 @@ class Batch(NamedTuple):
         values: (B, T, F) float32.
         lengths: (B,) int64 valid steps, or None where every sequence of the part fills all T.
         labels: (B,) int64, or None where the source has none.
+        share: What this process' mean counts in the mean over processes: its part of the batch
+            times their number. 0 where a batch has too few sequences for all of them and this one
+            only keeps step.
     """
 
     values: Tensor
     lengths: Tensor | None
     labels: Tensor | None
+    share: float = 1.0
 
 
 def shuffled(count: int, seed: int, epoch: int) -> Order:
@@ -39,18 +44,35 @@ def shuffled(count: int, seed: int, epoch: int) -> Order:
 class Batches:
     """Serve a part of the data batch by batch; the last one may be smaller.
 
+    Several processes share each batch: one of rank r out of W takes its sequences r, r + W, ...,
+    so that together they train the batches of a single process, and count each sequence once.
+
+    Lightning keeps the position within an epoch in checkpoints, by ``state_dict``.
+
     Args:
         sequences: The part.
-        batch_size: Sequences per batch.
-        order: Called at the start of each pass; gives the order of the sequences. None keeps it.
+        batch_size: Sequences per batch, over all processes.
+        order: Gives the order of the sequences in an epoch. None keeps their own.
+        epoch: The epoch that a pass belongs to; asked for when its first batch is.
+        rank: Of this process.
+        world: Number of processes.
     """
 
     def __init__(
-        self, sequences: Sequences, batch_size: int, order: Callable[[], Order] | None = None
+        self,
+        sequences: Sequences,
+        batch_size: int,
+        order: Callable[[int], Order] | None = None,
+        epoch: Callable[[], int] = lambda: 0,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.sequences = sequences
         self.batch_size = batch_size
-        self._order = order
+        self.rank, self.world = rank, world
+        self._order, self._epoch = order, epoch
+        self._position = self._served(0, 0)
+        self._resumed: dict[str, int] | None = None
         steps = sequences.values.shape[1]
         self._full_length = bool((sequences.lengths == steps).all())
 
@@ -59,14 +81,53 @@ class Batches:
         return -(-len(self.sequences) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches of one pass."""
-        # Lightning makes iterators before it counts the epoch up: ask for the order lazily.
-        order = self._order() if self._order else None
-        for start in range(0, len(self.sequences), self.batch_size):
-            positions = slice(start, start + self.batch_size)
-            yield self._batch(positions if order is None else order[positions])
+        """Yield the batches of one pass, or those that are left of a pass that was resumed.
 
-    def _batch(self, chosen: slice | Order) -> Batch:
+        Raises:
+            InputError: The pass was interrupted with other batches.
+        """
+        # Lightning makes iterators before it counts the epoch up: ask for the order lazily.
+        epoch = self._epoch()
+        resumed, self._resumed = self._resumed, None
+        first = 0
+        if resumed is not None and resumed["epoch"] == epoch:
+            first = resumed["batch"]
+            self._require_same_batches(resumed)
+        order = self._order(epoch) if self._order else None
+        for batch in range(first, len(self)):
+            self._position = self._served(epoch, batch + 1)
+            start = batch * self.batch_size
+            yield self._batch(start, min(start + self.batch_size, len(self.sequences)), order)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many batches of which epoch were served; the same on every process."""
+        return dict(self._position)
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Let the next pass start where the saved one was, if it is of the same epoch.
+
+        The number of processes may be another.
+        """
+        self._resumed = dict(state_dict)
+        self._position = dict(state_dict)
+
+    def _served(self, epoch: int, batch: int) -> dict[str, int]:
+        sizes = {"sequences": len(self.sequences), "batch_size": self.batch_size}
+        return {"epoch": epoch, "batch": batch} | sizes
+
+    def _require_same_batches(self, resumed: dict[str, int]) -> None:
+        for name, now in self._served(0, 0).items():
+            if name not in ("epoch", "batch") and resumed[name] != now:
+                raise InputError(
+                    f"{self.sequences.source}: the run stopped within epoch "
+                    f"{resumed['epoch'] + 1} with {name} {resumed[name]}, now it is {now}. Finish "
+                    "the epoch with the same data and --data.batch_size."
+                )
+
+    def _batch(self, start: int, stop: int, order: Order | None) -> Batch:
+        own = len(range(start + self.rank, stop, self.world))
+        positions = slice(start + self.rank, stop, self.world) if own else slice(start, start + 1)
+        chosen = positions if order is None else order[positions]
         lengths = self.sequences.lengths[chosen]
         steps = self.sequences.values.shape[1] if self._full_length else int(lengths.max())
         # A memory-mapped array is read here and nowhere before; the copy is one batch long.
@@ -76,4 +137,5 @@ class Batches:
             torch.from_numpy(values),
             None if self._full_length else torch.tensor(lengths),
             None if labels is None else torch.tensor(labels[chosen]),
+            own * self.world / (stop - start),
         )

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -53,7 +53,7 @@ class SequenceDataModule(LightningDataModule):
         lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
         class_names: The classes in the order of the model's outputs; by default those of the
             training part, sorted.
-        seed: Seed of the shuffling; by default torch's initial seed.
+        seed: Seed of the shuffling; by default torch's initial seed. Kept in checkpoints.
     """
 
     def __init__(
@@ -173,18 +173,33 @@ class SequenceDataModule(LightningDataModule):
     def _statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return feature_statistics(self.parts.train)
 
-    def batches(self, part: Sequences, order: Callable[[], Order] | None = None) -> Batches:
+    def batches(self, part: Sequences, order: Callable[[int], Order] | None = None) -> Batches:
         """Return batches of a part, in its own order unless ``order`` gives another."""
-        return Batches(part, self.batch_size, order)
+        if self.trainer is None:
+            return Batches(part, self.batch_size, order)
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        return Batches(part, self.batch_size, order, self._epoch, rank, world)
 
     def train_dataloader(self) -> Batches:
         """Return the training batches, reshuffled every epoch."""
-        return self.batches(self.parts.train, self._order)
+        if self.seed is None:
+            self.seed = torch.initial_seed()
+        if self.trainer is not None:
+            # processes that nobody seeded have seeds of their own
+            self.seed = int(self.trainer.strategy.broadcast(self.seed))
+        return self.batches(self.parts.train, partial(shuffled, len(self.parts.train), self.seed))
 
-    def _order(self) -> Order:
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        seed = torch.initial_seed() if self.seed is None else self.seed
-        return shuffled(len(self.parts.train), seed, epoch)
+    def _epoch(self) -> int:
+        return self.trainer.current_epoch if self.trainer else 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seed of the shuffling, for checkpoints."""
+        return {"seed": self.seed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the shuffling of the run that is resumed."""
+        if self.seed is None:
+            self.seed = state_dict["seed"]
 
     def val_dataloader(self) -> Batches | list[Batches]:
         """Return the validation batches; an empty list where there is no validation part."""

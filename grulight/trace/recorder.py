@@ -6,10 +6,12 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from grulight.data.datamodule import SequenceDataModule
+from grulight.data.batches import Batches
+from grulight.data.datamodule import Parts, SequenceDataModule
 from grulight.model import GRUNet
 from grulight.task import GRUClassifier, probabilities
 
+PARTS = ("train", "validation", "test")
 _SAMPLE = 4  # values shown per stage: what fits a terminal of 80 columns
 
 
@@ -39,30 +41,31 @@ class Epoch:
         number: Counted from 1.
         metrics: ``train_loss``, ``train_accuracy``, and ``val_…`` where there is validation.
         observation: What the numbers say, against the epoch before.
+        learning_rate: The one that the epoch began with, where it is known.
     """
 
     number: int
     metrics: dict[str, float]
     observation: str
+    learning_rate: float | None = None
 
 
-def record_stages(classifier: GRUClassifier, data: SequenceDataModule) -> list[Stage]:
+def record_stages(classifier: GRUClassifier, parts: Parts) -> list[Stage]:
     """Send the first training sequence through the pipeline and note every stage.
 
-    The shapes are those of the whole training part.
+    The shapes are those of the whole training part; where it is empty, of the first that is not.
     """
-    train = data.parts.train
-    steps = max(part.values.shape[1] for part in data.parts)
-    batch = next(iter(data.batches(train.part(0, 1))))
+    first = next(part for part in parts if len(part))
+    steps = max(part.values.shape[1] for part in parts)
+    batch = next(iter(Batches(first.part(0, 1), 1)))
     values = batch.values.to(next(classifier.parameters()))
-    names = ("train", "validation", "test")
-    parts = {name: len(part) for name, part in zip(names, data.parts, strict=True) if len(part)}
-    labels = "" if train.labels is None else _head([train.class_names[i] for i in train.labels[:5]])
-    total = _shape(sum(parts.values()), steps, data.input_size)
+    sizes = {name: len(part) for name, part in zip(PARTS, parts, strict=True) if len(part)}
+    labels = "" if first.labels is None else _head([first.class_names[i] for i in first.labels[:5]])
+    total = _shape(sum(sizes.values()), steps, len(first.feature_names))
     return [
-        Stage("input", total, train.source, _numbers(values[0, 0])),
-        Stage("split", " / ".join(map(str, parts.values())), " / ".join(parts), labels),
-        *_layers(classifier, len(train), values, batch.lengths),
+        Stage("input", total, first.source, _numbers(values[0, 0])),
+        Stage("split", " / ".join(map(str, sizes.values())), " / ".join(sizes), labels),
+        *_layers(classifier, len(first), values, batch.lengths),
     ]
 
 
@@ -131,14 +134,20 @@ class TraceRecorder(Callback):
         self.epochs: list[Epoch] = []
         self.validates = False
         self._validated = False
+        self._learning_rate: float | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the stages."""
         data = trainer.datamodule  # type: ignore[attr-defined]  # Lightning adds it in fit
         assert isinstance(pl_module, GRUClassifier)
         assert isinstance(data, SequenceDataModule)
-        self.stages = record_stages(pl_module, data)
+        self.stages = record_stages(pl_module, data.parts)
         self.validates = len(data.parts.val) > 0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the learning rate that this epoch begins with."""
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        self._learning_rate = float(groups[0]["lr"]) if groups else None
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that this epoch has validation numbers."""
@@ -155,7 +164,9 @@ class TraceRecorder(Callback):
             for name, value in pl_module.epoch_metrics(stage).items()
         }
         before = self.epochs[-1].metrics if self.epochs else None
-        self.epochs.append(Epoch(trainer.current_epoch + 1, metrics, observe(metrics, before)))
+        observation = observe(metrics, before)
+        number = trainer.current_epoch + 1
+        self.epochs.append(Epoch(number, metrics, observation, self._learning_rate))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epochs as plain values."""

@@ -1,0 +1,103 @@
+"""Tables that grow with a run: one row per step, through all interruptions."""
+
+import csv
+import io
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+from grulight.files import written_whole
+
+
+class MetricsFile(Logger):
+    """Write metrics as they come, those of one step in one row.
+
+    Lightning's CSVLogger deletes what an interrupted run has written, and splits the training and
+    the validation of a step into two rows.
+
+    Args:
+        path: The file (.csv), in the run directory.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self._columns: list[str] = []
+        self._last: dict[str, str] = {}
+        self._start_of_last = 0  # in bytes
+
+    @property
+    def name(self) -> str:
+        """The name of the directory above the run's."""
+        return self.path.parent.parent.name
+
+    @property
+    def version(self) -> str:
+        """The name of the run directory."""
+        return self.path.parent.name
+
+    @property
+    def log_dir(self) -> str:
+        """The run directory."""
+        return str(self.path.parent)
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any) -> None:
+        """Leave them out: ``config.yaml`` has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write metrics (name to number) into the row of their step."""
+        if not self._columns:
+            self._take_up(self._read())
+        row = {name: repr(float(value)) for name, value in metrics.items()} | {"step": str(step)}
+        if "epoch" in row:
+            row["epoch"] = str(int(metrics["epoch"]))
+        same = self._last.get("step") == row["step"]
+        self._write([self._last | row] if same or not self._last else [self._last, row])
+
+    def continue_from(self, step: int) -> None:
+        """Drop the rows of this step and later ones, which the resumed run writes anew."""
+        rows = [row for row in self._read() if int(row["step"]) < step]
+        self._columns, self._last = [], {}
+        self.path.unlink(missing_ok=True)
+        if rows:
+            self._write(rows)
+
+    def _take_up(self, rows: list[dict[str, str]]) -> None:
+        """Go on after ``rows``, which the file ends with."""
+        if rows:
+            self._last = rows[-1]
+            self._columns = self._columns or sorted(self._last)
+            self._start_of_last = self.path.stat().st_size - len(self._line(rows[-1]))
+
+    def _write(self, rows: list[dict[str, str]]) -> None:
+        """Put ``rows`` in the place of the last row."""
+        columns = sorted(set(self._columns).union(*rows))
+        if columns == self._columns:
+            with self.path.open("r+b") as file:
+                file.truncate(self._start_of_last)
+                file.seek(self._start_of_last)
+                file.write(b"".join(map(self._line, rows)))
+        else:
+            rows = self._read()[:-1] + rows
+            self._columns = columns
+            lines = [self._line(dict(zip(columns, columns, strict=True))), *map(self._line, rows)]
+            with written_whole(self.path) as temporary:
+                temporary.write_bytes(b"".join(lines))
+        self._take_up(rows)
+
+    def _read(self) -> list[dict[str, str]]:
+        if not self.path.is_file():
+            return []
+        text = self.path.read_text()
+        whole = text[: text.rfind("\n") + 1]  # a process that was killed may leave half a row
+        return list(csv.DictReader(io.StringIO(whole)))
+
+    def _line(self, row: dict[str, str]) -> bytes:
+        text = io.StringIO()
+        csv.DictWriter(text, self._columns, lineterminator="\n").writerow(row)
+        return text.getvalue().encode()

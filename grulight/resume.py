@@ -1,0 +1,104 @@
+"""Which checkpoint a run goes on from, and whether it can."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+
+from grulight.checkpoint import Checkpoint, read_checkpoint
+from grulight.errors import InputError
+from grulight.task import GRUClassifier
+
+RUNS = "lightning_logs"
+
+
+def newest_checkpoint(root: str | Path, warn: Callable[[str], None]) -> Path | None:
+    """Return the newest readable checkpoint of the newest run under ``root`` that has any.
+
+    A damaged one, which a crash of the file system may leave, is passed over, and told to ``warn``.
+
+    Raises:
+        InputError: None of that run's checkpoints can be read.
+    """
+    runs = sorted(Path(root, RUNS).glob("version_*"), key=_version, reverse=True)
+    for run in runs:
+        found = sorted(run.glob("checkpoints/*.ckpt"), key=_age, reverse=True)
+        for path in found:
+            try:
+                read_checkpoint(path)
+            except InputError as error:
+                warn(f"passed over: {error}")
+            else:
+                return path
+        if found:
+            raise InputError(
+                f"{run}: none of its {len(found)} checkpoints can be read. Start afresh without "
+                "--ckpt_path, or in another --trainer.default_root_dir."
+            )
+    return None
+
+
+def _version(run: Path) -> int:
+    number = run.name.removeprefix("version_")
+    return int(number) if number.isdigit() else -1
+
+
+def _age(path: Path) -> tuple[int, str]:
+    return path.stat().st_mtime_ns, path.name
+
+
+def require_continuable(path: Path, classifier: GRUClassifier) -> Checkpoint:
+    """Check that a run can go on from a checkpoint before Lightning tries; return it.
+
+    Raises:
+        InputError: It holds no training, or was trained with other settings.
+    """
+    checkpoint = read_checkpoint(path)
+    if "loops" not in checkpoint:
+        raise InputError(
+            f"{path}: holds a model that `grulight port` wrote and no training to continue. Train "
+            "it with --model.from_keras and the Keras file."
+        )
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+    if epochs["processed"] == epochs["started"] and not ended_epoch(checkpoint):
+        raise InputError(
+            f"{path}: a limit ended it within epoch {checkpoint['epoch'] + 1}, and Lightning counts "
+            "that epoch as done. Continue from a step_….ckpt or a run without --trainer.max_steps."
+        )
+    if checkpoint["optimization"] != classifier.optimization:
+        raise InputError(
+            f"{path}: was trained with {checkpoint['optimization']}, this run has "
+            f"{classifier.optimization}. Give it the same optimizer and lr_scheduler to continue."
+        )
+    for name, was in checkpoint["hyper_parameters"].items():
+        now = classifier.hparams[name]
+        if name != "init" and _plain(now) != _plain(was):
+            raise InputError(
+                f"{path}: was trained with {name}={was}, this run has {name}={now}. "
+                "Give it the same data and model settings to continue."
+            )
+    return checkpoint
+
+
+def ended_epoch(checkpoint: Checkpoint) -> bool:
+    """Return whether a checkpoint was written at the end of an epoch."""
+    batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    return bool(batches["is_last_batch"])
+
+
+def require_epochs_left(path: Path, checkpoint: Checkpoint, trainer: Trainer) -> None:
+    """Check that training from a checkpoint has anything left to do.
+
+    Raises:
+        InputError: It has finished all epochs.
+    """
+    done = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+    if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= done:
+        raise InputError(
+            f"{path}: has finished {done} of {trainer.max_epochs} epochs; nothing is left to "
+            f"train. Ask for more with --trainer.max_epochs, such as {2 * done}."
+        )
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value

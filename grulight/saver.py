@@ -1,0 +1,112 @@
+"""Checkpoints within an epoch: every so often, and when the run is asked to stop."""
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import distributed
+
+from grulight import interruption
+from grulight.errors import InputError
+
+_EVERY = 5  # batches between questions to all processes: asked each time they would cost 10 %
+_NAME = "step_{:09d}.ckpt"
+
+
+class RunSaver(Callback):
+    """Save between two batches, on all processes at the same one.
+
+    A process may be asked to stop (SIGUSR1, SIGTERM) at any moment; it only notes so. Between
+    batches all processes agree on whether any was, save, and leave with exit code 75.
+
+    Args:
+        every_n_steps: Optimiser steps between checkpoints; None for none but at epochs' ends.
+        every_n_minutes: Minutes between checkpoints; None likewise.
+        keep: How many of these are kept, the newest.
+    """
+
+    def __init__(
+        self,
+        every_n_steps: int | None = None,
+        every_n_minutes: float | None = None,
+        keep: int = 2,
+    ) -> None:
+        for name, value in (("every_n_steps", every_n_steps), ("every_n_minutes", every_n_minutes)):
+            if value is not None and value <= 0:
+                raise InputError(f"--checkpoint.{name} {value}: expected more than 0.")
+        if keep < 1:
+            raise InputError(f"--checkpoint.keep {keep}: expected at least 1.")
+        self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
+        self.keep = keep
+        self._signals = ExitStack()
+        self._batches = self._saved_step = 0
+        self._saved_at = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take SIGTERM over, which Lightning has just taken for itself."""
+        self._signals.enter_context(interruption.terminations_noted())
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Save, and stop, where it is due.
+
+        Raises:
+            SystemExit: The run was asked to stop; all is saved.
+        """
+        loop = trainer.fit_loop.epoch_loop
+        # an epoch's end has a checkpoint of its own; accumulated gradients are in none
+        if loop.batch_progress.is_last_batch or loop._should_accumulate():
+            return
+        self._batches += 1
+        stop = late = False
+        if trainer.world_size == 1 or self._batches % _EVERY == 0:
+            stop, late = self._agreed(trainer)
+        steps = trainer.global_step - self._saved_step
+        if stop or late or (self.every_n_steps is not None and steps >= self.every_n_steps):
+            self._save(trainer)
+        if stop:
+            raise SystemExit(interruption.EXIT_CODE)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop between two epochs, where the one before has left its checkpoint.
+
+        Raises:
+            SystemExit: The run was asked to stop; all is saved.
+        """
+        step = trainer.global_step
+        saved = [
+            getattr(each, "_last_global_step_saved", -1) for each in trainer.checkpoint_callbacks
+        ]
+        if step and step in saved and self._agreed(trainer)[0]:
+            raise SystemExit(interruption.EXIT_CODE)
+
+    def _agreed(self, trainer: Trainer) -> tuple[bool, bool]:
+        """Return whether any process was asked to stop, and whether for any it is time to save."""
+        minutes = (time.monotonic() - self._saved_at) / 60
+        late = self.every_n_minutes is not None and minutes >= self.every_n_minutes
+        if trainer.world_size == 1:
+            return interruption.asked(), late
+        flags = torch.tensor([interruption.asked(), late], device=trainer.strategy.root_device)
+        flags = flags.int()
+        distributed.all_reduce(flags, distributed.ReduceOp.MAX)
+        stop, late = flags.bool().tolist()
+        return stop, late
+
+    def _save(self, trainer: Trainer) -> None:
+        self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
+        if trainer.checkpoint_callback is None:
+            return
+        directory = Path(str(trainer.checkpoint_callback.dirpath))
+        trainer.save_checkpoint(directory / _NAME.format(trainer.global_step))
+        if trainer.is_global_zero:
+            for old in sorted(directory.glob("step_*.ckpt"))[: -self.keep]:
+                old.unlink(missing_ok=True)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give SIGTERM back."""
+        self._signals.close()

@@ -1,0 +1,167 @@
+"""A run that is interrupted ends as one that was not: same weights, same metrics, one directory."""
+
+import csv
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from interrupting import HOOKS, assert_same_run, strike
+
+from grulight.checkpoint import WholeCheckpointIO, read_checkpoint
+from grulight.cli import main
+from grulight.errors import InputError
+from grulight.resume import newest_checkpoint
+
+Run = Callable[..., str]
+
+# dropout needs the random numbers to go on, 36 batches per epoch leave a smaller last one
+LONG = (
+    "fit", "--trainer.max_epochs", 6, "--model.dropout", 0.2, "--data.val_size", 0.1,
+    "--data.batch_size", 20, "--data.train_size", 790, "--ckpt_path", "auto",
+)  # fmt: skip
+EPOCH = 36
+RUN = Path("lightning_logs/version_0")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("uninterrupted")
+    run(*LONG, "--trainer.default_root_dir", root)
+    return root / RUN
+
+
+def fit(*options: object) -> int:
+    """Run `grulight fit` here; return its exit code."""
+    try:
+        return main([str(option) for option in (*LONG, *options)])
+    except SystemExit as stop:
+        return int(str(stop.code))
+
+
+def fit_elsewhere(*options: object) -> int:
+    """Run `grulight fit` in a process of its own, which may be killed."""
+    command = [sys.executable, "-m", "grulight", *map(str, (*LONG, *options))]
+    here = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": here}
+    return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode
+
+
+@pytest.mark.parametrize("name", ["SIGUSR1", "SIGTERM"])
+def test_asked_to_stop_at_random_moments_it_loses_nothing(uninterrupted: Path, name: str) -> None:
+    draw = random.Random(name)
+    for epoch in range(5):
+        moment = epoch * EPOCH + draw.randrange(1, EPOCH)
+        assert fit(*strike(moment, name, draw.choice(HOOKS))) == 75
+    assert fit() == 0
+    assert_same_run(RUN, uninterrupted)
+    assert not list(Path("lightning_logs").glob("version_1"))
+
+
+def test_killed_at_random_moments_it_goes_on_from_its_last_checkpoint(uninterrupted: Path) -> None:
+    draw = random.Random(9)
+    for epoch in range(3):
+        moment = epoch * EPOCH + draw.randrange(10, EPOCH)
+        often = ("--checkpoint.every_n_steps", 7)
+        assert fit_elsewhere(*strike(moment, "SIGKILL", draw.choice(HOOKS)), *often) == -9
+    assert fit() == 0
+    assert_same_run(RUN, uninterrupted)
+
+
+def test_a_kill_between_checkpoint_and_row_loses_no_row(uninterrupted: Path) -> None:
+    assert fit("--trainer.max_epochs", 2) == 0
+    table = RUN / "metrics.csv"
+    rows = table.read_text().splitlines()
+    table.write_text("\n".join([*rows[:2], rows[2][:9]]))  # the row of epoch 2, half written
+    assert fit() == 0
+    assert_same_run(RUN, uninterrupted)
+
+
+def test_auto_starts_afresh_where_nothing_is_and_is_idempotent(uninterrupted: Path) -> None:
+    shutil.copytree(uninterrupted.parent, "lightning_logs")
+    assert fit() == 0
+    assert_same_run(RUN, uninterrupted)
+
+
+def test_steps_are_saved_and_the_newest_kept(run: Run) -> None:
+    run("fit", "--trainer.max_epochs", 2, "--checkpoint.every_n_steps", 10, "--checkpoint.keep", 3)
+    found = sorted(path.name for path in (RUN / "checkpoints").glob("step_*"))
+    # 25 batches are an epoch: its end has last.ckpt
+    assert found == ["step_000000020.ckpt", "step_000000030.ckpt", "step_000000040.ckpt"]
+
+
+def test_a_damaged_newest_checkpoint_is_passed_over(run: Run, uninterrupted: Path) -> None:
+    run(*LONG, "--trainer.max_epochs", 2, "--checkpoint.every_n_steps", 10)
+    for name in ("last.ckpt", "best.ckpt"):
+        path = RUN / "checkpoints" / name
+        path.write_bytes(path.read_bytes()[:1000])
+    assert "passed over: " in run(*LONG)
+    assert_same_run(RUN, uninterrupted)
+
+
+def test_where_all_checkpoints_are_damaged_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / RUN / "checkpoints").mkdir(parents=True)
+    (tmp_path / RUN / "checkpoints" / "last.ckpt").write_bytes(b"x")
+    with pytest.raises(InputError, match="none of its 1 checkpoints can be read"):
+        newest_checkpoint(tmp_path, lambda _: None)
+
+
+def test_other_batches_do_not_finish_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit(*strike(10, "SIGUSR1")) == 75
+    assert fit("--data.batch_size", 10) == 2
+    assert "batch_size 20, now it is 10" in capsys.readouterr().err
+
+
+def test_accumulated_gradients_are_not_lost(run: Run) -> None:
+    accumulate = ("--trainer.accumulate_grad_batches", 3)
+    assert fit(*strike(5, "SIGUSR1"), *accumulate) == 75
+    assert fit(*accumulate) == 0
+    run(*LONG, *accumulate, "--trainer.default_root_dir", "whole")
+    assert_same_run(RUN, "whole" / RUN)
+
+
+def test_speed_has_a_table_of_its_own(uninterrupted: Path) -> None:
+    with (uninterrupted / "timing.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3", "4", "5"]
+    assert all(float(row["sequences_per_second"]) > 0 for row in rows)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_while_it_writes_there_is_always_a_checkpoint(tmp_path: Path) -> None:
+    path, draw = tmp_path / "last.ckpt", random.Random(4)
+    WholeCheckpointIO().save_checkpoint({"grulight_format": 1, "value": torch.zeros(1)}, path)
+    script = tmp_path / "write.py"
+    script.write_text(
+        "import sys, torch\n"
+        "from grulight.checkpoint import WholeCheckpointIO\n"
+        "print('ready', flush=True)\n"
+        "while True:\n"
+        "    checkpoint = {'grulight_format': 1, 'value': torch.ones(2_000_000)}\n"
+        "    WholeCheckpointIO().save_checkpoint(checkpoint, sys.argv[1])\n"
+    )
+    kill_while_writing(script, path, [draw.uniform(0, 0.2) for _ in range(20)])
+
+
+def kill_while_writing(script: Path, path: Path, delays: list[float]) -> None:
+    spawner = (
+        "import os, runpy, signal, sys, time\n"
+        "import grulight.checkpoint\n"  # imported once; every writer is a fork of this
+        "for delay in map(float, sys.argv[3:]):\n"
+        "    child = os.fork()\n"
+        "    if not child:\n"
+        "        sys.argv = [sys.argv[1], sys.argv[2]]\n"
+        "        runpy.run_path(sys.argv[0])\n"
+        "    time.sleep(delay)\n"
+        "    os.kill(child, signal.SIGKILL)\n"
+        "    os.waitpid(child, 0)\n"
+        "    grulight.checkpoint.read_checkpoint(sys.argv[2])\n"
+    )
+    command = [sys.executable, "-c", spawner, str(script), str(path), *map(str, delays)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    assert read_checkpoint(path)["value"].numel() == 2_000_000
