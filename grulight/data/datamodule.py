@@ -12,7 +12,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 
-from grulight.data.batches import Batches, Order, shuffled
+from grulight.data.batches import Batches, Order
+from grulight.data.orders import shuffled_sequences
 from grulight.data.readers import ReadOptions, has_test_part, read
 from grulight.data.sequences import Sequences
 from grulight.data.statistics import feature_statistics
@@ -187,7 +188,9 @@ class SequenceDataModule(LightningDataModule):
         if self.trainer is not None:
             # processes that nobody seeded have seeds of their own
             self.seed = int(self.trainer.strategy.broadcast(self.seed))
-        return self.batches(self.parts.train, partial(shuffled, len(self.parts.train), self.seed))
+        return self.batches(
+            self.parts.train, partial(shuffled_sequences, self.parts.train, self.seed)
+        )
 
     def _epoch(self) -> int:
         return self.trainer.current_epoch if self.trainer else 0
@@ -218,7 +221,8 @@ class SequenceDataModule(LightningDataModule):
         """Every sequence of the source without its label, for prediction."""
         both = self._read(replace(self.options, require_labels=False))
         parts = [replace(part, labels=None) for part in both if len(part)]
-        if len(parts) == 2 and np.intersect1d(parts[0].ids, parts[1].ids).size:
+        own_names = self.test_source is None and not has_test_part(self.source)
+        if len(parts) == 2 and not own_names and np.intersect1d(parts[0].ids, parts[1].ids).size:
             for at, name in enumerate(("train", "test")):
                 parts[at] = replace(parts[at], ids=np.char.add(f"{name}/", parts[at].ids))
         return parts

@@ -7,13 +7,15 @@ from typing import Literal
 from grulight.data.readers.archive import read_aeon, read_ts
 from grulight.data.readers.arrays import read_npy, read_npz
 from grulight.data.readers.checks import Raw, bad, checked
+from grulight.data.readers.lit import PREFIX, read_lit
 from grulight.data.readers.long_csv import read_csv
 from grulight.data.readers.long_parquet import read_parquet
+from grulight.data.readers.packed import is_packed, read_packed
 from grulight.data.readers.table import Columns
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 
-__all__ = ["ReadOptions", "has_test_part", "read"]
+__all__ = ["ReadOptions", "checked_path", "columns_of", "has_test_part", "read"]
 
 _KINDS = {
     b"PK\x03\x04": "a zip archive",
@@ -47,6 +49,8 @@ class ReadOptions:
         labels_file: Labels (.npy) of a ``.npy`` source.
         lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
         require_labels: Whether a source without labels is an error.
+        scratch: Directory for what a compressed .npz has to be unpacked to, if it is not to be
+            read into memory.
     """
 
     part: Literal["train", "test"] = "train"
@@ -57,6 +61,7 @@ class ReadOptions:
     labels_file: str | None = None
     lengths_file: str | None = None
     require_labels: bool = True
+    scratch: str | None = None
 
 
 _DEFAULT = ReadOptions()
@@ -66,12 +71,14 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
     """Read sequences, checked.
 
     Args:
-        source: ``waves``, ``aeon:NAME`` or a path ending in .npz, .npy, .csv, .parquet or .ts.
+        source: ``waves``, ``aeon:NAME``, ``litdata:PATH_OR_URL``, a path ending in .npz, .npy,
+            .csv, .parquet or .ts, or a directory that ``grulight pack`` wrote.
         options: Names of columns and further files.
 
     Returns:
         The sequences: values (N, T, F), float32 with zeros for padding, or, where an uncompressed
-        .npz or .npy allows it, the file's own array mapped read-only into memory.
+        .npz or .npy allows it, the file's own array mapped read-only into memory; those of a packed
+        directory are read when they are indexed.
 
     Raises:
         InputError: The source is missing, damaged or not what its name says, or its content fails
@@ -83,6 +90,12 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
         from grulight.data.waves import waves
 
         return waves()
+    if source.startswith(PREFIX):
+        _check_options(source, "", options)
+        return read_lit(source, require_labels=options.require_labels)
+    if is_packed(os.path.expanduser(source)):
+        _check_options(source, "", options)
+        return read_packed(os.path.expanduser(source), require_labels=options.require_labels)
     raw = read_aeon(source, options.part) if source.startswith("aeon:") else _file(source, options)
     return checked(source, raw, require_labels=options.require_labels)
 
@@ -92,21 +105,36 @@ def has_test_part(source: str) -> bool:
     return source.startswith("aeon:")
 
 
-def _file(source: str, options: ReadOptions) -> Raw:
+def checked_path(source: str, options: ReadOptions) -> tuple[str, str]:
+    """Return the path and the suffix of a file that is what its name says.
+
+    Raises:
+        InputError: It is not, or an option has no effect on such a file.
+    """
     path = os.path.expanduser(source)
     suffix = os.path.splitext(path)[1].lower()
     _check_file(path, suffix)
     _check_options(source, suffix, options)
-    columns = Columns(
+    return path, suffix
+
+
+def columns_of(options: ReadOptions) -> Columns:
+    """Return what the columns of a table are called."""
+    return Columns(
         options.sequence,
         options.time,
         options.label,
         options.features,
         require_labels=options.require_labels,
     )
+
+
+def _file(source: str, options: ReadOptions) -> Raw:
+    path, suffix = checked_path(source, options)
+    columns = columns_of(options)
     match suffix:
         case ".npz":
-            return read_npz(path)
+            return read_npz(path, options.scratch)
         case ".npy":
             return read_npy(path, *map(_array_file, (options.labels_file, options.lengths_file)))
         case ".csv":
@@ -127,11 +155,11 @@ def _array_file(option: str | None) -> str | None:
 
 def _check_file(path: str, suffix: str) -> None:
     if os.path.isdir(path):
-        raise bad(path, "is a directory, expected a file.")
+        raise bad(path, "is a directory, expected a file or what `grulight pack` wrote.")
     if suffix not in _EXPECTED:
         raise InputError(
             f"Unknown data source {path!r}: expected waves, aeon:NAME or a path that ends in "
-            f"{', '.join(_EXPECTED)}."
+            f"{', '.join(_EXPECTED)}, or litdata:PATH, or what `grulight pack` wrote."
         )
     try:
         if not os.path.isfile(path):

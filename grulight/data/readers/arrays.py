@@ -1,5 +1,6 @@
 """NumPy files: mapped into memory where they are uncompressed, never unpickled."""
 
+import errno
 import math
 import os
 import struct
@@ -38,11 +39,16 @@ _UNREADABLE = (
 )
 
 
-def read_npz(path: str) -> Raw:
+def read_npz(path: str, scratch: str | None = None) -> Raw:
     """Read ``x`` and, where present, ``y``, ``lengths`` and names.
 
     The keys of names are ``class_names``, ``feature_names`` and ``ids``. An uncompressed ``x`` is
     memory-mapped from inside the archive.
+
+    Args:
+        path: The archive.
+        scratch: Directory where a compressed ``x`` is unpacked, to be mapped from there; without
+            one it is read into memory.
 
     Raises:
         InputError: The archive or a member is damaged, needs pickle, or ``x`` is missing.
@@ -60,7 +66,7 @@ def read_npz(path: str) -> Raw:
             return _texts(path, key, array(key))
 
         return Raw(
-            values=_values(path, archive, members["x"]),
+            values=_values(path, archive, members["x"], scratch),
             labels=array("y"),
             lengths=array("lengths"),
             class_names=texts("class_names"),
@@ -110,6 +116,8 @@ def _named_errors(path: str, what: str) -> Iterator[None]:
     except InputError:
         raise
     except _UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise  # unpacking filled the disk: nothing is wrong with the file
         raise bad(path, f"{what} is damaged or cut short ({_reason(error)}).") from error
 
 
@@ -123,9 +131,25 @@ def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _values(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+def mapped(path: str) -> NDArray[Any]:
+    """Map the array of a .npy file.
+
+    Raises:
+        InputError: The file is missing, damaged or needs pickle.
+    """
+    with _named_errors(path, "the array"):
+        return _mapped(path, 0, os.path.getsize(path))
+
+
+def _values(
+    path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo, scratch: str | None
+) -> NDArray[Any]:
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
-        return _member(path, archive, info)
+        if scratch is None:
+            return _member(path, archive, info)
+        with _named_errors(path, "key 'x'"):
+            unpacked = archive.extract(info, scratch)
+            return _mapped(unpacked, 0, info.file_size)
     with _named_errors(path, "key 'x'"):
         return _mapped(path, _data_offset(path, info), info.file_size)
 

@@ -1,9 +1,12 @@
 """Long tables in CSV files, by the standard library's reader."""
 
 import csv
+import io
+import math
+import os
 from _csv import Reader
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -30,56 +33,75 @@ def read_csv(path: str, columns: Columns) -> Raw:
     Raises:
         InputError: The file or a cell of it is wrong; the message names line and column.
     """
+    [rows] = csv_rows(path, columns)
+    return padded(path, rows, require_labels=columns.require_labels)
+
+
+def csv_rows(
+    path: str,
+    columns: Columns,
+    at_once: float = math.inf,
+    seen: Callable[[float], None] = lambda share: None,
+) -> Iterator[Rows]:
+    """Yield the rows of whole sequences: at least ``at_once`` rows, but for the last time.
+
+    Args:
+        path: The file.
+        columns: What its columns are called.
+        at_once: Where rows of a sequence follow each other, no more are held than these and one
+            sequence.
+        seen: Called with the share of the file that was read.
+
+    Raises:
+        InputError: As ``read_csv``.
+    """
+    size = os.path.getsize(path)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
+        with (
+            open(path, "rb") as bytes_read,
+            io.TextIOWrapper(bytes_read, encoding="utf-8-sig", newline="") as file,
+        ):
             reader = csv.reader(_without_nul(path, file), strict=True, skipinitialspace=True)
             try:
-                rows = _rows(path, reader, columns)
+                for rows in _rows(path, reader, columns, at_once):
+                    seen(bytes_read.tell() / size)
+                    yield rows
             except csv.Error as error:
                 raise bad(path, f"line {reader.line_num}: {error}.") from error
     except UnicodeDecodeError as error:
         raise bad(path, f"line {_undecodable_line(path)} is not UTF-8 text.") from error
-    return padded(path, rows, require_labels=columns.require_labels)
 
 
-def _rows(path: str, reader: Reader, columns: Columns) -> Rows:
+def _rows(path: str, reader: Reader, columns: Columns, at_once: float) -> Iterator[Rows]:
     header = next(reader, None)
     if not header:
         raise bad(path, "line 1: expected a header with the names of the columns.")
     layout = find_columns(path, [name.strip() for name in header], columns)
-    lines: list[int] = []
-    blocks = []
-    sequences, labels, times = _Coder(), _Coder(), list[str]()
-    for cells in _blocks(path, reader, lines, len(header)):
-        first = len(lines) - len(cells[0])
-        blocks.append(_numbers(path, cells, layout, lines[first:]))
-        sequences.add(cells[layout.sequence])
-        if layout.label is not None:
-            labels.add(cells[layout.label])
-        if layout.time is not None:
-            times.extend(cells[layout.time])
-    if not blocks:
+    gathering = _Gathering(path, layout)
+    for cells, lines in _blocks(path, reader, len(header)):
+        ids = cells[layout.sequence]
+        if len(gathering.lines) >= at_once and ids[-1] != gathering.last:
+            # the sequence that the block ends with may go on in the next one
+            start = len(ids) - 1
+            while start and ids[start - 1] == ids[-1]:
+                start -= 1
+            if start:
+                gathering.add([column[:start] for column in cells], lines[:start])
+            yield gathering.rows()
+            gathering = _Gathering(path, layout)
+            cells, lines = [column[start:] for column in cells], lines[start:]
+        gathering.add(cells, lines)
+    if not gathering.lines:
         raise bad(path, "has a header but no rows.")
-
-    def place(row: int) -> str:
-        return f"line {lines[row]}"
-
-    return Rows(
-        sequences.texts(),
-        None if layout.label is None else labels.texts(),
-        None if layout.time is None else parse_times(path, times, place),
-        np.concatenate(blocks),
-        layout,
-        place,
-    )
+    yield gathering.rows()
 
 
 def _blocks(
-    path: str, reader: Reader, lines: list[int], width: int
-) -> Iterator[list[tuple[str, ...]]]:
-    """Yield the columns of one block of rows after another, and note the line of each row."""
+    path: str, reader: Reader, width: int
+) -> Iterator[tuple[Sequence[Sequence[str]], list[int]]]:
+    """Yield the columns of one block of rows after another, and the line of each row."""
     while True:
-        rows = []
+        rows, lines = [], []
         for row in islice(reader, _BLOCK):
             if len(row) != width:
                 if not row:  # a blank line
@@ -89,7 +111,44 @@ def _blocks(
             lines.append(reader.line_num)
         if not rows:
             return
-        yield list(zip(*rows, strict=True))
+        yield list(zip(*rows, strict=True)), lines
+
+
+class _Gathering:
+    """Blocks of rows that become one."""
+
+    def __init__(self, path: str, layout: Layout) -> None:
+        self._path, self._layout = path, layout
+        self._blocks: list[NDArray[np.float32]] = []
+        self._sequences, self._labels, self._times = _Coder(), _Coder(), list[str]()
+        self.lines: list[int] = []
+        self.last = ""  # sequence
+
+    def add(self, cells: Sequence[Sequence[str]], lines: list[int]) -> None:
+        layout = self._layout
+        self._blocks.append(_numbers(self._path, cells, layout, lines))
+        self._sequences.add(cells[layout.sequence])
+        if layout.label is not None:
+            self._labels.add(cells[layout.label])
+        if layout.time is not None:
+            self._times.extend(cells[layout.time])
+        self.lines.extend(lines)
+        self.last = cells[layout.sequence][-1]
+
+    def rows(self) -> Rows:
+        layout = self._layout
+
+        def place(row: int) -> str:
+            return f"line {self.lines[row]}"
+
+        return Rows(
+            self._sequences.texts(),
+            None if layout.label is None else self._labels.texts(),
+            None if layout.time is None else parse_times(self._path, self._times, place),
+            np.concatenate(self._blocks),
+            layout,
+            place,
+        )
 
 
 def _numbers(

@@ -1,7 +1,7 @@
 """Long tables, one row per time step, become padded sequences."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -104,25 +104,33 @@ def _positions(path: str, names: Sequence[str]) -> dict[str, int]:
 
 
 def padded(path: str, rows: Rows, *, require_labels: bool) -> Raw:
-    """Gather the rows of each sequence, in order of time.
+    """Gather the rows of each sequence, in order of time, and pad them to the longest.
+
+    Raises:
+        InputError: As ``gathered``, or there is too little memory.
+    """
+    raw = gathered(path, rows, require_labels=require_labels)
+    assert raw.lengths is not None
+    values = _zeros(path, (len(raw.lengths), int(raw.lengths.max()), raw.values.shape[1]))
+    values[np.arange(values.shape[1]) < raw.lengths[:, None]] = raw.values
+    return replace(raw, values=values)
+
+
+def gathered(path: str, rows: Rows, *, require_labels: bool) -> Raw:
+    """Gather the rows of each sequence, in order of time: values (R, F), without padding.
 
     Raises:
         InputError: A cell is empty or not finite, a label changes within a sequence, or a time is
             there twice.
     """
-    codes, ids = rows.sequences.codes, rows.sequences.names
+    ids = rows.sequences.names
     _check_cells(path, rows)
     order = _order(path, rows)
-    lengths = np.bincount(codes, minlength=len(ids))
-    starts = np.cumsum(lengths) - lengths
-    steps = np.arange(len(codes)) - np.repeat(starts, lengths)
-    values = _zeros(path, (len(ids), int(lengths.max()), rows.features.shape[1]))
-    values[codes[order], steps] = rows.features[order]
     names, label = rows.layout.names, rows.layout.label
     return Raw(
-        values=values,
+        values=rows.features[order],
         labels=_labels(path, rows, require_labels=require_labels),
-        lengths=lengths,
+        lengths=np.bincount(rows.sequences.codes, minlength=len(ids)),
         feature_names=[names[i] for i in rows.layout.features],
         ids=ids,
         names={"y": "a label column" if label is None else f"column {names[label]!r}"},

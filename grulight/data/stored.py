@@ -1,0 +1,71 @@
+"""Values that stay where they are stored until a batch asks for them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Positions = NDArray[np.int64]
+Rows = slice | NDArray[np.integer[Any]]
+
+
+class StoredValues:
+    """An (N, T, F) float32 array with zeros for padding, of which only what is indexed is read.
+
+    Indexed by sequences alone it stays such an array if these follow each other; indexed by
+    sequences and steps (``values[order, :steps]``) it becomes a NumPy array.
+
+    Args:
+        read: Returns the first so many steps (n, steps, F) of the sequences at some positions.
+        shape: N, T and F.
+        blocks: Positions at which what is stored together begins, and its end, where reading
+            sequences from all over the place would be slow.
+        start: Position of the first of the sequences.
+    """
+
+    dtype = np.dtype(np.float32)
+    ndim = 3
+
+    def __init__(
+        self,
+        read: Callable[[Positions, int], NDArray[np.float32]],
+        shape: tuple[int, int, int],
+        blocks: Positions | None = None,
+        start: int = 0,
+    ) -> None:
+        self.shape = shape
+        self._read, self._blocks, self._start = read, blocks, start
+
+    def __len__(self) -> int:
+        """Return the number of sequences."""
+        return self.shape[0]
+
+    @property
+    def blocks(self) -> Positions | None:
+        """Where blocks begin among these sequences, and their number; None for random access."""
+        if self._blocks is None:
+            return None
+        return np.unique(np.clip(self._blocks - self._start, 0, len(self)))
+
+    def __getitem__(self, key: Rows | tuple[Rows, slice]) -> Any:
+        """Return a part that stays stored, or the values of some sequences in memory."""
+        rows, steps = key if isinstance(key, tuple) else (key, slice(None))
+        if isinstance(rows, slice):
+            chosen = range(*rows.indices(len(self)))
+            if key is rows and chosen.step == 1:
+                shape = (len(chosen), *self.shape[1:])
+                return StoredValues(self._read, shape, self._blocks, self._start + chosen.start)
+            rows = np.arange(chosen.start, chosen.stop, chosen.step)
+        first, stop, stride = steps.indices(self.shape[1])
+        return self._read(self._positions(rows), stop)[:, first::stride]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return all values in memory."""
+        return np.asarray(self[:, :], dtype=dtype)
+
+    def _positions(self, rows: NDArray[np.integer[Any]]) -> Positions:
+        found = np.asarray(rows, dtype=np.int64)
+        if len(found) and not 0 <= found.min() <= found.max() < len(self):
+            raise IndexError(f"sequences {found.min()} to {found.max()}, there are {len(self)}.")
+        return found + np.int64(self._start)

@@ -1,0 +1,105 @@
+"""``grulight pack``: a source of any size becomes a directory that training reads from disk."""
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from grulight.data.readers import ReadOptions
+from grulight.data.readers.pack import Writer, directory_written_whole
+from grulight.data.readers.stream import stream
+from grulight.errors import InputError
+
+
+def pack(arguments: list[str]) -> None:
+    """Write the directory, whole or not at all, and print what is in it.
+
+    Raises:
+        InputError: The source cannot be read or fails a check, or the directory cannot be written.
+    """
+    options = _parser().parse_args(arguments)
+    console = Console()
+    wanted = ReadOptions(
+        part=options.part,
+        label=options.label,
+        sequence=options.sequence,
+        time=options.time,
+        features=tuple(options.features) if options.features else None,
+        labels_file=options.labels_file,
+        lengths_file=options.lengths_file,
+        require_labels=not options.unlabelled,
+    )
+    index = packed(options.source, options.output, wanted, console)
+    classes = f"{len(index['class_names'])} classes" if index["class_names"] else "no classes"
+    console.print(
+        f"{options.output}: {index['sequences']} sequences of up to {index['steps']} steps × "
+        f"{len(index['feature_names'])} features, {classes}. Use it with --data.source "
+        f"{options.output}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def packed(
+    source: str, output: str | Path, options: ReadOptions, console: Console
+) -> dict[str, Any]:
+    """Pack a source into a new directory with a progress bar; return the index.
+
+    Raises:
+        InputError: As ``pack``.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    silent = not console.is_terminal
+    try:
+        with (
+            directory_written_whole(output) as directory,
+            tempfile.TemporaryDirectory(
+                dir=directory.parent, prefix=f"{directory.name}-"
+            ) as scratch,
+            Progress(*columns, console=console, transient=True, disable=silent) as bar,
+            Writer(directory) as writer,
+        ):
+            task = bar.add_task(f"packing {escape(source)}", total=None)
+            blocks = stream(
+                source,
+                replace(options, scratch=scratch),
+                lambda share: bar.update(task, total=1, completed=share),
+            )
+            for block in blocks:
+                writer.add(block)
+            return writer.finish(blocks)
+    except OSError as error:
+        raise InputError(
+            f"{output}: packing {source} stopped ({error.strerror or error}); nothing is left."
+        ) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="grulight pack",
+        description="Write sequences as a directory of .npy files that training reads from disk, "
+        "in constant memory. In a table, the rows of a sequence must follow each other.",
+    )
+    parser.add_argument("source", help="what --data.source takes: .csv, .parquet, .npz, .npy, ...")
+    parser.add_argument("-o", "--output", required=True, help="directory to write")
+    parser.add_argument("--label", default="label", help="label column of a table")
+    parser.add_argument("--sequence", default="sequence", help="sequence column of a table")
+    parser.add_argument("--time", default="time", help="time column of a table, if there is one")
+    parser.add_argument("--features", nargs="+", help="feature columns (default: all others)")
+    parser.add_argument("--labels-file", help="labels (.npy) of a .npy source")
+    parser.add_argument("--lengths-file", help="sequence lengths (.npy) of a .npy source")
+    parser.add_argument(
+        "--part", choices=("train", "test"), default="train", help="part of an aeon:NAME source"
+    )
+    parser.add_argument("--unlabelled", action="store_true", help="pack without labels")
+    return parser
