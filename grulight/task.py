@@ -236,6 +236,9 @@ class GRUClassifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over what each process had, for the batches that are still to come."""
+        if self.trainer.precision == "64-true":
+            # Lightning loads the weights before it converts the module: they would be rounded
+            self.double()
         self._resumed = checkpoint.get("processes")
 
     def on_train_start(self) -> None:

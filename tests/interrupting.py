@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,31 +20,47 @@ HOOKS = (
 
 
 class Strike(Callback):
-    """Send a signal to this process in ``hook``, once ``step`` optimiser steps are done."""
+    """Strike this process in ``hook``, once a number of optimiser steps is done.
 
-    def __init__(
-        self, step: int, name: str = "SIGUSR1", hook: str = HOOKS[0], rank: int = 0
-    ) -> None:
-        self.step, self.rank = step, rank
-        self.signal = getattr(signal, name)
-        self.struck = False
+    ``steps`` has a number for each attempt of a job; further attempts are left alone. ``name`` is
+    a signal, or ``JOB`` to kill all of a Slurm job.
+    """
+
+    def __init__(self, steps: list[int], name: str, hook: str = HOOKS[0], rank: int = 0) -> None:
+        self.name, self.rank = name, rank
+        self.step = steps[attempt()] if attempt() < len(steps) else None
         setattr(self, hook, self.strike)
 
     def strike(self, trainer: Trainer, *_: Any, **__: Any) -> None:
-        if (
-            trainer.global_rank == self.rank
-            and trainer.global_step >= self.step
-            and not self.struck
-        ):
-            self.struck = True
-            os.kill(os.getpid(), self.signal)
+        if self.step is None or trainer.global_step < self.step or trainer.global_rank != self.rank:
+            return
+        self.step = None
+        if self.name == "JOB":
+            command = ["scancel", "--signal=KILL", "--full", os.environ["SLURM_JOB_ID"]]
+            subprocess.run(command, check=True)
+        else:
+            os.kill(os.getpid(), getattr(signal, self.name))
 
 
-def strike(step: int, name: str, hook: str = HOOKS[0], rank: int = 0) -> tuple[str, ...]:
+def attempt() -> int:
+    """Return how often this job was started before."""
+    for name in ("ATTEMPT", "TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
+
+
+def strike(steps: list[int], name: str, hook: str = HOOKS[0], rank: int = 0) -> tuple[str, ...]:
     """Return the options that make `grulight fit` strike itself."""
-    given = {"step": step, "name": name, "hook": hook, "rank": rank}
+    given = {"steps": steps, "name": name, "hook": hook, "rank": rank}
     options = [f"--trainer.callbacks.{option}={value}" for option, value in given.items()]
     return ("--trainer.callbacks+=interrupting.Strike", *options)
+
+
+def environment() -> dict[str, str]:
+    """Return an environment in which a process finds this module."""
+    here = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    return os.environ | {"PYTHONPATH": here}
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:

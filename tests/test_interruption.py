@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from interrupting import HOOKS, assert_same_run, strike
+from interrupting import HOOKS, assert_same_run, environment, strike
 
 from grulight.checkpoint import WholeCheckpointIO, read_checkpoint
 from grulight.cli import main
@@ -47,9 +47,7 @@ def fit(*options: object) -> int:
 def fit_elsewhere(*options: object) -> int:
     """Run `grulight fit` in a process of its own, which may be killed."""
     command = [sys.executable, "-m", "grulight", *map(str, (*LONG, *options))]
-    here = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"PYTHONPATH": here}
-    return subprocess.run(command, env=environment, stdout=subprocess.DEVNULL).returncode
+    return subprocess.run(command, env=environment(), stdout=subprocess.DEVNULL).returncode
 
 
 @pytest.mark.parametrize("name", ["SIGUSR1", "SIGTERM"])
@@ -57,7 +55,7 @@ def test_asked_to_stop_at_random_moments_it_loses_nothing(uninterrupted: Path, n
     draw = random.Random(name)
     for epoch in range(5):
         moment = epoch * EPOCH + draw.randrange(1, EPOCH)
-        assert fit(*strike(moment, name, draw.choice(HOOKS))) == 75
+        assert fit(*strike([moment], name, draw.choice(HOOKS))) == 75
     assert fit() == 0
     assert_same_run(RUN, uninterrupted)
     assert not list(Path("lightning_logs").glob("version_1"))
@@ -68,7 +66,7 @@ def test_killed_at_random_moments_it_goes_on_from_its_last_checkpoint(uninterrup
     for epoch in range(3):
         moment = epoch * EPOCH + draw.randrange(10, EPOCH)
         often = ("--checkpoint.every_n_steps", 7)
-        assert fit_elsewhere(*strike(moment, "SIGKILL", draw.choice(HOOKS)), *often) == -9
+        assert fit_elsewhere(*strike([moment], "SIGKILL", draw.choice(HOOKS)), *often) == -9
     assert fit() == 0
     assert_same_run(RUN, uninterrupted)
 
@@ -112,14 +110,14 @@ def test_where_all_checkpoints_are_damaged_nothing_is_overwritten(tmp_path: Path
 
 
 def test_other_batches_do_not_finish_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    assert fit(*strike(10, "SIGUSR1")) == 75
+    assert fit(*strike([10], "SIGUSR1")) == 75
     assert fit("--data.batch_size", 10) == 2
     assert "batch_size 20, now it is 10" in capsys.readouterr().err
 
 
 def test_accumulated_gradients_are_not_lost(run: Run) -> None:
     accumulate = ("--trainer.accumulate_grad_batches", 3)
-    assert fit(*strike(5, "SIGUSR1"), *accumulate) == 75
+    assert fit(*strike([5], "SIGUSR1"), *accumulate) == 75
     assert fit(*accumulate) == 0
     run(*LONG, *accumulate, "--trainer.default_root_dir", "whole")
     assert_same_run(RUN, "whole" / RUN)
