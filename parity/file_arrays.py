@@ -42,31 +42,33 @@ def _current(tree: Mapping[str, Any]) -> dict[str, Any]:
     held: dict[str, Any] = {
         name: _current(each) if isinstance(each, Mapping) else each for name, each in tree.items()
     }
-    if "W_z" in held:
-        return _of_keras_1(held)
+    if "U_z" in held or "U_i" in held:
+        return _of_keras_1(held, "zrh" if "U_z" in held else "ifco")
     flat_bias = "recurrent_kernel" in held and "bias" in held and held["bias"].ndim == 1
     if flat_bias and held["bias"].size == 2 * held["kernel"].shape[1]:
         return _of_cudnn(held)
     return held
 
 
-def _of_keras_1(held: Mapping[str, Array]) -> Arrays:
-    """Put the gates side by side, z, r, h."""
+def _of_keras_1(held: Mapping[str, Array], gates: str) -> Arrays:
+    """Put the gates side by side."""
     names = {"kernel": "W", "recurrent_kernel": "U", "bias": "b"}
     return {
-        name: np.concatenate([held[f"{part}_{gate}"] for gate in "zrh"], axis=-1)
+        name: np.concatenate([held[f"{part}_{gate}"] for gate in gates], axis=-1)
         for name, part in names.items()
     }
 
 
 def _of_cudnn(held: Mapping[str, Array]) -> Arrays:
     """Undo cuDNN's order, gate by gate (tf_keras/src/saving/legacy/hdf5_format.py)."""
-    kernels = np.split(held["kernel"], 3, axis=1)
-    recurrent = np.split(held["recurrent_kernel"], 3, axis=1)
+    units, wide = held["recurrent_kernel"].shape
+    kernels = np.split(held["kernel"], wide // units, axis=1)
+    recurrent = np.split(held["recurrent_kernel"], wide // units, axis=1)
+    biases = held["bias"].reshape(2, -1)
     return {
         "kernel": np.hstack([k.reshape(k.shape[::-1]).T for k in kernels]),
         "recurrent_kernel": np.hstack([k.T for k in recurrent]),
-        "bias": held["bias"].reshape(2, -1),
+        "bias": biases if wide == 3 * units else biases[0] + biases[1],  # an LSTM has one
     }
 
 

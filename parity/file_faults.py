@@ -45,7 +45,11 @@ def faults_for(question: Question, side: PortedSide, answer: Arrays) -> list[Fau
 
 def grus(weights: Arrays) -> dict[str, Layer]:
     """Return the arrays of every GRU by its path."""
-    paths = [n.removesuffix("/recurrent_kernel") for n in weights if n.endswith("recurrent_kernel")]
+    paths = [
+        name.removesuffix("/recurrent_kernel")
+        for name, array in weights.items()
+        if name.endswith("recurrent_kernel") and array.shape == (len(array), 3 * len(array))
+    ]
     return {
         path: {
             part: weights[f"{path}/{part}"]

@@ -7,15 +7,17 @@ from grulight.keras_files import layers  # noqa: F401 - it fills the table
 from grulight.keras_files.activations import activation_name
 from grulight.keras_files.base import KINDS
 from grulight.keras_files.graph import OPERATION_NAMES
+from grulight.keras_files.network import RECURRENT
 from grulight.keras_files.plain import Json, quote
 from grulight.keras_files.spec import Graph, LayerSpec
 
-MERGES = ("Add", "Average", "Concatenate", "Multiply")
+MERGES = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply")
 # What configurations of the layers that can be ported are made of; Keras looks each name up.
 NAMES = {
     *(kind for kind in KINDS if " " not in kind),
     *OPERATION_NAMES,
-    *("InputLayer", "Model", "RNN", "GRUCell", "DTypePolicy", "__keras_tensor__", "__tuple__"),
+    *("InputLayer", "Model", "GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"),
+    *("DTypePolicy", "__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"),
     *("Zeros", "Ones", "Constant", "Identity", "Orthogonal", "VarianceScaling"),
     *("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"),
     *("RandomUniform", "RandomNormal", "TruncatedNormal"),
@@ -83,6 +85,6 @@ def _changed(spec: LayerSpec, several: bool) -> str | None:
         return f"the mask of {spec.kind}"
     if spec.kind == "Bidirectional" and not spec.version.tensorflow:
         return "masked steps of Bidirectional"
-    if spec.kind == "GRU" and several:
-        return "the mask of a GRU that is given its state"
+    if spec.kind in RECURRENT and several:
+        return f"the mask of a {spec.kind} that is given its state"
     return None

@@ -21,7 +21,7 @@ from parity.file_arrays import arrays_of
 from parity.file_faults import faults_for, grus, single_steps
 from parity.file_inputs import inputs_of
 from parity.file_study import OWN, RANDOM, Study, random_weights
-from parity.noise import FLOAT32_FLOORS, FLOAT64_BOUND, Side, noise_floor
+from parity.noise import FLOAT32_FLOORS, FLOAT64_BOUND, Side, noise_floor, saturation_floor
 from parity.ported_side import PortedSide, flat
 from parity.result import Implementation, Result
 from parity.rungs import Finding, control, judge
@@ -116,7 +116,7 @@ def ask(result: Result, question: Question, ours: PortedSide, theirs: Side) -> N
     single = question.dtype == "float32" and question.task != "weights"
     found = judge(question, our_answer, their_answer, floors() if single else None)
     if question.name == OWN and not single:
-        found = _conditioned(result, found, floors, _saturated(question, their_answer))
+        found = _conditioned(result, found, floors, saturation_floor(question, their_answer))
     gated = tuple(grus(question.weights))
     result.findings += [_with_gate(each, gated, their_answer) for each in found]
     if question.name == RANDOM and not single:
@@ -157,17 +157,6 @@ def _conditioned(
             "gradients through a saturated output; they are judged by that."
         )
     return judged
-
-
-def _saturated(question: Question, answer: Arrays) -> float:
-    """Return the rounding of 1 as a share of the steepest slope of a sigmoid or softmax output.
-
-    Slopes are made of p and 1 - p; nudged weights do not move a p that rounds to the same number.
-    """
-    heads = [name for name, kind in question.settings["heads"].items() if kind != "squared error"]
-    slopes = [np.minimum(p, 1 - p).max() for p in (answer[f"output.{name}"] for name in heads)]
-    epsilon = float(np.finfo(question.dtype).eps)
-    return epsilon / max(float(min(slopes, default=1.0)), epsilon)
 
 
 def _with_gate(finding: Finding, gated: Iterable[str], answer: Arrays) -> Finding:

@@ -125,6 +125,14 @@ def variables_of(layer: Any, prefix: str = "") -> dict[str, Any]:
     if hasattr(layer, "layers"):
         parts = {f"{getattr(each, 'file_name', each.name)}/": each for each in layer.layers}
     else:
+        cells = getattr(getattr(layer, "cell", None), "cells", None)
+        if cells is not None:
+            parts = {f"cell_{at}/": cell for at, cell in enumerate(cells)}
+            return {
+                name: each
+                for path, part in parts.items()
+                for name, each in variables_of(part, prefix + path).items()
+            }
         names = [name for name in INNER if isinstance(getattr(layer, name, None), keras.Layer)]
         names = [name for name in names if name != "layer" or "forward_layer" not in names]
         parts = {SHORT.get(name, f"{name}/"): getattr(layer, name) for name in names}

@@ -16,17 +16,24 @@ from keras import layers, ops
 from grulight.keras_files.activations import activation_name
 from grulight.keras_files.spec import Call, Graph, LayerSpec, Ref
 from parity.file_inputs import Input
+from parity.keras_operations import operation
 
 # Settings that a constructor takes as they are in the file, by class.
 SETTINGS: dict[str, tuple[str, ...]] = {
     "Activation": (),
+    "ActivityRegularization": (),
     "Add": (),
+    "AdditiveAttention": ("use_scale", "dropout"),
+    "AlphaDropout": ("rate",),
+    "Attention": ("use_scale", "score_mode", "dropout"),
     "Average": (),
     "AveragePooling1D": ("pool_size", "strides", "padding"),
     "BatchNormalization": ("axis", "momentum", "epsilon", "center", "scale"),
     "Concatenate": ("axis",),
     "Conv1D": ("filters", "kernel_size", "strides", "padding", "dilation_rate", "groups"),
+    "Cropping1D": ("cropping",),
     "Dense": ("units", "use_bias"),
+    "Dot": ("axes", "normalize"),
     "Dropout": ("rate",),
     "ELU": ("alpha",),
     "Embedding": ("input_dim", "output_dim", "mask_zero"),
@@ -35,39 +42,51 @@ SETTINGS: dict[str, tuple[str, ...]] = {
         *("units", "use_bias", "return_sequences", "return_state", "go_backwards"),
         *("reset_after", "zero_output_for_mask"),
     ),
+    "GaussianDropout": ("rate",),
+    "GaussianNoise": ("stddev",),
     "GlobalAveragePooling1D": ("keepdims",),
     "GlobalMaxPooling1D": ("keepdims",),
     "LayerNormalization": ("axis", "epsilon", "center", "scale"),
     "LeakyReLU": (),
     "Masking": ("mask_value",),
     "MaxPooling1D": ("pool_size", "strides", "padding"),
+    "Maximum": (),
+    "Minimum": (),
     "Multiply": (),
     "PReLU": ("shared_axes",),
     "Permute": ("dims",),
     "ReLU": ("max_value", "negative_slope", "threshold"),
     "RepeatVector": ("n",),
+    "Rescaling": ("scale", "offset"),
     "Reshape": ("target_shape",),
     "Softmax": ("axis",),
     "SpatialDropout1D": ("rate",),
     "Subtract": (),
+    "UnitNormalization": ("axis",),
+    "UpSampling1D": ("size",),
+    "ZeroPadding1D": ("padding",),
 }
 SETTINGS["Conv1D"] += ("use_bias",)
-ACTIVATED = ("Activation", "Conv1D", "Dense", "GRU")
+SETTINGS["DepthwiseConv1D"] = (
+    *("kernel_size", "strides", "padding", "depth_multiplier", "dilation_rate", "use_bias"),
+)
+SETTINGS["SeparableConv1D"] = ("filters", *SETTINGS["DepthwiseConv1D"])
+SETTINGS["LSTM"] = SETTINGS["SimpleRNN"] = SETTINGS["RNN"] = (
+    *("units", "use_bias", "return_sequences", "return_state", "go_backwards"),
+    "zero_output_for_mask",
+)
+RECURRENT = ("GRU", "LSTM", "SimpleRNN", "RNN", "Bidirectional")
+GATED = ("GRU", "LSTM")
+ACTIVATED = (
+    *("Activation", "Conv1D", "Dense", "DepthwiseConv1D", "SeparableConv1D"),
+    *("GRU", "LSTM", "SimpleRNN"),
+)
 OLD_MERGES: dict[str, Callable[[Sequence[Any]], Any]] = {
     "Add": lambda values: reduce(operator.add, values),
     "Average": lambda values: reduce(operator.add, values) / len(values),
+    "Maximum": lambda values: reduce(ops.maximum, values),
+    "Minimum": lambda values: reduce(ops.minimum, values),
     "Multiply": lambda values: reduce(operator.mul, values),
-}
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    "NotEqual": ops.not_equal,
-    "Equal": ops.equal,
-    "LogicalOr": ops.logical_or,
-    "LogicalAnd": ops.logical_and,
-    "Add": ops.add,
-    "Subtract": ops.subtract,
-    "Multiply": ops.multiply,
-    "ZerosLike": lambda x: ops.zeros_like(x, dtype="bool"),
-    "OnesLike": lambda x: ops.ones_like(x, dtype="bool"),
 }
 
 
@@ -102,22 +121,38 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
         inputs = [Input(ref.layer, shape, "float") for ref, shape in shapes]
         return rebuilt(spec.graph, inputs, dtype)
     if spec.kind.startswith("operation "):
-        return _operation(spec)
+        return operation(spec)
     if spec.kind == "TimeDistributed":
         return layers.TimeDistributed(_layer(spec.inner["layer"], dtype), dtype=dtype)
     if spec.kind == "Bidirectional":
         return _bidirectional(spec, dtype)
+    if spec.kind == "RNN":
+        return _stacked(spec, dtype)
+    if spec.kind == "ThresholdedReLU":  # which Keras 3 no longer has
+        return layers.ReLU(threshold=spec.number("theta", 1.0), dtype=dtype)
     given = {key: spec.config.get(key) for key in SETTINGS[spec.kind]}
     settings = {key: value for key, value in given.items() if value is not None}
     if spec.kind in ACTIVATED:
         settings["activation"] = _activation(spec, "activation")
-    if spec.kind == "GRU":
+    if spec.kind in GATED:
         settings["recurrent_activation"] = _activation(spec, "recurrent_activation")
         settings["use_cudnn"] = False
+    if spec.kind == "BatchNormalization":
+        [settings["axis"]] = spec.integers("axis", -1)  # a list in Keras 2
     if spec.kind == "LeakyReLU":
         old = "alpha" in spec.config
         settings["negative_slope"] = spec.number("alpha" if old else "negative_slope", 0.3)
     return getattr(layers, spec.kind)(**settings, dtype=dtype)
+
+
+def _stacked(spec: LayerSpec, dtype: str) -> Any:
+    """Return an RNN of several cells, each as the layer that it is the cell of would have it."""
+    cells = [_layer(cell, dtype).cell for cell in spec.inner.values()]
+    given = {key: spec.config.get(key) for key in SETTINGS["RNN"] if key != "units"}
+    settings = {key: value for key, value in given.items() if value is not None}
+    settings.pop("use_bias", None)
+    stack = layers.StackedRNNCells(cells, dtype=dtype)
+    return layers.RNN(stack, **settings, dtype=dtype)
 
 
 def _bidirectional(spec: LayerSpec, dtype: str) -> Any:
@@ -142,19 +177,6 @@ def old_hard_sigmoid(x: Any) -> Any:
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
-def _operation(spec: LayerSpec) -> Callable[..., Any]:
-    kind = spec.kind.removeprefix("operation ")
-    axis = spec.config.get("axis", -1)
-    if kind in ("Any", "All"):
-        function = ops.any if kind == "Any" else ops.all
-        return lambda x: function(x, axis=axis, keepdims=spec.flag("keepdims"))
-    if kind == "ExpandDims":
-        return lambda x: ops.expand_dims(x, axis)
-    if kind == "Concatenate":
-        return lambda *values: ops.concatenate(values, axis)
-    return OPERATIONS[kind]
-
-
 def _called(spec: LayerSpec, layer: Any, call: Call, seen: dict[Ref, Any]) -> Any:
     """Call a layer as the file does."""
     given = [seen[each] if isinstance(each, Ref) else each for each in call.inputs]
@@ -163,8 +185,14 @@ def _called(spec: LayerSpec, layer: Any, call: Call, seen: dict[Ref, Any]) -> An
         return layer(*given)
     if spec.kind in (*OLD_MERGES, "Concatenate") and spec.version.major < 3:
         return _merged_as_before(spec, layer, given)
-    words: dict[str, Any] = {"mask": masks[0]} if masks and masks[0] is not None else {}
-    if spec.kind in ("GRU", "Bidirectional") and len(given) > 1:
+    words: dict[str, Any] = {}
+    if any(mask is not None for mask in masks):
+        words["mask"] = masks[0] if len(given) == 1 or spec.kind in RECURRENT else masks
+    if spec.flag("causal"):
+        words["use_causal_mask"] = True
+    if call.training is not None:
+        words["training"] = call.training
+    if spec.kind in RECURRENT and len(given) > 1:
         words["initial_state"] = given[1] if len(given) == 2 else given[1:]
         if spec.version.major < 3 and "mask" not in words:
             words["mask"] = _mask(given[0])  # Keras 3 forgets it beside an initial state

@@ -27,6 +27,11 @@ FLOAT64_BOUND = 1e-12
 # room for processors that sum in another order; the mildest wrong port is 1e5 floors off.
 FLOAT32_FLOORS = 8.0
 
+# Slopes of a trained sigmoid or softmax are made of p and 1 - p. Where p rounds to one, float64
+# knows 1 - p to the rounding of one only, and nudged weights do not move it: an output 1 - 1e-8
+# has a slope of eight known digits. So no gradient of a file's own weights is judged by less.
+SATURATED = ("categorical", "binary")  # heads whose output has such slopes
+
 DRAWS = 6
 # A training of 125 steps per draw: three draws, because each is as long as the training itself.
 TRAINING_DRAWS = 3
@@ -62,6 +67,14 @@ def noise_floor(side: Side, question: Question, answer: Arrays) -> dict[str, flo
         for difference in compare(moved, answer):
             floors[difference.tensor] = max(floors[difference.tensor], difference.relative)
     return floors
+
+
+def saturation_floor(question: Question, answer: Arrays) -> float:
+    """Return the rounding of one as a share of the steepest slope of an output (SATURATED)."""
+    heads = [name for name, kind in question.settings["heads"].items() if kind in SATURATED]
+    slopes = [np.minimum(p, 1 - p).max() for p in (answer[f"output.{name}"] for name in heads)]
+    epsilon = float(np.finfo(question.dtype).eps)
+    return epsilon / max(float(min(slopes, default=1.0)), epsilon)
 
 
 def bounds(

@@ -1,8 +1,7 @@
 """Texts and lists of names in the attributes of HDF5 groups, of bounded length.
 
 Layout: HDF5 file format specification, IV.A.2.m (attributes), III.E (heaps of texts). Only what
-h5py writes for Keras is read: text of fixed or variable length, alone or in a list, kept in the
-header of its object.
+h5py writes for Keras is read: text of fixed or variable length, alone or in a list.
 """
 
 from collections.abc import Iterator
@@ -12,11 +11,11 @@ from grulight.errors import InputError
 from grulight.keras_files.headers import (
     ATTRIBUTE,
     ATTRIBUTE_INFO,
-    UNDEFINED,
     Headers,
     damaged,
     number,
 )
+from grulight.keras_files.heaps import ATTRIBUTE_RECORDS, heap_objects
 from grulight.keras_files.plain import MAX_JSON_BYTES, quote
 
 MAX_NAMES = 100_000
@@ -80,11 +79,8 @@ class Attributes:
                 found[name] = attribute
             elif kind == ATTRIBUTE_INFO:
                 at = 2 + 2 * (body[1] & 1) if len(body) > 1 else 0
-                if number(body[at : at + 8]) != UNDEFINED:
-                    raise InputError(
-                        "a group keeps its attributes in a heap, which Keras never does. Refused: "
-                        "open and save the file with plain h5py."
-                    )
+                kept = heap_objects(self._headers, body[at : at + 16], ATTRIBUTE_RECORDS)
+                found |= map(_attribute, kept)
         return found
 
     def _texts(self, name: str, attribute: Attribute, budget: int) -> Iterator[bytes]:

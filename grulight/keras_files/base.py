@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -67,6 +67,7 @@ class KerasLayer(nn.Module):
 
     passes_mask = False  # Keras' supports_masking: whether the output carries the input's mask
     ignored: tuple[str, ...] = ()  # settings that change nothing here
+    always: bool | None = None  # the mode that the model calls it in, whatever its own
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__()
@@ -81,6 +82,10 @@ class KerasLayer(nn.Module):
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """Return the shapes of the outputs; most layers keep the first input's."""
         return shapes[:1]
+
+    def train(self, mode: bool = True) -> Self:
+        """Change to training or inference, unless the model calls the layer with one of them."""
+        return super().train(mode if self.always is None else self.always)
 
     def compute(self, x: Tensor) -> Tensor:
         """Return the output for one input."""
@@ -110,8 +115,8 @@ def layer_class(spec: LayerSpec) -> type[KerasLayer]:
         supported = sorted(kind for kind in KINDS if " " not in kind)  # operations have spaces
         raise InputError(
             f"layer {quote(spec.name)} is a {quote(spec.kind)}, which is not ported (layers that "
-            f"carry code never are). Supported: {', '.join(supported)}. "
-            f"up_to={quote(spec.name)} ports the part before it."
+            f"carry code never are). up_to={quote(spec.name)} ports the part before it. "
+            f"Supported: {', '.join(supported)}, and common operations on tensors."
         )
     return KINDS[spec.kind]
 
@@ -142,7 +147,8 @@ def parameter(array: Array, spec: LayerSpec) -> nn.Parameter:
 def tensor(array: Array) -> Tensor:
     """Return an array as a tensor of float32, or of float64 if it has that."""
     dtype = np.float64 if array.dtype == np.float64 else np.float32
-    return torch.from_numpy(np.array(array, dtype, order="C", copy=True))
+    borrowed = not (array.flags.owndata and array.flags.writeable)  # of the file, or of another
+    return torch.from_numpy(np.array(array, dtype, order="C", copy=borrowed or None))
 
 
 def taken(held: Tensor, pick: Pick) -> Array:

@@ -18,6 +18,7 @@ from grulight.keras_files.base import (
     taken,
     variable,
 )
+from grulight.keras_files.shaping import three
 from grulight.keras_files.spec import LayerSpec, Shape
 
 LAST = ("channels_last",)
@@ -64,7 +65,7 @@ class Conv1D(KerasLayer):
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
-        self.window = _conv_window(spec)
+        self.window = conv_window(spec)
         self.groups = spec.integer("groups", 1)
         self.activation = activation(spec, "activation")
         kernel = _canonical(spec, arrays["kernel"])
@@ -89,8 +90,8 @@ class Conv1D(KerasLayer):
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """Return (B, T', filters)."""
-        batch, steps, _ = _three(spec, shapes[0])
-        return ((batch, _conv_window(spec).length(steps), spec.integer("filters")),)
+        batch, steps, _ = three(spec, shapes[0])
+        return ((batch, conv_window(spec).length(steps), spec.integer("filters")),)
 
     def compute(self, x: Tensor) -> Tensor:
         """Return the convolution; torch wants the features before time."""
@@ -112,7 +113,8 @@ class Conv1D(KerasLayer):
         return held if self.bias is None else held | {"bias": taken(self.bias, pick)}
 
 
-def _conv_window(spec: LayerSpec) -> Window:
+def conv_window(spec: LayerSpec) -> Window:
+    """Return the window of a convolution."""
     return Window(spec, "kernel_size", ("valid", "same", "causal"), spec.integer("strides", 1))
 
 
@@ -137,7 +139,7 @@ class Pooling1D(KerasLayer):
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """Return (B, T', F)."""
-        batch, steps, features = _three(spec, shapes[0])
+        batch, steps, features = three(spec, shapes[0])
         return ((batch, _pool_window(spec).length(steps), features),)
 
 
@@ -180,7 +182,7 @@ class GlobalPooling1D(KerasLayer):
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """Return (B, F)."""
-        batch, _, features = _three(spec, shapes[0])
+        batch, _, features = three(spec, shapes[0])
         return ((batch, 1, features) if spec.flag("keepdims") else (batch, features),)
 
 
@@ -203,9 +205,3 @@ class GlobalAveragePooling1D(GlobalPooling1D):
         weight = mask[..., None].to(x.dtype)
         total = torch.where(mask[..., None], x, 0.0).sum(1, keepdim=self.keepdims)
         return (Signal(total / weight.sum(1, keepdim=self.keepdims)),)
-
-
-def _three(spec: LayerSpec, shape: Shape) -> Shape:
-    if len(shape) != 3:
-        raise spec.refuse("input", f"shape (batch, time, feature), got {shape}")
-    return shape

@@ -10,6 +10,10 @@ KINDS = {  # class names that changed
     "Container": "Functional",
     "Convolution1D": "Conv1D",
     "TimeDistributedDense": "Dense",
+    "BatchNormalizationV1": "BatchNormalization",  # TensorFlow 1.13 to 2.0
+    "BatchNormalizationV2": "BatchNormalization",
+    "UnifiedGRU": "GRU",
+    "UnifiedLSTM": "LSTM",
 }
 
 # Keras 1 named settings otherwise (keras/legacy/interfaces.py of Keras 2).
@@ -34,6 +38,7 @@ KERAS_1_WORDS = {
     "SpatialDropout1D": {"p": "rate"},
     "Merge": {"concat_axis": "axis"},
 }
+KERAS_1_WORDS["LSTM"] = KERAS_1_WORDS["SimpleRNN"] = KERAS_1_WORDS["GRU"]
 KERAS_1_WORDS["AveragePooling1D"] = KERAS_1_WORDS["MaxPooling1D"]
 
 MERGE_MODES = {"concat": "Concatenate", "sum": "Add", "mul": "Multiply", "ave": "Average"}
@@ -48,26 +53,23 @@ def translate(
     settings = {words.get(key, key): value for key, value in config.items()}
     if kind == "Merge" and isinstance(mode := config.get("mode"), str):
         kind = MERGE_MODES.get(mode, kind)
-    if kind == "CuDNNGRU":
-        kind = "GRU"
-        settings |= {
-            "activation": "tanh",
-            "recurrent_activation": "sigmoid",
-            "reset_after": True,
-            "use_bias": True,
-        }
+    if kind in ("CuDNNGRU", "CuDNNLSTM"):
+        kind = kind.removeprefix("CuDNN")
+        settings |= {"activation": "tanh", "recurrent_activation": "sigmoid", "use_bias": True}
+        settings |= {"reset_after": True} if kind == "GRU" else {}
     return kind, {**_defaults(kind, version), **settings}
 
 
 def _defaults(kind: str, version: KerasVersion) -> dict[str, Json]:
     """Return what a file leaves out because it is older than the setting."""
-    if kind in ("GRU", "GRUCell"):
-        current = version.major >= 3
-        return {
-            "activation": "tanh",
-            "recurrent_activation": "sigmoid" if current else "hard_sigmoid",
-            "reset_after": current,  # since Keras 2.1.3 every file has it, so without it: False
-        }
+    current = version.major >= 3
+    if kind.removesuffix("Cell") in ("GRU", "LSTM"):
+        gates = {"recurrent_activation": "sigmoid" if current else "hard_sigmoid"}
+        # since Keras 2.1.3 every file of a GRU has it, so without it: False
+        reset = {"reset_after": current} if kind.startswith("GRU") else {}
+        return {"activation": "tanh", **gates, **reset}
+    if kind in ("SimpleRNN", "SimpleRNNCell"):
+        return {"activation": "tanh"}
     if kind == "Activation":
         return {"activation": "linear"}
     return {}

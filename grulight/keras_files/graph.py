@@ -8,18 +8,17 @@ from typing import Any
 from grulight.errors import InputError
 from grulight.keras_files.dialect import KINDS, translate
 from grulight.keras_files.inputs import first_shape, input_shape
+from grulight.keras_files.operations import FUNCTIONS
 from grulight.keras_files.ordering import count_from_zero, ordered, refs
 from grulight.keras_files.plain import Json, quote
 from grulight.keras_files.spec import Call, Graph, LayerSpec, Ref, Shape
+from grulight.keras_files.tf_operations import MODULE, as_operation
 from grulight.keras_files.versions import KerasVersion
 from grulight.keras_files.wiring import calls_of, loose_calls_of, refs_of
 
 MODELS = ("Sequential", "Functional")
-OPERATIONS = "keras.src.ops"
-OPERATION_NAMES = (  # those that can be ported
-    *("NotEqual", "Equal", "LogicalOr", "LogicalAnd", "Add", "Subtract", "Multiply"),
-    *("Any", "All", "ExpandDims", "ZerosLike", "OnesLike", "Concatenate"),
-)
+OPERATION_NAMES = tuple(FUNCTIONS)  # those that can be ported
+CELLS = {"GRUCell": "GRU", "LSTMCell": "LSTM", "SimpleRNNCell": "SimpleRNN"}
 MAX_CALLS = 5000  # of all nested models together
 MAX_NESTING = 5
 
@@ -96,7 +95,7 @@ def _by_name(layers: list[Json]) -> Entries:
         name = name if isinstance(name, str) else f"{entry['class_name'].lower()}_{at}"
         if name in entries:
             raise InputError(f"two layers are called {quote(name)}. Refused as ambiguous.")
-        entries[name] = entry
+        entries[name] = as_operation(name, entry)
     return entries
 
 
@@ -184,16 +183,18 @@ def _kind(entry: Entry, version: KerasVersion) -> str:
 
 
 def _is_operation(entry: Entry, version: KerasVersion) -> bool:
-    """Return whether an entry is a bare operation of Keras 3.
+    """Return whether an entry is a bare operation.
 
-    Its `.keras` files give the module; its HDF5 files do not, but only layers are `trainable`.
+    `.keras` files of Keras 3 give the module; its HDF5 files do not, but only layers are
+    `trainable`.
     """
     config = entry.get("config")
-    if version.major < 3 or not isinstance(config, dict):
+    if not isinstance(config, dict):
         return False
     if "module" in entry:
-        return str(entry["module"]).startswith(OPERATIONS)
-    return entry["class_name"] in OPERATION_NAMES and "trainable" not in config
+        return str(entry["module"]).startswith(MODULE)
+    named = entry["class_name"] in OPERATION_NAMES and "trainable" not in config
+    return version.major >= 3 and named
 
 
 def parse_layer(name: str, entry: Json, reading: Reading) -> LayerSpec:
@@ -215,6 +216,25 @@ def parse_layer(name: str, entry: Json, reading: Reading) -> LayerSpec:
         for key in ("layer", "backward_layer", "cell")
         if isinstance(settings.get(key), dict)
     }
-    if kind == "RNN" and "cell" in inner and inner["cell"].kind == "GRUCell":
-        return LayerSpec(name, "GRU", {**settings, **inner["cell"].config}, version)
+    if kind == "RNN" and "cell" in inner:
+        return _rnn(LayerSpec(name, kind, settings, version, inner), reading)
     return LayerSpec(name, kind, settings, version, inner)
+
+
+def _rnn(spec: LayerSpec, reading: Reading) -> LayerSpec:
+    """Return an RNN of one known cell as the layer of that cell; one of several holds each."""
+    cell = spec.inner["cell"]
+    if cell.kind in CELLS:
+        return replace(spec, kind=CELLS[cell.kind], config={**spec.config, **cell.config}, inner={})
+    if cell.kind != "StackedRNNCells":
+        return spec  # a cell of somebody's own, refused by its name when it is looked up
+    held = cell.config.get("cells")
+    cells = [
+        parse_layer(f"{spec.name}/cell_{at}", each, reading)
+        for at, each in enumerate(held if isinstance(held, list) else [])
+    ]
+    inner = {
+        f"cell_{at}": replace(each, kind=CELLS.get(each.kind, each.kind))
+        for at, each in enumerate(cells)
+    }
+    return replace(spec, inner=inner)

@@ -2,8 +2,8 @@
 
 What is refused, and why: KERAS_FACTS section 3. External and soft links, external storage and
 virtual arrays read other files (CVE-2026-1669); a declared size beyond the bytes that are there
-takes all memory (CVE-2026-0897, CVE-2026-12570). What Keras never writes (chunks, compression,
-groups kept in heaps) is refused too: it would only be read to be attacked.
+takes all memory (CVE-2026-0897, CVE-2026-12570). Chunks, gzip and heaps are read: Keras writes
+none, but people repack files and h5py's `libver="latest"` and `track_order` do.
 Layout: HDF5 file format specification, III.A (trees of names), III.D (their heap), IV.A.2.
 """
 
@@ -16,27 +16,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.errors import InputError
+from grulight.keras_files.chunks import Chunked
 from grulight.keras_files.headers import (
     EXTERNAL,
-    FILTERS,
     LAYOUT,
     LINK,
     LINK_INFO,
     SPACE,
     SYMBOLS,
     TYPE,
-    UNDEFINED,
     Headers,
     Messages,
     damaged,
     number,
 )
+from grulight.keras_files.heaps import LINK_RECORDS, heap_objects
 from grulight.keras_files.plain import quote
-from grulight.keras_files.storage import dtype_of, place_of, shape_of
+from grulight.keras_files.storage import (
+    Place,
+    Unwritten,
+    dtype_of,
+    fill_value,
+    place_of,
+    shape_of,
+)
 
 MAX_DEPTH = 64
 MAX_OBJECTS = 100_000
 MAX_NAME = 64 << 10
+MAX_GROWTH = 24 << 20  # bytes that packed and unwritten arrays may have beyond the file's
 
 
 @dataclass(frozen=True)
@@ -47,26 +55,41 @@ class Stored:
         name: Its path in the file, for messages.
         shape: The declared shape; the file holds that many bytes.
         dtype: Its type, None where it holds no floats.
-        start: Where its bytes begin.
-        content: What they lie in, mostly the file.
+        place: Where its bytes are.
+        fill: What elements hold that were never written.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any] | None
-    start: int
-    content: bytes = field(repr=False)
+    place: Place | Chunked | Unwritten = field(repr=False)
+    fill: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the array, with those of chunks that stick out."""
+        if isinstance(self.place, Chunked):
+            return self.place.size
+        return math.prod(self.shape) * (self.dtype.itemsize if self.dtype else 1)
 
     def read(self) -> NDArray[np.floating[Any]]:
-        """Return the array, read-only and without a copy where the machine's byte order allows."""
+        """Return the array; read-only and without a copy where it lies in one piece."""
         if self.dtype is None:
             raise InputError(
                 f"array {quote(self.name)} holds no floats, expected float16, 32 or 64. Refused: "
                 "weights are real numbers."
             )
         count = math.prod(self.shape)
-        flat = np.frombuffer(self.content, self.dtype, count, self.start if count else 0)
-        return np.asarray(flat, self.dtype.newbyteorder("=")).reshape(self.shape)
+        if isinstance(self.place, Place):
+            flat = np.frombuffer(
+                self.place.content, self.dtype, count, self.place.start * (count > 0)
+            )
+            found = flat.reshape(self.shape)
+        else:
+            found = np.full(self.shape, np.frombuffer(self.fill, self.dtype)[0], self.dtype)
+        if isinstance(self.place, Chunked):
+            self.place.fill(found)
+        return np.asarray(found, self.dtype.newbyteorder("="))
 
 
 @dataclass(frozen=True)
@@ -89,6 +112,7 @@ def walk(headers: Headers, tops: dict[str, int]) -> Tree:
     """
     tree = Tree()
     seen: set[int] = set()
+    spare = len(headers.content) + MAX_GROWTH  # for what takes less room in the file
     budget = len(headers.content)
     queue: list[tuple[str, int]] = []
     _enqueue(queue, seen, "", tops)
@@ -100,9 +124,15 @@ def walk(headers: Headers, tops: dict[str, int]) -> Tree:
         messages = headers.messages(address)
         if any(kind == LAYOUT for kind, _ in messages):
             tree.arrays[path] = stored = _array(headers, messages, path)
-            budget -= math.prod(stored.shape) * (stored.dtype.itemsize if stored.dtype else 1)
-            if budget < 0:
-                raise InputError("the arrays declare more bytes than the file holds. Refused.")
+            if isinstance(stored.place, Place):
+                budget -= stored.size
+            else:
+                spare -= stored.size
+            if min(budget, spare) < 0:
+                raise InputError(
+                    "the arrays declare far more bytes than the file holds. Refused"
+                    " (h5repack -l CONTI -f NONE IN OUT helps if they are right)."
+                )
         else:
             tree.groups[path] = address
             _enqueue(queue, seen, f"{path}/", members(headers, address, path))
@@ -152,11 +182,7 @@ def _links(headers: Headers, messages: Messages) -> Iterator[tuple[str, int, str
             yield _link(body)
         elif kind == LINK_INFO:
             at = 2 + 8 * (body[1] & 1) if len(body) > 1 else 0
-            if len(body) < at + 8 or number(body[at : at + 8]) != UNDEFINED:
-                raise InputError(
-                    "a group keeps its names in a heap, which Keras never does. Refused: open and "
-                    "save the file with plain h5py."
-                )
+            yield from map(_link, heap_objects(headers, body[at : at + 16], LINK_RECORDS))
 
 
 def _symbols(headers: Headers, tree: int, heap: int) -> Iterator[tuple[str, int, str]]:
@@ -222,20 +248,18 @@ def _array(headers: Headers, messages: Messages, path: str) -> Stored:
     held = dict(messages)
     if EXTERNAL in held:
         fault = "keeps its bytes in another file (external storage)"
-    elif FILTERS in held:
-        fault = "is compressed, which Keras never does (h5repack -f NONE IN OUT undoes it)"
     elif not {SPACE, TYPE, LAYOUT} <= held.keys():
         fault = "has no shape or no type"
     else:
         shape = shape_of(held[SPACE])
         dtype, size = dtype_of(held[TYPE])
-        place = place_of(headers, held[LAYOUT])
-        if isinstance(place, str):
-            fault = place
-        elif shape is None or size == 0:
+        if shape is None or size == 0:
             fault = "holds objects instead of numbers"
-        elif math.prod(shape) * size > place.length:
-            fault = f"declares shape {shape} but holds {place.length} bytes"
         else:
-            return Stored(path, shape, dtype, place.start, place.content)
+            place = place_of(headers, held, shape, size)
+            if isinstance(place, Place) and math.prod(shape) * size > place.length:
+                place = f"declares shape {shape} but holds {place.length} bytes"
+            if not isinstance(place, str):
+                return Stored(path, shape, dtype, place, fill_value(held, size))
+            fault = place
     raise InputError(f"array {quote(path)} {fault}. Refused.")

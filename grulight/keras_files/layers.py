@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from grulight.keras_files.activations import activation
+from grulight.keras_files.attention import AdditiveAttention, Attention
 from grulight.keras_files.base import (
     KINDS,
     KerasLayer,
@@ -24,19 +25,53 @@ from grulight.keras_files.convolution import (
     GlobalMaxPooling1D,
     MaxPooling1D,
 )
+from grulight.keras_files.depthwise import DepthwiseConv1D, SeparableConv1D
 from grulight.keras_files.merging import (
     Add,
     Average,
     Concatenate,
+    Dot,
+    Maximum,
+    Minimum,
     Multiply,
     Subtract,
 )
 from grulight.keras_files.network import Network
-from grulight.keras_files.normalization import BatchNormalization, LayerNormalization
+from grulight.keras_files.noise import (
+    ActivityRegularization,
+    AlphaDropout,
+    Dropout,
+    GaussianDropout,
+    GaussianNoise,
+    SpatialDropout1D,
+)
+from grulight.keras_files.normalization import (
+    BatchNormalization,
+    LayerNormalization,
+    UnitNormalization,
+)
 from grulight.keras_files.operations import OPERATIONS
-from grulight.keras_files.pointwise import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from grulight.keras_files.other_recurrent import LSTM, SimpleRNN, StackedRNN
+from grulight.keras_files.pointwise import (
+    ELU,
+    Activation,
+    LeakyReLU,
+    PReLU,
+    ReLU,
+    Rescaling,
+    Softmax,
+    ThresholdedReLU,
+)
 from grulight.keras_files.recurrent import GRU
-from grulight.keras_files.shaping import Flatten, Permute, RepeatVector, Reshape
+from grulight.keras_files.shaping import (
+    Cropping1D,
+    Flatten,
+    Permute,
+    RepeatVector,
+    Reshape,
+    UpSampling1D,
+    ZeroPadding1D,
+)
 from grulight.keras_files.spec import LayerSpec, Shape
 from grulight.keras_files.wrappers import Bidirectional, TimeDistributed
 
@@ -122,72 +157,60 @@ class Dense(KerasLayer):
         return held if self.bias is None else held | {"bias": taken(self.bias, pick)}
 
 
-class Dropout(KerasLayer):
-    """Random zeros when training, the same along the axes that `noise_shape` has as 1."""
-
-    passes_mask = True
-
-    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
-        super().__init__(spec, arrays)
-        self.rate = spec.number("rate", 0.5)
-        if not 0 <= self.rate <= 1:
-            raise spec.refuse("rate", "a number from 0 to 1")
-        if spec.config.get("noise_shape") is not None:
-            raise spec.refuse("noise_shape", "null")
-
-    def noise_shape(self, x: Tensor) -> tuple[int, ...]:
-        """Return the shape of the random mask."""
-        return tuple(x.shape)
-
-    def compute(self, x: Tensor) -> Tensor:
-        """Return the input with some of it zero and the rest scaled up."""
-        if not self.training or self.rate == 0:
-            return x
-        return x * F.dropout(x.new_ones(self.noise_shape(x)), self.rate)
-
-
-class SpatialDropout1D(Dropout):
-    """Whole features zero when training."""
-
-    def noise_shape(self, x: Tensor) -> tuple[int, ...]:
-        """Return one random number per feature."""
-        return (x.shape[0], 1, x.shape[-1])
-
-
 KINDS.update(
     {
         "Activation": Activation,
+        "ActivityRegularization": ActivityRegularization,
         "Add": Add,
+        "AdditiveAttention": AdditiveAttention,
+        "AlphaDropout": AlphaDropout,
+        "Attention": Attention,
         "Average": Average,
         "AveragePooling1D": AveragePooling1D,
         "BatchNormalization": BatchNormalization,
         "Bidirectional": Bidirectional,
         "Concatenate": Concatenate,
         "Conv1D": Conv1D,
+        "Cropping1D": Cropping1D,
         "Dense": Dense,
+        "DepthwiseConv1D": DepthwiseConv1D,
+        "Dot": Dot,
         "Dropout": Dropout,
         "ELU": ELU,
         "Embedding": Embedding,
         "Flatten": Flatten,
         "Functional": Network,
         "GRU": GRU,
+        "GaussianDropout": GaussianDropout,
+        "GaussianNoise": GaussianNoise,
         "GlobalAveragePooling1D": GlobalAveragePooling1D,
         "GlobalMaxPooling1D": GlobalMaxPooling1D,
+        "LSTM": LSTM,
         "LayerNormalization": LayerNormalization,
         "LeakyReLU": LeakyReLU,
         "Masking": Masking,
         "MaxPooling1D": MaxPooling1D,
+        "Maximum": Maximum,
+        "Minimum": Minimum,
         "Multiply": Multiply,
         "PReLU": PReLU,
         "Permute": Permute,
+        "RNN": StackedRNN,
         "ReLU": ReLU,
         "RepeatVector": RepeatVector,
+        "Rescaling": Rescaling,
         "Reshape": Reshape,
+        "SeparableConv1D": SeparableConv1D,
         "Sequential": Network,
+        "SimpleRNN": SimpleRNN,
         "Softmax": Softmax,
         "SpatialDropout1D": SpatialDropout1D,
         "Subtract": Subtract,
+        "ThresholdedReLU": ThresholdedReLU,
         "TimeDistributed": TimeDistributed,
+        "UnitNormalization": UnitNormalization,
+        "UpSampling1D": UpSampling1D,
+        "ZeroPadding1D": ZeroPadding1D,
         **OPERATIONS,
     }
 )

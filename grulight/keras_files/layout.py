@@ -116,15 +116,23 @@ def network_to_torch(variables: Mapping[str, Array]) -> Arrays:
 
 
 def cudnn_to_keras(layer: Mapping[str, Array]) -> Arrays:
-    """Turn a CuDNNGRU layer (flat bias (6H,)) into the layout of ``GRU(reset_after=True)``.
+    """Turn a CuDNNGRU layer (flat bias (6H,)) into the layout of ``GRU(reset_after=True)``."""
+    return cudnn_kernels(layer, len(KERAS_GATES)) | {"bias": layer["bias"].reshape(2, -1)}
+
+
+def cudnn_kernels(layer: Mapping[str, Array], gates: int) -> Arrays:
+    """Turn the kernels of a CuDNN layer into the layout of Keras' others.
 
     After ``_convert_rnn_weights`` of tf-keras (src/saving/legacy/hdf5_format.py): cuDNN keeps each
     input block row-major of its transpose and each recurrent block transposed.
     """
+
+    def rowmajor(block: Array) -> Array:
+        return block.T.reshape(block.shape, order="F")
+
     return {
-        "kernel": _per_gate(layer["kernel"], lambda block: block.T.reshape(block.shape, order="F")),
-        "recurrent_kernel": _per_gate(layer["recurrent_kernel"], np.transpose),
-        "bias": layer["bias"].reshape(2, -1),
+        "kernel": _per_gate(layer["kernel"], rowmajor, gates),
+        "recurrent_kernel": _per_gate(layer["recurrent_kernel"], np.transpose, gates),
     }
 
 
@@ -137,8 +145,10 @@ def keras_to_cudnn(layer: Mapping[str, Array]) -> Arrays:
     }
 
 
-def _per_gate(stacked: Array, change: Callable[[Array], Array]) -> Array:
-    return np.hstack([change(block) for block in np.hsplit(stacked, len(KERAS_GATES))])
+def _per_gate(
+    stacked: Array, change: Callable[[Array], Array], gates: int = len(KERAS_GATES)
+) -> Array:
+    return np.hstack([change(block) for block in np.hsplit(stacked, gates)])
 
 
 def _split_torch_name(name: str) -> tuple[str, str]:

@@ -1,9 +1,12 @@
 """Layers with several inputs."""
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
 from grulight.keras_files.base import KerasLayer, Signal, Tree
+from grulight.keras_files.normalization import l2_normalized
 from grulight.keras_files.spec import LayerSpec, Shape
 
 
@@ -56,6 +59,73 @@ class Subtract(Merge):
     def merge(self, values: list[Tensor]) -> Tensor:
         """Return the first less the second."""
         return values[0] - values[1]
+
+
+class Maximum(Merge):
+    """Largest of several."""
+
+    def merge(self, values: list[Tensor]) -> Tensor:
+        """Return the maximum."""
+        return reduce(torch.maximum, values)
+
+
+class Minimum(Merge):
+    """Smallest of several."""
+
+    def merge(self, values: list[Tensor]) -> Tensor:
+        """Return the minimum."""
+        return reduce(torch.minimum, values)
+
+
+class Dot(KerasLayer):
+    """Products of two tensors summed over one axis of each, for every sample by itself."""
+
+    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
+        super().__init__(spec, arrays)
+        self.axes = spec.integers("axes")
+        self.normalize = spec.flag("normalize")
+
+    @classmethod
+    def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+        """Return (B, other axes of the first, other axes of the second), at least (B, 1)."""
+        if len(shapes) != 2 or not all(2 <= len(shape) <= 8 for shape in shapes):
+            raise spec.refuse("inputs", f"two tensors, got {shapes}")
+        sides = tuple(map(len, shapes))
+        found = [
+            axis % rank for axis, rank in zip(_pair(spec.integers("axes")), sides, strict=True)
+        ]
+        sizes = {shape[axis] for shape, axis in zip(shapes, found, strict=True)} - {None}
+        if 0 in found or len(sizes) > 1:
+            raise spec.refuse("axes", f"axes of one size, got {shapes}")
+        rest = [
+            n
+            for s, at in zip(shapes, found, strict=True)
+            for i, n in enumerate(s)
+            if i not in (0, at)
+        ]
+        return ((shapes[0][0], *(rest or [1])),)
+
+    def forward(self, *signals: Signal) -> tuple[Signal, ...]:
+        """Return the products without a mask."""
+        ours, theirs = (
+            self._ready(each.value, axis)
+            for each, axis in zip(signals, _pair(self.axes), strict=True)
+        )
+        ends = ours.shape[1:-1], theirs.shape[1:-1]
+        y = ours.flatten(1, -2) if ours.dim() > 2 else ours[:, None]
+        z = theirs.flatten(1, -2) if theirs.dim() > 2 else theirs[:, None]
+        product = y @ z.transpose(1, 2)
+        shape = (*ends[0], *ends[1]) or (1,)
+        return (Signal(product.reshape(product.shape[0], *shape)),)
+
+    def _ready(self, x: Tensor, axis: int) -> Tensor:
+        if self.normalize:
+            x = l2_normalized(x, (axis,))
+        return x.movedim(axis, -1)
+
+
+def _pair(axes: tuple[int, ...]) -> tuple[int, int]:
+    return (axes[0], axes[-1])
 
 
 class Multiply(Merge):

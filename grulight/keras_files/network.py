@@ -20,7 +20,7 @@ from grulight.keras_files.base import (
 from grulight.keras_files.plain import quote
 from grulight.keras_files.spec import Argument, Call, Graph, LayerSpec, Ref, Shape
 
-RECURRENT = ("GRU", "Bidirectional")
+RECURRENT = ("GRU", "LSTM", "SimpleRNN", "RNN", "Bidirectional")
 TOOK_IDS = ("Embedding", "Sequential", "Functional", "TimeDistributed")  # inputs may be integers
 
 
@@ -34,6 +34,10 @@ class Network(KerasLayer):
         self.layers = nn.ModuleDict()
         for name, layer in graph.layers.items():
             self.layers[self.keys[name]] = layer_class(layer)(layer, arrays.get(name, {}))
+        for name in graph.layers:
+            modes = {call.training for call in graph.calls if call.layer == name}
+            if spec.version.major < 3 and len(modes) == 1:  # Keras 3 takes the model's own mode
+                [self.layer(name).always] = modes
         self.float_inputs = {
             ref
             for ref in graph.inputs
@@ -84,7 +88,9 @@ class Network(KerasLayer):
                     mask = None
                 yield Signal(value, mask if given is None else seen[given].value.bool())
             else:
-                yield Signal(torch.tensor(argument))
+                # a lone double takes the type of what it meets
+                wide = torch.float64 if isinstance(argument, float) else None
+                yield Signal(torch.tensor(argument, dtype=wide))
 
     def _drops_masks(self, call: Call) -> bool:
         """Return whether Keras attaches no mask to this call.

@@ -16,6 +16,8 @@ from grulight.keras_files.base import (
 )
 from grulight.keras_files.spec import LayerSpec, Shape
 
+L2_LEAST = 1e-12  # squared lengths below it no longer divide
+
 
 def _axes(spec: LayerSpec, rank: int) -> tuple[int, ...]:
     """Return the normalised axes, counted from the front."""
@@ -67,6 +69,25 @@ class Normalization(KerasLayer):
         """Return gamma and beta."""
         held = {"gamma": self.gamma, "beta": self.beta}
         return {name: taken(each, pick) for name, each in held.items() if each is not None}
+
+
+def l2_normalized(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Return x over its length along some axes, as tf.math.l2_normalize does."""
+    return x * torch.rsqrt(x.square().sum(axes, keepdim=True).clamp(min=L2_LEAST))
+
+
+class UnitNormalization(KerasLayer):
+    """Each sample divided by its length along some axes."""
+
+    passes_mask = True
+
+    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
+        super().__init__(spec, arrays)
+        self.axes = spec.integers("axis", -1)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Return the input with unit length."""
+        return l2_normalized(x, self.axes)
 
 
 class LayerNormalization(Normalization):

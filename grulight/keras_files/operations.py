@@ -1,122 +1,277 @@
-"""Keras 3's bare operations, which its files mostly hold where a mask is computed."""
+"""Bare operations on tensors: Keras 3's own, and TensorFlow's in the files of tf.keras 2.4 on.
+
+A closed table of names; each is a function of tensors and of the settings in the file. Outputs
+have no mask, as in Keras.
+"""
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from grulight.keras_files.activations import ACTIVATIONS, Activation, single
 from grulight.keras_files.base import KerasLayer, Signal, Tree
-from grulight.keras_files.merging import Concatenate, Merge
+from grulight.keras_files.normalization import l2_normalized
+from grulight.keras_files.slices import sliced
 from grulight.keras_files.spec import LayerSpec, Shape
+
+PREFIX = "operation "
+# Stand-ins for sizes that are open; an axis that differs between them stays open. They have many
+# divisors, so that a Reshape finds what it needs.
+OPEN_SIZES = (5040, 10080)
+
+Outputs = Tensor | tuple[Tensor, ...]
+Function = Callable[[LayerSpec, list[Tensor]], Outputs]
+
+
+def _plain(function: Callable[..., Tensor]) -> Function:
+    return lambda spec, tensors: function(*tensors)
+
+
+def _reducing(function: Callable[..., Tensor]) -> Function:
+    def reduce(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+        [x] = tensors
+        axis = spec.config.get("axis")
+        axes = tuple(range(x.dim())) if axis is None else spec.integers("axis")
+        return function(x, axes, keepdim=spec.flag("keepdims"))
+
+    return reduce
+
+
+def _along(function: Callable[[list[Tensor], int], Tensor], default: int) -> Function:
+    return lambda spec, tensors: function(tensors, spec.integer("axis", default, least=-16))
+
+
+def _any(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    return x.bool().any(axes, keepdim)
+
+
+def _all(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    return x.bool().all(axes, keepdim)
+
+
+def _matmul(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    ours, theirs = tensors
+    ours = ours.transpose(-1, -2) if spec.flag("transpose_a") else ours
+    return ours @ (theirs.transpose(-1, -2) if spec.flag("transpose_b") else theirs)
+
+
+def _reshape(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    shape = [size if size is not None else -1 for size in _list(spec, "newshape")]
+    return tensors[0].reshape(shape)
+
+
+def _transpose(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    [x] = tensors
+    axes = spec.config.get("axes")
+    return x.permute(tuple(reversed(range(x.dim()))) if axes is None else spec.integers("axes"))
+
+
+def _split(spec: LayerSpec, tensors: list[Tensor]) -> tuple[Tensor, ...]:
+    [x], axis = tensors, spec.integer("axis", 0, least=-16)
+    parts = spec.config.get("indices_or_sections")
+    if isinstance(parts, list):
+        return torch.tensor_split(x, spec.integers("indices_or_sections"), axis)
+    if x.shape[axis] % spec.integer("indices_or_sections"):
+        raise ValueError("parts of different sizes")
+    return torch.tensor_split(x, spec.integer("indices_or_sections"), axis)
+
+
+def _split_by_sizes(spec: LayerSpec, tensors: list[Tensor]) -> tuple[Tensor, ...]:
+    return torch.split(tensors[0], list(spec.integers("sizes")), spec.integer("axis", 0, least=-16))
+
+
+def _squeeze(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    axis = spec.config.get("axis")
+    if axis in (None, []):
+        return tensors[0].squeeze()
+    return tensors[0].squeeze(spec.integers("axis"))
+
+
+def _take(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    [x], axis = tensors, spec.integer("axis", 0, least=-16)
+    if type(spec.config.get("indices")) is int:
+        return x.select(axis, spec.integer("indices", least=-x.shape[axis]))
+    return x.index_select(axis, torch.tensor(spec.integers("indices"), device=x.device))
+
+
+def _repeat(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    count = spec.integer("repeats")
+    return tensors[0].repeat_interleave(count, spec.integer("axis", least=-16))
+
+
+def _tile(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    return tensors[0].tile(spec.integers("repeats"))
+
+
+def _clip(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    return tensors[0].clamp(spec.number("x_min"), spec.number("x_max"))
+
+
+def _l2_normalize(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    [x] = tensors
+    axes = tuple(range(x.dim())) if spec.config.get("axis") is None else spec.integers("axis")
+    return l2_normalized(x, axes)
+
+
+def _cast(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    kind = spec.choice("dtype", ("float16", "float32", "float64", "int32", "int64", "bool"))
+    if kind.startswith("float"):
+        return tensors[0].to(tensors[0].dtype if tensors[0].is_floating_point() else torch.float32)
+    return tensors[0].to(getattr(torch, kind))
+
+
+def _like(value: float) -> Function:
+    def like(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+        kind = torch.bool if spec.config.get("dtype") == "bool" else None
+        return torch.full_like(tensors[0], value, dtype=kind)
+
+    return like
+
+
+def _where(condition: Tensor, ours: Tensor, theirs: Tensor) -> Tensor:
+    return torch.where(condition.bool(), ours, theirs)
+
+
+def _einsum(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    words = spec.config.get("subscripts")
+    if not isinstance(words, str) or len(words) > 100:
+        raise spec.refuse("subscripts", "what sums over which axes")
+    return torch.einsum(words, *tensors)
+
+
+def _activation(function: Activation) -> Function:
+    return lambda spec, tensors: function(tensors[0])
+
+
+def _softmax(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    return torch.softmax(tensors[0], spec.integer("axis", -1, least=-16))
+
+
+def _leaky_relu(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    return F.leaky_relu(tensors[0], single(spec.number("negative_slope", 0.2)))
+
+
+def _expand(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
+    return tensors[0].unsqueeze(spec.integer("axis", -1, least=-16))
+
+
+PLAIN: dict[str, Callable[..., Tensor]] = {
+    "Absolute": torch.abs,
+    "Add": torch.add,
+    "ConvertToTensor": lambda x: x,
+    "Divide": torch.div,
+    "Equal": torch.eq,
+    "Exp": torch.exp,
+    "Greater": torch.gt,
+    "GreaterEqual": torch.ge,
+    "Identity": lambda x: x,
+    "Less": torch.lt,
+    "LessEqual": torch.le,
+    "Log": torch.log,
+    "LogicalAnd": torch.logical_and,
+    "LogicalNot": torch.logical_not,
+    "LogicalOr": torch.logical_or,
+    "Maximum": torch.maximum,
+    "Minimum": torch.minimum,
+    "Multiply": torch.mul,
+    "Negative": torch.neg,
+    "NotEqual": torch.ne,
+    "Power": torch.pow,
+    "Sqrt": torch.sqrt,
+    "Square": torch.square,
+    "Subtract": torch.sub,
+    "TrueDivide": torch.div,
+    "Where": _where,
+}
+FUNCTIONS: dict[str, Function] = {
+    **{name: _plain(function) for name, function in PLAIN.items()},
+    **{
+        name: _activation(ACTIVATIONS[name.lower()])
+        for name in ("Elu", "Gelu", "Relu", "Selu", "Sigmoid", "Silu", "Softplus", "Tanh")
+    },
+    "All": _reducing(_all),
+    "Any": _reducing(_any),
+    "Cast": _cast,
+    "Clip": _clip,
+    "Concatenate": _along(torch.cat, -1),
+    "Einsum": _einsum,
+    "ExpandDims": _expand,
+    "Flip": lambda spec, tensors: tensors[0].flip(spec.integers("axis")),
+    "GetItem": lambda spec, tensors: sliced(tensors[0], _list(spec, "index")),
+    "L2Normalize": _l2_normalize,
+    "LeakyRelu": _leaky_relu,
+    "Matmul": _matmul,
+    "Max": _reducing(torch.amax),
+    "Mean": _reducing(torch.mean),
+    "Min": _reducing(torch.amin),
+    "OnesLike": _like(1.0),
+    "Repeat": _repeat,
+    "Reshape": _reshape,
+    "Softmax": _softmax,
+    "Split": _split,
+    "SplitBySizes": _split_by_sizes,
+    "Squeeze": _squeeze,
+    "Stack": _along(torch.stack, 0),
+    "Sum": _reducing(torch.sum),
+    "Swapaxes": lambda spec, tensors: tensors[0].transpose(
+        spec.integer("axis1", least=-16), spec.integer("axis2", least=-16)
+    ),
+    "Take": _take,
+    "Tile": _tile,
+    "Transpose": _transpose,
+    "Unstack": lambda spec, tensors: tensors[0].unbind(spec.integer("axis", 0, least=-16)),
+    "ZerosLike": _like(0.0),
+}
+
+
+def _list(spec: LayerSpec, key: str) -> list[Any]:
+    value = spec.config.get(key)
+    if not isinstance(value, list) or len(value) > 16:
+        raise spec.refuse(key, "a list")
+    return value
 
 
 class Operation(KerasLayer):
-    """A bare operation of Keras 3; its output has no mask."""
-
-    @classmethod
-    def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """Return what the inputs broadcast to; a number has the shape ()."""
-        rank = max(map(len, shapes))
-        return Merge.output_shapes(spec, tuple((1,) * (rank - len(s)) + s for s in shapes))
-
-
-BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "NotEqual": torch.ne,
-    "Equal": torch.eq,
-    "LogicalOr": torch.logical_or,
-    "LogicalAnd": torch.logical_and,
-    "Add": torch.add,
-    "Subtract": torch.sub,
-    "Multiply": torch.mul,
-}
-
-
-class Binary(Operation):
-    """An operation on two tensors, or a tensor and a number."""
+    """An operation of the table; its outputs have no mask."""
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
-        self.function = BINARY[spec.kind.removeprefix("operation ")]
+        self.spec = spec
+        self.function = FUNCTIONS[spec.kind.removeprefix(PREFIX)]
+
+    @classmethod
+    def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+        """Return what tensors without numbers give; a number has the shape ()."""
+        kind = spec.kind.removeprefix(PREFIX)
+        found = []
+        for size in OPEN_SIZES:
+            sizes = [[size if n is None else n for n in shape] for shape in shapes]
+            try:
+                if kind in PLAIN:  # meta tensors load much of torch for some of these
+                    found.append([np.broadcast_shapes(*map(tuple, sizes))])
+                    continue
+                held = [torch.empty(each, device="meta") for each in sizes]
+                outputs = FUNCTIONS[kind](spec, held)
+            except (RuntimeError, ValueError, IndexError, TypeError, OverflowError):
+                raise spec.refuse(
+                    "inputs", f"inputs that {spec.kind} takes, got {shapes}"
+                ) from None
+            several = outputs if isinstance(outputs, tuple) else (outputs,)
+            found.append([tuple(each.shape) for each in several])
+        return tuple(
+            tuple(n if n == m else None for n, m in zip(ours, theirs, strict=True))
+            for ours, theirs in zip(*found, strict=True)
+        )
 
     def forward(self, *signals: Signal) -> tuple[Signal, ...]:
-        """Return the result."""
-        ours, theirs = (each.value for each in signals)
-        return (Signal(self.function(ours, theirs)),)
+        """Return the result, or results."""
+        outputs = self.function(self.spec, [each.value for each in signals])
+        several = outputs if isinstance(outputs, tuple) else (outputs,)
+        return tuple(Signal(each) for each in several)
 
 
-class Reduce(Operation):
-    """Any or All along one axis."""
-
-    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
-        super().__init__(spec, arrays)
-        self.axis = spec.integer("axis", -1, least=-16)
-        self.keepdims = spec.flag("keepdims")
-        self.all = spec.kind.endswith("All")
-
-    @classmethod
-    def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """Return the shape without the axis."""
-        rank, axis = len(shapes[0]), spec.integer("axis", -1, least=-16)
-        if not -rank <= axis < rank:
-            raise spec.refuse("axis", f"an axis of {shapes[0]}")
-        at = axis % rank
-        kept = (1,) if spec.flag("keepdims") else ()
-        return ((*shapes[0][:at], *kept, *shapes[0][at + 1 :]),)
-
-    def compute(self, x: Tensor) -> Tensor:
-        """Return whether any or all are true."""
-        function = torch.all if self.all else torch.any
-        return function(x.bool(), self.axis, keepdim=self.keepdims)
-
-
-class ExpandDims(Operation):
-    """A new axis."""
-
-    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
-        super().__init__(spec, arrays)
-        self.axis = spec.integer("axis", -1, least=-16)
-
-    @classmethod
-    def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """Return the shape with the axis."""
-        rank, axis = len(shapes[0]) + 1, spec.integer("axis", -1, least=-16)
-        if not -rank <= axis < rank:
-            raise spec.refuse("axis", f"a place in {shapes[0]}")
-        at = axis % rank
-        return ((*shapes[0][:at], 1, *shapes[0][at:]),)
-
-    def compute(self, x: Tensor) -> Tensor:
-        """Return the input with the axis."""
-        return x.unsqueeze(self.axis)
-
-
-class Like(Operation):
-    """Zeros or ones in the shape of the input; Keras uses them for masks."""
-
-    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
-        super().__init__(spec, arrays)
-        self.value = spec.kind.endswith("OnesLike")
-        spec.choice("dtype", ("bool",), "bool")
-
-    def compute(self, x: Tensor) -> Tensor:
-        """Return the constant."""
-        return torch.full_like(x, self.value, dtype=torch.bool)
-
-
-class ConcatenateOperation(Concatenate):
-    """Side by side, without a mask."""
-
-    def merge_masks(self, signals: tuple[Signal, ...]) -> Tensor | None:
-        """Return no mask."""
-        return None
-
-
-OPERATIONS: dict[str, type[KerasLayer]] = {
-    **{f"operation {name}": Binary for name in BINARY},
-    "operation Any": Reduce,
-    "operation All": Reduce,
-    "operation ExpandDims": ExpandDims,
-    "operation ZerosLike": Like,
-    "operation OnesLike": Like,
-    "operation Concatenate": ConcatenateOperation,
-}
+OPERATIONS: dict[str, type[KerasLayer]] = {PREFIX + name: Operation for name in FUNCTIONS}

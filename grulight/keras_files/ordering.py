@@ -1,5 +1,7 @@
 """The calls of a model in an order in which they can be made."""
 
+from dataclasses import replace
+
 from grulight.errors import InputError
 from grulight.keras_files.plain import quote
 from grulight.keras_files.spec import Argument, Call, Ref
@@ -34,7 +36,7 @@ def count_from_zero(
     for call in calls:
         inputs = tuple(shift_any(each) for each in call.inputs)
         masks = tuple(None if mask is None else shift(mask) for mask in call.masks)
-        moved.append(Call(call.layer, call.index, inputs, masks))
+        moved.append(replace(call, inputs=inputs, masks=masks))
     return moved, tuple(shift(ref) for ref in outputs)
 
 

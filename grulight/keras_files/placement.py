@@ -32,6 +32,9 @@ class LazyArrays(Mapping[str, Any]):
         held = self._placed[name]
         return held.read() if isinstance(held, Stored) else LazyArrays(held)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._placed  # without reading it
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._placed)
 

@@ -12,7 +12,7 @@ from grulight.errors import InputError
 # The largest configurations seen are a hundredth of it.
 MAX_JSON_BYTES = 4 << 20
 MAX_JSON_DEPTH = 100  # Keras nests about ten levels, and eight more per nested model
-MAX_MESSAGE = 700
+MAX_MESSAGE = 1200
 
 Json = Any  # what json.loads returns; everything read from it is checked where it is used
 

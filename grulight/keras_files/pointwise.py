@@ -73,6 +73,31 @@ class LeakyReLU(Pointwise):
         return F.leaky_relu(x, self.slope)
 
 
+class ThresholdedReLU(Pointwise):
+    """x above a threshold, zero below."""
+
+    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
+        super().__init__(spec, arrays)
+        self.theta = spec.number("theta", 1.0)
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Return the activation."""
+        return torch.where(x > self.theta, x, 0.0)
+
+
+class Rescaling(Pointwise):
+    """x scale + offset."""
+
+    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
+        super().__init__(spec, arrays)
+        self.scale, self.offset = spec.number("scale"), spec.number("offset", 0.0)
+        self.passes_mask = spec.version.major >= 3
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Return the rescaled input."""
+        return x * self.scale + self.offset
+
+
 class ELU(Pointwise):
     """x above zero, alpha (e^x - 1) below."""
 

@@ -102,12 +102,14 @@ class Call:
         index: Which of its uses, from 0.
         inputs: What it is called with, a GRU's initial states last.
         masks: The masks given by name, one per input; none where they follow from the inputs.
+        training: Whether the layer is called as in training, where the call says so.
     """
 
     layer: str
     index: int
     inputs: tuple[Argument, ...]
     masks: tuple[Ref | None, ...] = ()
+    training: bool | None = None
 
 
 @dataclass(frozen=True)

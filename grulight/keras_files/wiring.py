@@ -25,6 +25,9 @@ def calls_of(name: str, nodes: Json) -> list[Call]:
             inputs, words = _keras_2_node(name, node)
         else:
             raise _unreadable(name, node)
+        training = words.pop("training", None)
+        if training not in (None, True, False):
+            raise _unreadable(name, node)
         inputs += tuple(_leaves(name, words.get("initial_state")))
         masks = tuple(_leaves(name, words.get("mask"), keep_none=True))
         for word, value in words.items():
@@ -35,7 +38,7 @@ def calls_of(name: str, nodes: Json) -> list[Call]:
                 )
         if not inputs or any(not isinstance(mask, Ref | None) for mask in masks):
             raise _unreadable(name, node)
-        calls.append(Call(name, index, inputs, masks))  # type: ignore[arg-type]
+        calls.append(Call(name, index, inputs, masks, training))  # type: ignore[arg-type]
     return calls
 
 
@@ -86,6 +89,7 @@ def _keras_3_node(name: str, node: dict[str, Json]) -> tuple[tuple[Argument, ...
     words = node.get("kwargs")
     if not isinstance(node.get("args"), list) or not isinstance(words, dict):
         raise _unreadable(name, node)
+    words = dict(words)
     inputs = tuple(_leaves(name, node["args"]))
     first = next((key for key in ("inputs", "sequences") if key in words), None)
     if not inputs and first is not None:

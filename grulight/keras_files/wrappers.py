@@ -14,6 +14,7 @@ from grulight.keras_files.base import (
     layer_class,
     nested,
 )
+from grulight.keras_files.recurrence import Recurrent
 from grulight.keras_files.spec import LayerSpec, Shape
 
 DIRECTIONS = ("forward_layer", "backward_layer")
@@ -22,10 +23,11 @@ MERGES = ("concat", "sum", "mul", "ave", "none")
 
 def directions(spec: LayerSpec) -> tuple[LayerSpec, LayerSpec]:
     """Return the two layers of a Bidirectional; the backward one may be a reversed copy."""
-    forward = spec.inner["layer"]
+    forward = wrapped(spec)
     backward = spec.inner.get("backward_layer")
-    if forward.kind != "GRU" or (backward is not None and backward.kind != "GRU"):
-        raise spec.refuse("layer", "a GRU in both directions")
+    for each in (forward, backward or forward):
+        if not issubclass(layer_class(each), Recurrent):
+            raise spec.refuse("layer", "a GRU, LSTM, SimpleRNN or RNN in both directions")
     if backward is None:
         turned = {"go_backwards": not forward.flag("go_backwards")}
         backward = replace(forward, config={**forward.config, **turned})
@@ -39,6 +41,13 @@ def directions(spec: LayerSpec) -> tuple[LayerSpec, LayerSpec]:
     return forward, backward
 
 
+def wrapped(spec: LayerSpec) -> LayerSpec:
+    """Return the layer that a wrapper holds."""
+    if "layer" not in spec.inner:
+        raise spec.refuse("layer", "a layer")
+    return spec.inner["layer"]
+
+
 def merge_mode(spec: LayerSpec) -> str:
     """Return how the directions are merged, `none` for two outputs."""
     if spec.config.get("merge_mode", "concat") is None:
@@ -47,7 +56,7 @@ def merge_mode(spec: LayerSpec) -> str:
 
 
 class Bidirectional(KerasLayer):
-    """Two GRUs, one of which reads backwards."""
+    """Two recurrent layers, one of which reads backwards."""
 
     passes_mask = True
 
@@ -77,10 +86,10 @@ class Bidirectional(KerasLayer):
         mode = merge_mode(spec)
         if mode == "none":
             return (ours, theirs, *states)
-        units = [each.integer("units") for each in inner]
-        if mode != "concat" and units[0] != units[1]:
-            raise spec.refuse("merge_mode", f"concat for {units[0]} and {units[1]} units")
-        return ((*ours[:-1], sum(units) if mode == "concat" else units[0]), *states)
+        units, back = ours[-1] or 0, theirs[-1] or 0
+        if mode != "concat" and units != back:
+            raise spec.refuse("merge_mode", f"concat for {units} and {back} units")
+        return ((*ours[:-1], units + back if mode == "concat" else units), *states)
 
     def forward(self, *signals: Signal) -> tuple[Signal, ...]:
         """Return the merged output, then the states; half of the initial states are each's."""
@@ -115,20 +124,20 @@ class TimeDistributed(KerasLayer):
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
-        inner = spec.inner["layer"]
+        inner = wrapped(spec)
         self.layer = layer_class(inner)(inner, arrays)
         self.mask_from_layer = spec.version.major < 3
 
     @classmethod
     def variables(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> Variables:
         """Return the arrays of the layer inside."""
-        inner = spec.inner["layer"]
+        inner = wrapped(spec)
         return nested(layer_class(inner).variables(inner, _steps(spec, shapes)), "layer")
 
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """Return the inner layer's output shape with the time axis back in."""
-        inner = spec.inner["layer"]
+        inner = wrapped(spec)
         outputs = layer_class(inner).output_shapes(inner, _steps(spec, shapes))
         if len(outputs) != 1:
             raise spec.refuse("layer", "a layer with one output")

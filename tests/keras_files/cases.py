@@ -14,6 +14,7 @@ from casekit import (
     sequential,
 )
 from cases_functional import FUNCTIONAL_CASES
+from cases_more import OTHER_CASES
 
 SEQUENTIAL_CASES = [
     *(
@@ -179,4 +180,4 @@ SEQUENTIAL_CASES = [
     ),
 ]
 
-CASES = [*SEQUENTIAL_CASES, *FUNCTIONAL_CASES]
+CASES = [*SEQUENTIAL_CASES, *FUNCTIONAL_CASES, *OTHER_CASES]

@@ -144,8 +144,8 @@ LAMBDA_CODE = ["4wEAAAAAAAAAAAAAAAEAAAAEAAAA", None, None]
 
 # What opening the container itself refuses: name, content, words of the refusal.
 CONTAINERS: dict[str, tuple[Callable[[], bytes], str]] = {
-    "CVE-2026-0897 shape bomb, compressed": (lambda: replaced_kernel(shape_bomb), "compressed"),
-    "CVE-2026-12570 shape bomb, sparse": (lambda: replaced_kernel(sparse_bomb), "stored in chunks"),
+    "CVE-2026-0897 shape bomb, compressed": (lambda: replaced_kernel(shape_bomb), "chunks"),
+    "CVE-2026-12570 shape bomb, sparse": (lambda: replaced_kernel(sparse_bomb), "chunks"),
     "CVE-2026-1669 external storage": (lambda: replaced_kernel(external_storage), "another file"),
     "CVE-2026-1669 external link": (lambda: replaced_kernel(external_link), "ExternalLink"),
     "soft link": (

@@ -1,5 +1,6 @@
 """Whatever is done to a file, opening it ends in a model or in one line, soon and in bounds."""
 
+import io
 import random
 import resource
 import time
@@ -28,7 +29,37 @@ def seeds() -> dict[str, bytes]:
         "legacy": kb.legacy(config, weights),
         "native": kb.zipped(config, kb.native_hdf5(kb.small_tree())),
         "keras 1": kb.legacy(config, weights, None),
+        "repacked": repacked(kb.legacy(config, weights)),
+        "repacked in the newest format": repacked(kb.legacy(config, weights), libver="latest"),
     }
+
+
+def repacked(content: bytes, **settings: Any) -> bytes:
+    """Return a file with its arrays in chunks of every kind, and its names and texts in heaps."""
+    buffer = io.BytesIO()
+    with (
+        h5py.File(io.BytesIO(content)) as old,
+        h5py.File(buffer, "w", track_order=True, **settings) as new,
+    ):
+
+        def copy(name: str, held: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(held, h5py.Dataset):
+                chunks = (
+                    held.shape if "recurrent" in name else tuple(-(-n // 2) for n in held.shape)
+                )
+                filters = {"compression": "gzip", "shuffle": True} if "kernel" in name else {}
+                made = new.create_dataset(name, data=held[()], chunks=chunks, **filters)
+            else:
+                made = new.require_group(name)
+            attributes = {**held.attrs, **{f"note {at}": at for at in range(10)}}
+            for key, value in attributes.items():
+                made.attrs[key] = value
+
+        old.visititems(copy)
+        new.attrs.update(old.attrs)
+        for at in range(12):
+            new["model_weights"].create_group(f"unused {at}")
+    return buffer.getvalue()
 
 
 SEEDS = seeds()
@@ -158,6 +189,8 @@ def test_any_bytes_give_one_line(content: bytes, magic: bytes, tmp_path: Path) -
 def test_unchanged_seeds_give_models(tmp_path: Path) -> None:
     assert isinstance(opened(SEEDS["legacy"], tmp_path), PortedModel)
     assert isinstance(opened(SEEDS["native"], tmp_path), PortedModel)
+    assert isinstance(opened(SEEDS["repacked"], tmp_path), PortedModel)
+    assert isinstance(opened(SEEDS["repacked in the newest format"], tmp_path), PortedModel)
 
 
 @pytest.mark.slow

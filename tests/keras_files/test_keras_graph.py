@@ -100,7 +100,7 @@ def test_model_ends_before_a_layer_that_cannot_be_ported_however_it_is_called() 
         pytest.param([entry("Dense", "b"), entry("Dense", "b")], "two layers", id="two names"),
         pytest.param([entry("Dense", "b", [["x", -1, 0]])], "cannot read", id="bad index"),
         pytest.param(
-            [entry("Dropout", "b", [node("x", training=True)])], "'training' = 'True'", id="mc"
+            [entry("Dropout", "b", [node("x", scores=True)])], "'scores' = 'True'", id="words"
         ),
     ],
 )

@@ -109,7 +109,10 @@ def computed(
 def variables(layer: Any, prefix: str = "") -> dict[str, Any]:
     """Return the trainable variables of a model by path of layer names."""
     inner = [name for name in ("forward_layer", "backward_layer", "cell") if hasattr(layer, name)]
-    if hasattr(layer, "layers"):
+    cells = getattr(getattr(layer, "cell", None), "cells", None)
+    if cells is not None:
+        parts = {f"cell_{at}/": cell for at, cell in enumerate(cells)}
+    elif hasattr(layer, "layers"):
         parts = {f"{each.name}/": each for each in layer.layers}
     elif type(layer).__name__ == "TimeDistributed":
         parts = {"": layer.layer}
