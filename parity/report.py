@@ -1,21 +1,17 @@
 """Show a result: a table on the terminal, JSON, one self-contained HTML page."""
 
 import json
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from grulight.files import written_whole
+from grulight.trace.templates import write_template
 from parity import charts
 from parity.noise import FLOAT32_FLOORS, FLOAT64_BOUND
 from parity.result import Result, Verdict
 from parity.rungs import TITLES, worst_of
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
 
 COLOURS: dict[Verdict, str] = {"the same": "green", "different": "red", "could not tell": "yellow"}
 
@@ -48,16 +44,9 @@ def write_json(result: Result, path: str | Path) -> None:
 
 def write_page(result: Result, path: str | Path) -> None:
     """Write one HTML page that needs nothing else."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = templates.get_template("report.html.j2").render(
+    write_template(
+        path,
+        Path(__file__).parent / "report.html.j2",
         result=result,
         rungs=worst_of(result.findings),
         titles=TITLES,
@@ -70,18 +59,7 @@ def write_page(result: Result, path: str | Path) -> None:
             for e in result.equivalences
         ],
         text=floor_text,
-        breakable=breakable,
-        charts=charts,
     )
-    with written_whole(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-
-
-def breakable(name: str) -> "Markup":
-    """Let a long name break after its dots, slashes and underscores, and nowhere else."""
-    from markupsafe import Markup, escape
-
-    return Markup(re.sub(r"([._/])", r"\1<wbr>", str(escape(name))))
 
 
 def floor_text(relative: float, floor: float | None, bound: float) -> str:

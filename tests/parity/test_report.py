@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from grulight.trace import templates
+from grulight.trace.templates import breakable
 from parity.cases import Case, Network
 from parity.check import climb
 from parity.distribution import equivalence
 from parity.faults import RAGGED
-from parity.report import breakable, write_json, write_page
+from parity.report import write_json, write_page
 from parity.result import EXIT_CODES, Result
 from parity.torch_side import TorchSide
 
@@ -24,7 +26,7 @@ class Twin(TorchSide):
 
 @pytest.fixture
 def result() -> Result:
-    found = Result(HOSTILE, "0" * 64, "torch", "keras", {"torch": "2"}, ["a note"])
+    found = Result(HOSTILE, "0" * 64, "torch", "keras", {"torch": "2"}, [HOSTILE])
     climb(found, [Case(RAGGED, Network(2, 3, 4)).question()], TorchSide(), Twin())
     rng = np.random.default_rng(0)
     found.equivalences.append(equivalence("loss", rng.normal(size=20), rng.normal(size=20)))
@@ -86,6 +88,7 @@ def test_a_nan_is_different_and_still_valid_json(result: Result, tmp_path: Path)
     write_page(result, tmp_path / "r.html")
 
 
-def test_page_shares_its_style_sheet_by_file() -> None:
-    template = Path("parity/report.html.j2")
-    assert "<style>\n{% include" in (Path(__file__).parents[2] / template).read_text()
+def test_page_has_the_style_sheet_of_the_trace(result: Result, tmp_path: Path) -> None:
+    write_page(result, tmp_path / "r.html")
+    shared = Path(templates.__file__).with_name("shared.css.j2").read_text().strip()
+    assert shared in (tmp_path / "r.html").read_text()

@@ -1,0 +1,54 @@
+"""The layers of a network with their weights."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import Tensor
+
+from grulight.model import GRUNet
+
+if TYPE_CHECKING:
+    from grulight.keras_files.classifier import PortedNetwork
+
+
+class LayerRow(NamedTuple):
+    """One layer; ``shapes`` are those of its weights, for a ported model of its outputs."""
+
+    name: str
+    kind: str
+    shapes: str
+    parameters: int
+
+
+def layer_rows(network: "GRUNet | PortedNetwork") -> list[LayerRow]:
+    """Return the layers in the order that a sequence passes them."""
+    if not isinstance(network, GRUNet):
+        return [
+            LayerRow(row.name, row.keras, _shapes(row.output_shapes), row.parameters)
+            for row in network.model.table
+        ]
+    weights: dict[str, list[Tensor]] = {}
+    for parameter, weight in network.gru.named_parameters():
+        number, _, reverse = parameter.partition("_l")[2].partition("_")
+        name = f"l{number}.{'backward' if reverse else 'forward'}"
+        weights.setdefault(name, []).append(weight)
+    rows = [_row(layer_name(name, network), "GRU", held) for name, held in weights.items()]
+    return [*rows, _row("dense", "softmax", list(network.head.parameters()))]
+
+
+def layer_name(name: str, network: GRUNet) -> str:
+    """Return what a layer and direction (``l0.forward``) is called on the page."""
+    number, _, direction = name.removeprefix("l").partition(".")
+    text = f"layer {int(number) + 1}"
+    return f"{text}, {direction}" if network.gru.bidirectional else text
+
+
+def _row(name: str, kind: str, weights: Sequence[Tensor]) -> LayerRow:
+    shapes = _shapes([tuple(weight.shape) for weight in weights])
+    return LayerRow(name, kind, shapes, sum(weight.numel() for weight in weights))
+
+
+def _shapes(shapes: Sequence[tuple[int | None, ...]]) -> str:
+    return ", ".join(
+        " × ".join("any" if size is None else str(size) for size in shape) for shape in shapes
+    )

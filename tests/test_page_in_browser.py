@@ -1,0 +1,230 @@
+"""The pages in a real browser: what a reader can do, and that they need nothing else."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from grulight.data.waves import waves
+from grulight.runs import load_run
+from grulight.task import probabilities
+from grulight.trace.page import write_page
+from grulight.trace.walk import walk
+from tests.test_trace import HOSTILE, classifier_for, parts_of, ragged
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the browser Chromium")
+
+
+@dataclass
+class Reader:
+    """A page on the screen, and what went wrong on it."""
+
+    page: "sync_api.Page"
+    complaints: list[str] = field(default_factory=list)
+
+    def text(self, selector: str) -> str:
+        return self.page.locator(selector).inner_text()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["sync_api.Browser"]:
+    with sync_api.sync_playwright() as playwright:
+        # containers rarely allow Chromium's own sandbox; it only ever opens our files here
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def default_page(
+    tmp_path_factory: pytest.TempPathFactory, run: Callable[..., str], last_checkpoint: Path
+) -> Path:
+    path = tmp_path_factory.mktemp("page") / "trace.html"
+    run("trace", last_checkpoint, "-o", path)
+    return path
+
+
+@pytest.fixture
+def read(browser: "sync_api.Browser") -> Iterator[Callable[..., Reader]]:
+    """Open a page; afterwards nothing may have been complained of or asked of a network."""
+    contexts, readers = [], []
+
+    def open_page(
+        path: Path, width: int = 1280, height: int = 900, scheme: str = "light"
+    ) -> Reader:
+        context = browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme
+        )
+        reader = Reader(context.new_page())
+        reader.page.on("console", lambda message: reader.complaints.append(message.text))
+        reader.page.on("pageerror", lambda error: reader.complaints.append(str(error)))
+        reader.page.on("request", lambda request: reader.complaints.append(request.url))
+        reader.page.goto(path.absolute().as_uri())
+        assert reader.complaints.pop(0) == path.absolute().as_uri()
+        contexts.append(context)
+        readers.append(reader)
+        return reader
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [reader.complaints for reader in readers] == [[] for _ in readers]
+
+
+def test_arrow_keys_and_slider_step_through_the_epochs(
+    read: Callable[..., Reader], default_page: Path, last_checkpoint: Path
+) -> None:
+    reader = read(default_page)
+    losses = [f"{e.metrics['train_loss']:.4f}" for e in load_run(last_checkpoint).epochs]
+    assert losses[4] in reader.text("#epoch-says")
+    before = reader.page.locator(".cursor line").first.get_attribute("x1")
+    reader.page.keyboard.press("ArrowLeft")
+    assert losses[3] in reader.text("#epoch-says")
+    assert losses[3] in reader.text("tr[aria-current]")
+    reader.page.locator("#epoch").focus()
+    reader.page.keyboard.press("Home")
+    assert losses[0] in reader.text("#epoch-says")
+    assert reader.page.locator(".cursor line").first.get_attribute("x1") != before
+    assert reader.page.locator("tr[aria-current]").count() == 1
+
+
+def pixel(reader: Reader, kind: str, step: int, row: int) -> list[int]:
+    script = "([k, t, r]) => [...document.querySelector(`[data-map=${k}] canvas`)"
+    script += ".getContext('2d').getImageData(t, r, 1, 1).data]"
+    found: list[int] = reader.page.evaluate(script, [kind, step, row])
+    return found
+
+
+def test_another_sequence_shows_the_checkpoints_own_values(
+    read: Callable[..., Reader], default_page: Path, last_checkpoint: Path
+) -> None:
+    reader = read(default_page)
+    found = load_run(last_checkpoint)
+    before = pixel(reader, "hidden", 9, 0)
+    reader.page.locator("summary").click()
+    for chip in (1, 4):  # the surest wrong one, and one of a class
+        reader.page.locator("[name=sequence]").nth(chip).check()
+        name = reader.text("#sequence-title").removeprefix("Test sequence ")
+        position = int(np.flatnonzero(found.parts.test.ids == name)[0])
+        seen = walk(found.classifier, found.parts.test, position, 99)
+        reader.page.locator("#step").focus()
+        for step, key in ((9, "End"), (8, "ArrowLeft"), (0, "Home")):
+            reader.page.keyboard.press(key)
+            shares = probabilities(torch.tensor(seen.logits[step : step + 1]))[0]
+            bars = reader.page.locator("#bars tr")
+            for c, share in enumerate(shares.tolist()):
+                cells = bars.nth(c).locator("td").all_inner_texts()
+                assert float(cells[1].replace("−", "-")) == pytest.approx(
+                    seen.logits[step, c], abs=0.006
+                )
+                assert float(cells[2].split()[0]) == pytest.approx(100 * share, abs=0.06)
+                width = bars.nth(c).locator("td:last-child i").get_attribute("style")
+                assert float(width.split()[1].rstrip("%;")) == pytest.approx(100 * share, abs=0.01)
+            cells = reader.page.locator("#values tr").nth(3).locator("td").all_inner_texts()
+            shown = [float(cell.replace("−", "-")) for cell in (cells[1], *cells[3:])]
+            layer = seen.layers["l0.forward"]
+            theirs = [layer[kind][step, 3] for kind in ("reset", "update", "candidate", "hidden")]
+            np.testing.assert_allclose(shown, [seen.values[step, 3], *theirs], atol=0.0012)
+        hidden = seen.layers["l0.forward"]["hidden"]
+        brightest, darkest = np.abs(hidden).argmin(), hidden.argmin()
+        light = [pixel(reader, "hidden", *divmod(int(n), 16)) for n in (brightest, darkest)]
+        assert sum(light[0]) > sum(light[1])  # zero is nearly white, -1 dark blue
+    assert pixel(reader, "hidden", 9, 0) != before
+
+
+def test_sequences_are_chosen_by_arrow_keys_and_steps_by_pointing(
+    read: Callable[..., Reader], default_page: Path
+) -> None:
+    reader = read(default_page)
+    first = reader.text("#sequence-title")
+    reader.page.locator("[name=sequence]").first.focus()
+    reader.page.keyboard.press("ArrowRight")
+    assert reader.text("#sequence-title") != first
+    canvas = reader.page.locator("[data-map=input] canvas")
+    box = canvas.bounding_box()
+    assert box
+    canvas.click(position={"x": box["width"] * 0.25, "y": box["height"] * 0.5})
+    assert reader.text("#step-says") == "step 3 of 10"
+    assert "step 3, x2: " in reader.text("[data-map=input] .read")
+
+
+def test_questions_are_answered_on_click(read: Callable[..., Reader], default_page: Path) -> None:
+    reader = read(default_page)
+    buttons = reader.page.locator(".question button")
+    assert buttons.count() == 3
+    for n in range(3):
+        button = buttons.nth(n)
+        answer = reader.page.locator(f"#{button.get_attribute('aria-controls')}")
+        assert not answer.is_visible()
+        button.focus()
+        reader.page.keyboard.press("Enter")
+        assert answer.is_visible()
+        assert button.get_attribute("aria-expanded") == "true"
+        assert len(answer.inner_text()) > 40
+    buttons.first.click()
+    assert buttons.first.get_attribute("aria-expanded") == "false"
+
+
+def test_print_view_has_the_answers_and_none_of_the_buttons(
+    read: Callable[..., Reader], default_page: Path
+) -> None:
+    reader = read(default_page, scheme="dark")
+    reader.page.emulate_media(media="print")
+    for n in range(3):
+        assert reader.page.locator(".answer").nth(n).is_visible()
+        assert not reader.page.locator(".question button").nth(n).is_visible()
+    colour = "getComputedStyle(document.body).backgroundColor"
+    assert reader.page.evaluate(colour) == "rgb(255, 255, 255)"
+    assert len(reader.page.pdf()) > 10_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_nothing_runs_over_the_edge(
+    read: Callable[..., Reader], default_page: Path, width: int, height: int, scheme: str
+) -> None:
+    reader = read(default_page, width, height, scheme)
+    assert reader.page.evaluate("document.documentElement.scrollWidth") == width
+    unnamed = (
+        "[...document.querySelectorAll('[role=img], canvas')].filter(e => !e.ariaLabel).length"
+    )
+    assert reader.page.evaluate(unnamed) == 0
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_hostile_and_long_names_stay_text_and_within_the_page(
+    read: Callable[..., Reader], tmp_path: Path, width: int
+) -> None:
+    part = ragged(2)
+    names = (HOSTILE[0], HOSTILE[1] + "_long" * 30)
+    object.__setattr__(part, "class_names", names)
+    object.__setattr__(part, "feature_names", ('"><img src=x onerror=alert(1)>', *HOSTILE, "d"))
+    write_page(tmp_path / "p.html", classifier_for(part), parts_of(part), name=HOSTILE[0])
+    reader = read(tmp_path / "p.html", width)
+    assert reader.page.evaluate("document.documentElement.scrollWidth") == width
+    assert HOSTILE[0] in reader.text("#bars")
+    assert reader.page.locator("img").count() == 0
+
+
+def test_layers_and_directions_can_be_chosen(read: Callable[..., Reader], tmp_path: Path) -> None:
+    part = waves(40)
+    classifier = classifier_for(part, num_layers=2, bidirectional=True)
+    write_page(tmp_path / "p.html", classifier, parts_of(part))
+    reader = read(tmp_path / "p.html")
+    options = reader.page.locator("#layer option").all_inner_texts()
+    assert options[::3] == ["layer 1, forward", "layer 2, backward"]
+    kept = reader.page.locator("[data-map=hidden] .kept")
+    assert kept.get_attribute("style") == "left: 95%;"  # read forward, the last of ten steps
+    before = pixel(reader, "hidden", 9, 0)
+    reader.page.locator("#layer").select_option("layer 2, backward")
+    assert kept.get_attribute("style") == "left: 5%;"
+    assert pixel(reader, "hidden", 9, 0) != before
+    reader.page.locator("#layer").select_option("layer 1, forward")
+    assert kept.count() == 0
