@@ -62,8 +62,8 @@ def require_continuable(path: Path, classifier: GRUClassifier) -> Checkpoint:
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
     if epochs["processed"] == epochs["started"] and not ended_epoch(checkpoint):
         raise InputError(
-            f"{path}: a limit ended it within epoch {checkpoint['epoch'] + 1}, which Lightning counts "
-            "as done. Continue from a step_….ckpt or a run without --trainer.max_steps."
+            f"{path}: a limit ended it within epoch {checkpoint['epoch'] + 1}, which Lightning "
+            "counts as done. Continue from a step_….ckpt or a run without --trainer.max_steps."
         )
     if checkpoint["optimization"] != classifier.optimization:
         raise InputError(
