@@ -7,13 +7,13 @@ import torch
 from lightning.pytorch import Trainer
 from rich.console import Console
 
-from grulight.checkpoint import read_checkpoint
+from grulight.checkpoint import read_checkpoint, refuse_foreign_shapes
 from grulight.data.datamodule import SequenceDataModule
 from grulight.errors import InputError
-from grulight.evaluation import save_confusion_picture
+from grulight.evaluation import PICTURE_CLASSES, save_confusion_picture
 from grulight.files import require_writable
 from grulight.lightning_cli import CheckpointCLI, FitCLI, one_line_errors, quieten
-from grulight.predictions import require_table_suffix, write_predictions
+from grulight.predictions import prediction_table, require_table_suffix, write_predictions
 from grulight.task import GRUClassifier
 from grulight.trace import terminal
 
@@ -52,7 +52,7 @@ def validate(arguments: list[str]) -> None:
 
 
 def test(arguments: list[str]) -> None:
-    """Measure a checkpoint on the test part: scores, confusion matrix, its picture."""
+    """Measure a checkpoint on the test part: scores; for classes the confusion matrix, pictured."""
     quieten()
     cli = CheckpointCLI("test", arguments, Console())
     if not len(cli.datamodule.parts.test):
@@ -63,7 +63,7 @@ def test(arguments: list[str]) -> None:
 
 
 def predict(arguments: list[str]) -> None:
-    """Label every sequence of a source and write the table."""
+    """Answer for every sequence of a source and write the table."""
     quieten()
     cli = CheckpointCLI("predict", arguments, Console())
     output = Path(cli.config["output"])
@@ -80,12 +80,15 @@ def predict(arguments: list[str]) -> None:
             "predict labels every sequence; leave out --trainer.fast_dev_run and "
             "--trainer.limit_predict_batches."
         )
-    write_predictions(
-        output,
-        np.concatenate([part.ids for part in parts]),
-        torch.cat(answers).float().numpy(),
+    table = prediction_table(
+        cli.classifier.head,
         cli.classifier.class_names,
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+        [answer.float().numpy() for answer in answers],
+        getattr(cli.classifier.network, "follows_steps", False),
     )
+    write_predictions(output, table)
     line = f"{sum(map(len, parts))} sequences labelled: {output}"
     cli.console.print(line, markup=False, soft_wrap=True)
 
@@ -95,17 +98,22 @@ def _test(
 ) -> None:
     with one_line_errors():
         trainer.test(classifier, datamodule=data, verbose=False)
-    confusion = classifier.confusion.compute().cpu().numpy()
-    if not confusion.sum():  # --trainer.limit_test_batches 0
+    if not classifier.test_means.sums.any():  # --trainer.limit_test_batches 0
         return
     names = classifier.class_names
     console.print(
         terminal.score_table(f"test ({len(data.parts.test)} sequences)", _metrics(trainer))
     )
+    if classifier.confusion is None:
+        return
+    confusion = classifier.confusion.compute().cpu().numpy()
     if len(names) <= terminal.MATRIX_CLASSES:
         console.print(terminal.confusion_table(confusion, names))
-    if trainer.log_dir and trainer.logger and trainer.is_global_zero:
-        save_confusion_picture(confusion, names, Path(trainer.log_dir) / "confusion_matrix.png")
+    drawn = len(names) <= PICTURE_CLASSES and trainer.log_dir and trainer.logger
+    if drawn and trainer.is_global_zero:
+        save_confusion_picture(
+            confusion, names, Path(str(trainer.log_dir)) / "confusion_matrix.png"
+        )
 
 
 def _metrics(trainer: Trainer) -> dict[str, float]:
@@ -125,6 +133,7 @@ def _show_files(trainer: Trainer, console: Console) -> None:
 def _require_continuable(path: str, classifier: GRUClassifier, trainer: Trainer) -> None:
     """Check that a run can go on from a checkpoint before Lightning tries."""
     checkpoint = read_checkpoint(path)
+    refuse_foreign_shapes(path, checkpoint)
     if "loops" not in checkpoint:
         raise InputError(
             f"{path}: holds a model that `grulight port` wrote and no training to continue. Train "

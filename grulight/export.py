@@ -23,8 +23,8 @@ from grulight.exporting.check import (
 from grulight.exporting.keras_model import write_keras
 from grulight.exporting.programs import write_onnx, write_pt2
 from grulight.files import written_whole
-from grulight.keras_files.classifier import PortedNetwork
 from grulight.keras_files.plain import naming
+from grulight.keras_files.ported import PortedNetwork
 from grulight.model import GRUNet
 from grulight.task import GRUClassifier
 

@@ -8,6 +8,7 @@ from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +23,10 @@ from rich.console import Console
 from grulight.checkpoint import WholeCheckpointIO, load_classifier
 from grulight.data.datamodule import DESCRIPTION, SequenceDataModule
 from grulight.errors import InputError
+from grulight.heads import Head
+from grulight.keras_files.plain import naming
+from grulight.keras_files.port import load_keras, rebuild
+from grulight.keras_files.ported import PortedNetwork
 from grulight.task import GRUClassifier
 from grulight.trace.progress import TerminalProgress
 from grulight.trace.recorder import TraceRecorder
@@ -99,6 +104,21 @@ class _CommandCLI(LightningCLI):
         """Parse the command's arguments; those of the process belong to the caller."""
         self.config = parser.parse_args(args)
 
+    def expect(self, head: Head, *, positions: bool) -> None:
+        """Read labels as a model answers, unless the user says how.
+
+        Args:
+            head: What the model answers.
+            positions: Whether whole-number labels are positions among its classes.
+        """
+        data = self.config["data"]
+        if data["targets"] == "auto":
+            data["targets"] = "classes" if head.num_classes else "values"
+        if data["per_step"] is None:
+            data["per_step"] = head.per_step
+        if data["num_classes"] is None and head.num_classes and positions:
+            data["num_classes"] = head.num_classes
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with our progress bar and checkpoint files."""
         chosen = self.config_init["trainer"]
@@ -141,8 +161,18 @@ class FitCLI(_CommandCLI):
         for name in DESCRIPTION:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
 
+    def before_instantiate_classes(self) -> None:
+        """Read labels as the Keras model answers, where there is one."""
+        source = self.config["model"]["from_keras"]
+        if source is not None:
+            model = load_keras(source) if isinstance(source, str) else rebuild(source)
+            with naming(Path(source) if isinstance(source, str) else Path("the ported model")):
+                self.expect(PortedNetwork(model).head, positions=True)
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with the trace, the run directory and the two checkpoints."""
+        if not len(self.datamodule.parts.train):
+            raise InputError("there are no sequences to train on; raise --data.train_size.")
         callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
         if self.config_init["trainer"].enable_checkpointing is not False:
             monitor = "val_loss" if len(self.datamodule.parts.val) else "train_loss"
@@ -197,7 +227,9 @@ class CheckpointCLI(_CommandCLI):
         """Read data as the checkpoint's model expects it."""
         self.classifier = load_classifier(self.config["ckpt_path"])
         # a model ported from Keras may know no names
-        self.config["data"]["class_names"] = self.classifier.hparams["class_names"]
+        head, names = self.classifier.head, self.classifier.hparams["class_names"]
+        self.config["data"]["class_names"] = list(names) if names and head.num_classes else None
+        self.expect(head, positions=not names)
         if self.classifier.hparams["feature_names"] is not None:
             self.config["data"]["features"] = list(self.classifier.feature_names)
 

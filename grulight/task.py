@@ -1,72 +1,56 @@
 """What is trained: the loss, the metrics and the optimiser around a network; no layers."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
 from grulight.errors import InputError
 from grulight.evaluation import scores_of
+from grulight.heads import ClassHead, Head, Score, ValueHead, predicted_classes
 from grulight.init import keras_init_
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
 
 if TYPE_CHECKING:
-    from grulight.keras_files.classifier import PortedNetwork
+    from grulight.keras_files.ported import PortedNetwork
 
 FORMAT = 1  # of our checkpoints; counts up when an older grulight could not read them
-
-
-def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross entropy of logits (batch, label) and labels (batch,).
-
-    A single logit is that of the second class: binary cross entropy. Keras' losses of the same
-    name with ``from_logits=True`` are the same function.
-    """
-    if logits.shape[-1] == 1:
-        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
-    return F.cross_entropy(logits, labels)
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """Turn logits (batch, label) into class probabilities (batch, class)."""
-    if logits.shape[-1] == 1:
-        second = logits.sigmoid()
-        return torch.cat((1 - second, second), dim=-1)
-    return logits.softmax(dim=-1)
+MATRIX_CLASSES = 2000  # a confusion matrix of more would take much memory for nobody
 
 
 class EpochMeans(nn.Module):
-    """Running loss and accuracy of an epoch, each batch weighted by its size, as Keras reports.
+    """Running loss and metric of an epoch, as Keras reports them.
 
-    The sums stay on the device until they are asked for: a ``self.log`` per batch would cost
-    more than the batch.
+    Keras weights the loss of a batch by its sequences and the metric by the answers that count;
+    the two differ where answers belong to steps and some of these are padding. The sums stay on
+    the device until they are asked for: a ``self.log`` per batch would cost more than the batch.
     """
 
     sums: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("sums", torch.zeros(3), persistent=False)
+        self.register_buffer("sums", torch.zeros(4), persistent=False)
 
-    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add a batch: its mean loss, logits (batch, label) and labels (batch,)."""
-        right = (predicted_classes(logits) == labels).sum()
-        count = torch.full_like(right, len(labels))
+    def update(self, score: Score, sequences: int) -> None:
+        """Add a batch of some sequences."""
+        loss = score.loss.detach() * sequences
+        numbers = (loss, loss.new_tensor(sequences), score.metric, loss.new_tensor(score.counted))
         # float32 alone would stop counting at 2**24 samples
-        batch = torch.stack((loss.detach() * count, right, count)).to(_widest(loss.device))
-        self.sums = batch + self.sums
+        wide = _widest(loss.device)
+        self.sums = torch.stack([number.to(wide) for number in numbers]) + self.sums
 
-    def compute(self, module: LightningModule) -> dict[str, Tensor]:
-        """Return loss and accuracy so far, over all processes."""
-        loss, right, count = module.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
-        return {"loss": loss / count, "accuracy": right / count}
+    def compute(self, module: LightningModule, metric: str = "accuracy") -> dict[str, Tensor]:
+        """Return loss and metric so far, over all processes."""
+        sums = module.trainer.strategy.reduce(self.sums.clone(), reduce_op="sum")
+        return {"loss": sums[0] / sums[1], metric: sums[2] / sums[3]}
 
     def reset(self) -> None:
         """Forget all batches."""
@@ -77,31 +61,27 @@ def _widest(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def predicted_classes(logits: Tensor) -> Tensor:
-    """Return the most probable class (batch,) for logits (batch, label)."""
-    if logits.shape[-1] == 1:
-        return (logits[:, 0] > 0).long()
-    return logits.argmax(dim=-1)
-
-
 class GRUClassifier(LightningModule):
-    """Train a :class:`GRUNet` to name the class of a sequence.
+    """Train a :class:`GRUNet` to name the class of a sequence, or a Keras model as it answers.
 
     Args:
         input_size: Features per time step.
-        num_classes: Classes; two are told apart by a single logit.
+        num_classes: Classes; two are told apart by a single logit. 0 where labels are values,
+            which only a Keras model learns.
         hidden_size: Units of the GRU, the length of the summary per direction.
         num_layers: Stacked GRU layers.
         bidirectional: Also read the sequence backwards.
         dropout: Probability of zeroing between layers and before the head, in training only.
         bias: Whether the GRU has biases.
         init: Initial weights as Keras draws them (glorot, orthogonal, zeros) or as torch does.
-        class_names: What each class is called.
+        class_names: What each class is called, or each label or value of a Keras model.
         feature_names: What each feature is called.
         mean: Mean of each feature in training, subtracted first; None for no standardisation.
         scale: Standard deviation of each feature in training, divided by; None likewise.
         from_keras: A Keras model file, or its description from a checkpoint: its model takes the
             place of the GRUNet, and the sizes above are its own.
+        num_values: Values of each label in the data; 0 where labels are classes.
+        per_step: Whether the data have a label for each step, which only a Keras model learns.
 
     Raises:
         InputError: The Keras model cannot be read, or does not fit the data.
@@ -125,17 +105,25 @@ class GRUClassifier(LightningModule):
         mean: Sequence[float] | None = None,
         scale: Sequence[float] | None = None,
         from_keras: str | dict[str, Any] | None = None,
+        num_values: int = 0,
+        per_step: bool = False,
     ) -> None:
         super().__init__()
-        ported = None if from_keras is None else _ported(from_keras, input_size, num_classes)
+        wanted = _Wanted(input_size, num_classes, num_values, per_step)
+        ported = _ported(from_keras, wanted) if from_keras is not None else None
+        if ported is None:
+            _require_classes(wanted)
         # a checkpoint must not need the file
         from_keras = None if ported is None else dict(ported.description)
         self.save_hyperparameters()
-        self.class_names = tuple(class_names or map(str, range(num_classes)))
+        self.head: Head = (
+            ported.head if ported is not None else ClassHead(1 if num_classes == 2 else num_classes)
+        )
+        self.class_names = tuple(class_names or map(str, range(self.head.num_names)))
         self.feature_names = tuple(feature_names or map(str, range(input_size)))
         self.network = ported or GRUNet(
             input_size,
-            1 if num_classes == 2 else num_classes,
+            self.head.size,
             hidden_size,
             num_layers,
             bidirectional,
@@ -147,12 +135,17 @@ class GRUClassifier(LightningModule):
         self.register_buffer("mean", None if mean is None else torch.tensor(mean))
         self.register_buffer("scale", None if scale is None else torch.tensor(scale))
         self.train_means, self.val_means, self.test_means = (EpochMeans() for _ in range(3))
-        self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
+        self.confusion: MulticlassConfusionMatrix | None = None
+        if 0 < num_classes <= MATRIX_CLASSES and isinstance(self.head, ClassHead):
+            self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
         self.optimization: dict[str, Any] | None = None  # what the command line asked for
         self._rng_state: Tensor | None = None
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits (batch, label) for raw sequences (batch, time, feature)."""
+        """Return logits (batch, label) for raw sequences (batch, time, feature).
+
+        A Keras model may answer for each step, (batch, step, label), or with values.
+        """
         logits: Tensor = self.network(self.standardized(values), lengths)
         return logits
 
@@ -169,7 +162,7 @@ class GRUClassifier(LightningModule):
 
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch."""
-        return self._evaluate(batch, self.train_means)[0]
+        return self._evaluate(batch, self.train_means)
 
     def validation_step(self, batch: Batch) -> None:
         """Count a validation batch."""
@@ -177,20 +170,30 @@ class GRUClassifier(LightningModule):
 
     def test_step(self, batch: Batch) -> None:
         """Count a test batch."""
-        assert batch.labels is not None
-        _, logits = self._evaluate(batch, self.test_means)
-        self.confusion.update(predicted_classes(logits), batch.labels)
+        self._evaluate(batch, self.test_means, self.confusion)
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
-        """Return class probabilities (batch, class)."""
-        return probabilities(self(batch.values, batch.lengths))
+        """Return class probabilities (batch, class), or (batch, step, class), or values."""
+        values = self.standardized(batch.values)
+        if isinstance(self.network, GRUNet):
+            return self.head.prediction(self.network(values, batch.lengths))
+        return self.network.predictions(values, batch.lengths)
 
-    def _evaluate(self, batch: Batch, means: EpochMeans) -> tuple[Tensor, Tensor]:
+    def _evaluate(
+        self, batch: Batch, means: EpochMeans, confusion: MulticlassConfusionMatrix | None = None
+    ) -> Tensor:
         assert batch.labels is not None
-        logits = self(batch.values, batch.lengths)
-        loss = classification_loss(logits, batch.labels)
-        means.update(loss, logits, batch.labels)
-        return loss, logits
+        values, valid = self.standardized(batch.values), None
+        if isinstance(self.network, GRUNet):
+            answers = self.network(values, batch.lengths)
+        else:
+            answers, valid = self.network.answers(values, batch.lengths)
+        score = self.head.score(answers, batch.labels, valid)
+        means.update(score, len(answers))
+        if confusion is not None:
+            found, true = predicted_classes(answers), batch.labels
+            confusion.update(*((found, true) if valid is None else (found[valid], true[valid])))
+        return score.loss
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's means afresh."""
@@ -211,17 +214,21 @@ class GRUClassifier(LightningModule):
     def on_test_epoch_start(self) -> None:
         """Start the test's means and confusion matrix afresh."""
         self.test_means.reset()
-        self.confusion.reset()
+        if self.confusion is not None:
+            self.confusion.reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the test's scores."""
-        scores = scores_of(self.confusion.compute().cpu().numpy())
+        scores = {}
+        if self.confusion is not None:
+            scores = scores_of(self.confusion.compute().cpu().numpy())
         self.log_dict(self.epoch_metrics("test") | {f"test_{k}": v for k, v in scores.items()})
 
     def epoch_metrics(self, stage: str) -> dict[str, Tensor]:
         """Return the running means of a stage over all processes, named as they are logged."""
         means: EpochMeans = getattr(self, f"{stage}_means")
-        return {f"{stage}_{name}": value for name, value in means.compute(self).items()}
+        found = means.compute(self, self.head.metric)
+        return {f"{stage}_{name}": value for name, value in found.items()}
 
     def configure_optimizers(self) -> Optimizer:
         """Return Keras' Adam with its default settings."""
@@ -244,15 +251,49 @@ class GRUClassifier(LightningModule):
             self._rng_state = None
 
 
-def _ported(model: str | dict[str, Any], input_size: int, num_classes: int) -> "PortedNetwork":
-    from grulight.keras_files.classifier import PortedNetwork
-    from grulight.keras_files.port import load_keras, rebuild
+class _Wanted(NamedTuple):
+    """What the data need of a model."""
 
-    network = PortedNetwork(load_keras(model) if isinstance(model, str) else rebuild(model))
-    name = model if isinstance(model, str) else "the ported model"
-    if (network.input_size, network.num_classes) != (input_size, num_classes):
+    input_size: int
+    num_classes: int
+    num_values: int
+    per_step: bool
+
+    @property
+    def words(self) -> str:
+        """The labels of the data in words, such as "3 values per step"."""
+        head = ValueHead(self.num_values, self.per_step)
+        return head.words if self.num_values else ClassHead(self.num_classes, self.per_step).words
+
+
+def _require_classes(wanted: _Wanted) -> None:
+    """Refuse labels that a GRUNet cannot learn.
+
+    Raises:
+        InputError: They are values, or there is one for each step.
+    """
+    if wanted.num_values or wanted.per_step:
         raise InputError(
-            f"{name}: reads {network.input_size} features and tells {network.num_classes} classes "
-            f"apart, but the data have {input_size} features and {num_classes} classes."
+            f"the data have {wanted.words}, but GRUNet names one class per sequence. Bring a Keras "
+            "model that answers so (--model.from_keras), or say how the labels are meant "
+            "(--data.targets, --data.per_step)."
+        )
+
+
+def _ported(model: str | dict[str, Any], wanted: _Wanted) -> "PortedNetwork":
+    from grulight.keras_files.plain import naming
+    from grulight.keras_files.port import load_keras, rebuild
+    from grulight.keras_files.ported import PortedNetwork
+
+    name = model if isinstance(model, str) else "the ported model"
+    ported = load_keras(model) if isinstance(model, str) else rebuild(model)
+    with naming(Path(name)):
+        network = PortedNetwork(ported)
+    head = network.head
+    labels = (head.num_classes, 0 if head.num_classes else head.size, head.per_step)
+    if (network.input_size, *labels) != wanted:
+        raise InputError(
+            f"{name}: reads {network.input_size} features and answers with {head.words}, but the "
+            f"data have {wanted.input_size} features and {wanted.words}."
         )
     return network

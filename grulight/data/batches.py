@@ -19,7 +19,8 @@ class Batch(NamedTuple):
     Attributes:
         values: (B, T, F) float32.
         lengths: (B,) int64 valid steps, or None where every sequence of the part fills all T.
-        labels: (B,) int64, or None where the source has none.
+        labels: Classes as int64, (B,) or (B, S); values as float32, (B, K) or (B, S, K); or None
+            where the source has none.
     """
 
     values: Tensor
@@ -72,8 +73,10 @@ class Batches:
         # A memory-mapped array is read here and nowhere before; the copy is one batch long.
         values = np.array(self.sequences.values[chosen, :steps], dtype=np.float32, order="C")
         labels = self.sequences.labels
+        if labels is not None:
+            labels = labels[chosen, :steps] if self.sequences.follows_steps else labels[chosen]
         return Batch(
             torch.from_numpy(values),
             None if self._full_length else torch.tensor(lengths),
-            None if labels is None else torch.tensor(labels[chosen]),
+            None if labels is None else torch.tensor(labels),
         )

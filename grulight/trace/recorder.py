@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from grulight.data.batches import Batch
 from grulight.data.datamodule import SequenceDataModule
+from grulight.data.sequences import Sequences
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier, probabilities
+from grulight.task import GRUClassifier
 
 _SAMPLE = 4  # values shown per stage: what fits a terminal of 80 columns
 
@@ -37,7 +39,8 @@ class Epoch:
 
     Attributes:
         number: Counted from 1.
-        metrics: ``train_loss``, ``train_accuracy``, and ``val_…`` where there is validation.
+        metrics: ``train_loss``, ``train_accuracy`` (or ``train_mae``), and ``val_…`` where there
+            is validation.
         observation: What the numbers say, against the epoch before.
     """
 
@@ -57,13 +60,22 @@ def record_stages(classifier: GRUClassifier, data: SequenceDataModule) -> list[S
     values = batch.values.to(next(classifier.parameters()))
     names = ("train", "validation", "test")
     parts = {name: len(part) for name, part in zip(names, data.parts, strict=True) if len(part)}
-    labels = "" if train.labels is None else _head([train.class_names[i] for i in train.labels[:5]])
     total = _shape(sum(parts.values()), steps, data.input_size)
     return [
         Stage("input", total, train.source, _numbers(values[0, 0])),
-        Stage("split", " / ".join(map(str, parts.values())), " / ".join(parts), labels),
+        Stage("split", " / ".join(map(str, parts.values())), " / ".join(parts), _labels(train)),
         *_layers(classifier, len(train), values, batch.lengths),
     ]
+
+
+def _labels(train: Sequences) -> str:
+    """Return the first labels, or those of the first sequence where each step has one."""
+    if train.labels is None:
+        return ""
+    first = (train.labels[0] if train.per_step else train.labels)[: _SAMPLE + 1]
+    if train.has_values:
+        return _numbers(torch.from_numpy(first[:, 0]))
+    return _head([train.class_names[i] for i in first])
 
 
 def _layers(
@@ -73,7 +85,7 @@ def _layers(
     classifier.eval()
     network = classifier.network
     with torch.no_grad():
-        answer = probabilities(classifier(values, lengths))[0]
+        answer = classifier.predict_step(Batch(values, lengths, None))[0]
         if isinstance(network, GRUNet):
             summary = classifier.summarize(values, lengths)[0]
             stages = [
@@ -89,11 +101,11 @@ def _layers(
 def _layer(name: str, count: int, output: torch.Tensor, layer: torch.nn.Module) -> Stage:
     parameters = sum(parameter.numel() for parameter in layer.parameters())
     detail = f"{parameters:,} parameters"
-    return Stage(name, _shape(count, len(output)), detail, _numbers(output))
+    return Stage(name, _shape(count, *output.shape), detail, _numbers(output.flatten()))
 
 
 def _numbers(values: torch.Tensor) -> str:
-    return _head([f"{value:.2f}" for value in values.tolist()])
+    return _head([f"{value:.2f}" for value in values[: _SAMPLE + 1].tolist()])
 
 
 def _head(words: list[str]) -> str:
@@ -106,11 +118,9 @@ def _shape(*sizes: int) -> str:
 
 def observe(now: dict[str, float], before: dict[str, float] | None) -> str:
     """Say in a few words what an epoch's numbers show, against the epoch before."""
-    accuracy, loss = now["train_accuracy"], now["train_loss"]
     if before is None:
-        return f"first pass: {accuracy:.0%} right"
-    change = (loss - before["train_loss"]) / max(before["train_loss"], 1e-12)
-    gain = 100 * (accuracy - before["train_accuracy"])
+        return f"first pass: {_reached(now)}"
+    change = _change("train_loss", now, before)
     if (
         "val_loss" in now
         and now["val_loss"] > before.get("val_loss", now["val_loss"])
@@ -120,7 +130,24 @@ def observe(now: dict[str, float], before: dict[str, float] | None) -> str:
     if abs(change) < 0.01:
         return "hardly moves"
     verdict = "learning" if change < 0 else "worse than the epoch before"
-    return f"{verdict}: loss {change:+.0%}, accuracy {gain:+.1f} points"
+    return f"{verdict}: loss {change:+.0%}, {_gained(now, before)}"
+
+
+def _change(name: str, now: dict[str, float], before: dict[str, float]) -> float:
+    return (now[name] - before[name]) / max(before[name], 1e-12)
+
+
+def _reached(now: dict[str, float]) -> str:
+    if "train_accuracy" in now:
+        return f"{now['train_accuracy']:.0%} right"
+    return f"{now['train_mae']:.3g} off on average"
+
+
+def _gained(now: dict[str, float], before: dict[str, float]) -> str:
+    if "train_accuracy" in now:
+        gain = 100 * (now["train_accuracy"] - before["train_accuracy"])
+        return f"accuracy {gain:+.1f} points"
+    return f"mae {_change('train_mae', now, before):+.0%}"
 
 
 class TraceRecorder(Callback):
@@ -130,6 +157,7 @@ class TraceRecorder(Callback):
         self.stages: list[Stage] = []
         self.epochs: list[Epoch] = []
         self.validates = False
+        self.metric = "accuracy"
         self._validated = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -139,6 +167,7 @@ class TraceRecorder(Callback):
         assert isinstance(data, SequenceDataModule)
         self.stages = record_stages(pl_module, data)
         self.validates = len(data.parts.val) > 0
+        self.metric = pl_module.head.metric
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that this epoch has validation numbers."""

@@ -1,7 +1,7 @@
 """Read sequences from the built-in set, a file or an archive."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from grulight.data.readers.archive import read_aeon, read_ts
@@ -10,6 +10,7 @@ from grulight.data.readers.checks import Raw, bad, checked
 from grulight.data.readers.long_csv import read_csv
 from grulight.data.readers.long_parquet import read_parquet
 from grulight.data.readers.table import Columns
+from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 
@@ -47,6 +48,7 @@ class ReadOptions:
         labels_file: Labels (.npy) of a ``.npy`` source.
         lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
         require_labels: Whether a source without labels is an error.
+        targets: Whether labels are classes or values, for sequences or for steps.
     """
 
     part: Literal["train", "test"] = "train"
@@ -57,6 +59,7 @@ class ReadOptions:
     labels_file: str | None = None
     lengths_file: str | None = None
     require_labels: bool = True
+    targets: Wish = field(default_factory=Wish)
 
 
 _DEFAULT = ReadOptions()
@@ -84,7 +87,7 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
 
         return waves()
     raw = read_aeon(source, options.part) if source.startswith("aeon:") else _file(source, options)
-    return checked(source, raw, require_labels=options.require_labels)
+    return checked(source, raw, require_labels=options.require_labels, wish=options.targets)
 
 
 def has_test_part(source: str) -> bool:
@@ -103,6 +106,7 @@ def _file(source: str, options: ReadOptions) -> Raw:
         options.label,
         options.features,
         require_labels=options.require_labels,
+        targets=options.targets,
     )
     match suffix:
         case ".npz":

@@ -39,7 +39,7 @@ def read_csv(path: str, columns: Columns) -> Raw:
                 raise bad(path, f"line {reader.line_num}: {error}.") from error
     except UnicodeDecodeError as error:
         raise bad(path, f"line {_undecodable_line(path)} is not UTF-8 text.") from error
-    return padded(path, rows, require_labels=columns.require_labels)
+    return padded(path, rows, columns)
 
 
 def _rows(path: str, reader: Reader, columns: Columns) -> Rows:

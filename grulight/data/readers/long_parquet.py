@@ -41,7 +41,7 @@ def read_parquet(path: str, columns: Columns) -> Raw:
     except (arrow.ArrowException, OSError, ValueError) as error:
         # ValueError: text in the file that is not UTF-8
         raise bad(path, f"is damaged or cut short ({error}).") from error
-    return padded(path, rows, require_labels=columns.require_labels)
+    return padded(path, rows, columns)
 
 
 def _rows(path: str, arrow: Any, table: Any, layout: Layout) -> Rows:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import Raw, bad
+from grulight.data.readers.targets import Wish
 
 _DEFAULT_TIME = "time"
 
@@ -21,6 +22,7 @@ class Columns:
     label: str | None
     features: Sequence[str] | None
     require_labels: bool
+    targets: Wish
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def _positions(path: str, names: Sequence[str]) -> dict[str, int]:
     return position
 
 
-def padded(path: str, rows: Rows, *, require_labels: bool) -> Raw:
+def padded(path: str, rows: Rows, columns: Columns) -> Raw:
     """Gather the rows of each sequence, in order of time.
 
     Raises:
@@ -118,10 +120,15 @@ def padded(path: str, rows: Rows, *, require_labels: bool) -> Raw:
     steps = np.arange(len(codes)) - np.repeat(starts, lengths)
     values = _zeros(path, (len(ids), int(lengths.max()), rows.features.shape[1]))
     values[codes[order], steps] = rows.features[order]
+    labels = _labels(path, rows, columns)
+    if labels is not None and columns.targets.per_step:
+        each = labels[order]
+        labels = np.zeros(values.shape[:2], labels.dtype)
+        labels[codes[order], steps] = each
     names, label = rows.layout.names, rows.layout.label
     return Raw(
         values=values,
-        labels=_labels(path, rows, require_labels=require_labels),
+        labels=labels,
         lengths=lengths,
         feature_names=[names[i] for i in rows.layout.features],
         ids=ids,
@@ -171,17 +178,22 @@ def _order(path: str, rows: Rows) -> NDArray[np.int64]:
     return order
 
 
-def _labels(path: str, rows: Rows, *, require_labels: bool) -> NDArray[np.str_] | None:
-    """Return one label per sequence, or None where there are none."""
+def _labels(path: str, rows: Rows, columns: Columns) -> NDArray[Any] | None:
+    """Return one label per sequence, or one per row if asked for, or None where there are none."""
     if rows.labels is None:
         return None
     names, codes = rows.labels.names, rows.labels.codes
-    if not require_labels and list(names) == [""]:
+    if not columns.require_labels and list(names) == [""]:
         return None
     column = f"column {rows.layout.names[rows.layout.label or 0]!r}"
     if "" in names:
         first = int((codes == list(names).index("")).argmax())
         raise bad(path, f"{rows.place(first)}, {column}: empty cell, expected a label.")
+    texts = np.array(names)
+    if columns.targets.kind == "values":
+        texts = _numbers(path, rows, column)
+    if columns.targets.per_step:
+        return texts[codes]
     by_sequence = codes[np.unique(rows.sequences.codes, return_index=True)[1]]
     wrong = codes != by_sequence[rows.sequences.codes]
     if wrong.any():
@@ -191,6 +203,21 @@ def _labels(path: str, rows: Rows, *, require_labels: bool) -> NDArray[np.str_] 
             path,
             f"{rows.place(row)}, {column}: label {names[codes[row]]!r}, but sequence "
             f"{rows.sequences.names[sequence]!r} has {names[by_sequence[sequence]]!r} before; "
-            "expected one label per sequence.",
+            "expected one label per sequence (--data.per_step true takes one per row).",
         )
-    return np.array(names)[by_sequence]
+    return texts[by_sequence]
+
+
+def _numbers(path: str, rows: Rows, column: str) -> NDArray[np.float64]:
+    """Return the labels as numbers, which each of their texts must be."""
+    assert rows.labels is not None
+    numbers = np.zeros(len(rows.labels.names))
+    for at, text in enumerate(rows.labels.names):
+        try:
+            numbers[at] = float("nan" if "_" in text else text)
+        except ValueError:
+            numbers[at] = np.nan
+        if not np.isfinite(numbers[at]):
+            row = int((rows.labels.codes == at).argmax())
+            raise bad(path, f"{rows.place(row)}, {column}: {text[:40]!r} is not a finite number.")
+    return numbers
