@@ -116,6 +116,8 @@ class GRUClassifier(LightningModule):
         # a checkpoint must not need the file
         from_keras = None if ported is None else dict(ported.description)
         self.save_hyperparameters()
+        if ported is not None and ported.num_ids is not None and mean is not None:
+            raise InputError("the Keras model reads ids; leave out --data.standardize.")
         self.head: Head = (
             ported.head if ported is not None else ClassHead(1 if num_classes == 2 else num_classes)
         )

@@ -192,5 +192,5 @@ def _require_ids(values: Tensor, count: int) -> None:
     if wrong.any():
         raise InputError(
             f"the data have {values[wrong][0].item():g} where the Keras model reads ids for its "
-            f"Embedding; expected whole numbers from 0 to {count - 1}, not standardised."
+            f"Embedding; expected whole numbers from 0 to {count - 1}."
         )

@@ -135,7 +135,7 @@ def _labels(
     *,
     required: bool,
 ) -> tuple[Labels | None, tuple[str, ...]]:
-    if raw.labels is not None:
+    if raw.labels is not None and required:
         try:
             steps = raw.values.shape[1]
             if raw.are_values and wish.kind == "auto":

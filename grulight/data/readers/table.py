@@ -180,11 +180,9 @@ def _order(path: str, rows: Rows) -> NDArray[np.int64]:
 
 def _labels(path: str, rows: Rows, columns: Columns) -> NDArray[Any] | None:
     """Return one label per sequence, or one per row if asked for, or None where there are none."""
-    if rows.labels is None:
+    if rows.labels is None or not columns.require_labels:
         return None
     names, codes = rows.labels.names, rows.labels.codes
-    if not columns.require_labels and list(names) == [""]:
-        return None
     column = f"column {rows.layout.names[rows.layout.label or 0]!r}"
     if "" in names:
         first = int((codes == list(names).index("")).argmax())
