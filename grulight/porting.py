@@ -34,6 +34,8 @@ def port(arguments: list[str]) -> None:
     console.print(f"{output}: needs neither {escape(options.model)} nor TensorFlow")
     if only_python:
         console.print(f"{output}: {escape(only_python)}")
+    else:
+        console.print(f"answers with {PortedNetwork(model).head.words}")
 
 
 def write_checkpoint(
