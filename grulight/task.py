@@ -1,8 +1,7 @@
 """What is trained: the loss, the metrics and the optimiser around a network; no layers."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,13 +12,11 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from grulight.data.batches import Batch
 from grulight.errors import InputError
 from grulight.evaluation import scores_of
-from grulight.heads import ClassHead, Head, Score, ValueHead, predicted_classes
+from grulight.heads import ClassHead, Head, Score, predicted_classes
 from grulight.init import keras_init_
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
-
-if TYPE_CHECKING:
-    from grulight.keras_files.ported import PortedNetwork
+from grulight.wanted import Wanted, ported_network, require_classes
 
 FORMAT = 1  # of our checkpoints; counts up when an older grulight could not read them
 MATRIX_CLASSES = 2000  # a confusion matrix of more would take much memory for nobody
@@ -109,10 +106,10 @@ class GRUClassifier(LightningModule):
         per_step: bool = False,
     ) -> None:
         super().__init__()
-        wanted = _Wanted(input_size, num_classes, num_values, per_step)
-        ported = _ported(from_keras, wanted) if from_keras is not None else None
+        wanted = Wanted(input_size, num_classes, num_values, per_step)
+        ported = ported_network(from_keras, wanted) if from_keras is not None else None
         if ported is None:
-            _require_classes(wanted)
+            require_classes(wanted)
         # a checkpoint must not need the file
         from_keras = None if ported is None else dict(ported.description)
         self.save_hyperparameters()
@@ -251,51 +248,3 @@ class GRUClassifier(LightningModule):
         if self._rng_state is not None:
             torch.set_rng_state(self._rng_state)
             self._rng_state = None
-
-
-class _Wanted(NamedTuple):
-    """What the data need of a model."""
-
-    input_size: int
-    num_classes: int
-    num_values: int
-    per_step: bool
-
-    @property
-    def words(self) -> str:
-        """The labels of the data in words, such as "3 values per step"."""
-        head = ValueHead(self.num_values, self.per_step)
-        return head.words if self.num_values else ClassHead(self.num_classes, self.per_step).words
-
-
-def _require_classes(wanted: _Wanted) -> None:
-    """Refuse labels that a GRUNet cannot learn.
-
-    Raises:
-        InputError: They are values, or there is one for each step.
-    """
-    if wanted.num_values or wanted.per_step:
-        raise InputError(
-            f"the data have {wanted.words}, but GRUNet names one class per sequence. Bring a Keras "
-            "model that answers so (--model.from_keras), or say how the labels are meant "
-            "(--data.targets, --data.per_step)."
-        )
-
-
-def _ported(model: str | dict[str, Any], wanted: _Wanted) -> "PortedNetwork":
-    from grulight.keras_files.plain import naming
-    from grulight.keras_files.port import load_keras, rebuild
-    from grulight.keras_files.ported import PortedNetwork
-
-    name = model if isinstance(model, str) else "the ported model"
-    ported = load_keras(model) if isinstance(model, str) else rebuild(model)
-    with naming(Path(name)):
-        network = PortedNetwork(ported)
-    head = network.head
-    labels = (head.num_classes, 0 if head.num_classes else head.size, head.per_step)
-    if (network.input_size, *labels) != wanted:
-        raise InputError(
-            f"{name}: reads {network.input_size} features and answers with {head.words}, but the "
-            f"data have {wanted.input_size} features and {wanted.words}."
-        )
-    return network
