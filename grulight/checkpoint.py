@@ -69,14 +69,25 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     return checkpoint
 
 
+def refuse_foreign_shapes(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Refuse a checkpoint of a Keras model that does not go from one sequence to its answers.
+
+    Raises:
+        InputError: It is one.
+    """
+    if "keras_model" in checkpoint:
+        raise InputError(f"{path}: {checkpoint['why_python_only']}")
+
+
 def load_classifier(path: str | os.PathLike[str]) -> GRUClassifier:
     """Return the trained classifier of a checkpoint file, ready to predict.
 
     Raises:
-        InputError: See :func:`read_checkpoint`; or weights are missing, or of other shapes than
-            the description says.
+        InputError: See :func:`read_checkpoint` and :func:`refuse_foreign_shapes`; or weights are
+            missing, or of other shapes than the description says.
     """
     checkpoint = read_checkpoint(path)
+    refuse_foreign_shapes(path, checkpoint)
     try:
         classifier = GRUClassifier(**checkpoint["hyper_parameters"])
         classifier.load_state_dict(checkpoint["state_dict"])

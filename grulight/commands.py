@@ -10,12 +10,12 @@ from rich.console import Console
 from grulight.checkpoint import Checkpoint
 from grulight.data.datamodule import SequenceDataModule
 from grulight.errors import InputError
-from grulight.evaluation import save_confusion_picture
+from grulight.evaluation import PICTURE_CLASSES, save_confusion_picture
 from grulight.files import require_writable
 from grulight.interruption import EXIT_CODE
 from grulight.lightning_cli import CheckpointCLI, FitCLI, one_line_errors, quieten
 from grulight.metrics import MetricsFile
-from grulight.predictions import require_table_suffix, write_predictions
+from grulight.predictions import prediction_table, require_table_suffix, write_predictions
 from grulight.resume import ended_epoch
 from grulight.task import GRUClassifier
 from grulight.trace import terminal
@@ -56,7 +56,7 @@ def validate(arguments: list[str]) -> None:
 
 
 def test(arguments: list[str]) -> None:
-    """Measure a checkpoint on the test part: scores, confusion matrix, its picture."""
+    """Measure a checkpoint on the test part: scores; for classes the confusion matrix, pictured."""
     quieten()
     cli = CheckpointCLI("test", arguments, Console())
     if not len(cli.datamodule.parts.test):
@@ -67,7 +67,7 @@ def test(arguments: list[str]) -> None:
 
 
 def predict(arguments: list[str]) -> None:
-    """Label every sequence of a source and write the table."""
+    """Answer for every sequence of a source and write the table."""
     quieten()
     cli = CheckpointCLI("predict", arguments, Console())
     output = Path(cli.config["output"])
@@ -84,12 +84,15 @@ def predict(arguments: list[str]) -> None:
             "predict labels every sequence; leave out --trainer.fast_dev_run and "
             "--trainer.limit_predict_batches."
         )
-    write_predictions(
-        output,
-        np.concatenate([part.ids for part in parts]),
-        torch.cat(answers).float().numpy(),
+    table = prediction_table(
+        cli.classifier.head,
         cli.classifier.class_names,
+        np.concatenate([part.ids for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+        [answer.float().numpy() for answer in answers],
+        getattr(cli.classifier.network, "follows_steps", False),
     )
+    write_predictions(output, table)
     line = f"{sum(map(len, parts))} sequences labelled: {output}"
     cli.console.print(line, markup=False, soft_wrap=True)
 
@@ -99,17 +102,19 @@ def _test(
 ) -> None:
     with one_line_errors():
         trainer.test(classifier, datamodule=data, verbose=False)
-    confusion = classifier.confusion.compute().cpu().numpy()
-    if not confusion.sum():  # --trainer.limit_test_batches 0
+    if not classifier.test_means.sums.any():  # --trainer.limit_test_batches 0
         return
     names = classifier.class_names
     console.print(
         terminal.score_table(f"test ({len(data.parts.test)} sequences)", _metrics(trainer))
     )
+    if classifier.confusion is None:
+        return
+    confusion = classifier.confusion.compute().cpu().numpy()
     if len(names) <= terminal.MATRIX_CLASSES:
         console.print(terminal.confusion_table(confusion, names))
     directory = _run_directory(trainer)
-    if directory is not None:
+    if directory is not None and len(names) <= PICTURE_CLASSES:
         save_confusion_picture(confusion, names, directory / "confusion_matrix.png")
 
 

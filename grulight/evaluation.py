@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from grulight.files import written_whole
 
 Confusion = NDArray[np.int64]
+PICTURE_CLASSES = 200  # a picture of more shows nothing and takes long
 _READABLE = 40  # classes in a picture that still has room for every count
 
 

@@ -23,8 +23,8 @@ from grulight.exporting.check import (
 from grulight.exporting.keras_model import write_keras
 from grulight.exporting.programs import write_onnx, write_pt2
 from grulight.files import written_whole
-from grulight.keras_files.classifier import PortedNetwork
 from grulight.keras_files.plain import naming
+from grulight.keras_files.ported import PortedNetwork
 from grulight.model import GRUNet
 from grulight.task import GRUClassifier
 
@@ -74,6 +74,7 @@ def export(
     if path.is_dir():
         raise InputError(f"{path}: is a directory. Choose another name.")
     classifier = load_classifier(checkpoint)
+    _require_exportable(checkpoint, classifier)
     steps = _steps(classifier)
     # the inner one_line is for exporters, the outer naming for every refusal
     with naming(path), written_whole(path) as temporary, without_advice():
@@ -82,6 +83,22 @@ def export(
             verdict = verify(classifier, _trials(classifier, steps, lengths), written.ask)
         size = temporary.stat().st_size
     return Export(path, written, _signature(classifier, path, lengths, steps), size, verdict)
+
+
+def _require_exportable(path: str | os.PathLike[str], classifier: GRUClassifier) -> None:
+    """Refuse what the written files have no names for.
+
+    Raises:
+        InputError: The model does not name one class per sequence of features.
+    """
+    head, network = classifier.head, classifier.network
+    reads_ids = isinstance(network, PortedNetwork) and (network.flat or network.num_ids is not None)
+    if not head.num_classes or head.per_step or reads_ids:
+        what = "reads ids" if reads_ids else f"answers with {head.words}"
+        raise InputError(
+            f"{os.fspath(path)}: {what}; so far export writes models that name one class per "
+            "sequence (batch, time, feature). `grulight.load_keras` runs it from Python."
+        )
 
 
 def run(arguments: list[str]) -> None:

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.fabric.plugins.environments import SLURMEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -24,6 +24,10 @@ from rich.console import Console
 from grulight.checkpoint import Checkpoint, WholeCheckpointIO, load_classifier, read_checkpoint
 from grulight.data.datamodule import DESCRIPTION, SequenceDataModule
 from grulight.errors import InputError
+from grulight.heads import Head
+from grulight.keras_files.plain import naming
+from grulight.keras_files.port import load_keras, rebuild
+from grulight.keras_files.ported import PortedNetwork
 from grulight.launch import is_first_process, launched_as, under_slurm
 from grulight.metrics import MetricsFile
 from grulight.resume import RUNS, newest_checkpoint, require_continuable, require_epochs_left
@@ -109,6 +113,21 @@ class _CommandCLI(LightningCLI):
         """Parse the command's arguments; those of the process belong to the caller."""
         self.config = parser.parse_args(args)
 
+    def expect(self, head: Head, *, positions: bool) -> None:
+        """Read labels as a model answers, unless the user says how.
+
+        Args:
+            head: What the model answers.
+            positions: Whether whole-number labels are positions among its classes.
+        """
+        data = self.config["data"]
+        if data["targets"] == "auto":
+            data["targets"] = "classes" if head.num_classes else "values"
+        if data["per_step"] is None:
+            data["per_step"] = head.per_step
+        if data["num_classes"] is None and head.num_classes and positions:
+            data["num_classes"] = head.num_classes
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with our progress bar and checkpoint files."""
         chosen = self.config_init["trainer"]
@@ -179,8 +198,18 @@ class FitCLI(_CommandCLI):
         for name in DESCRIPTION:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
 
+    def before_instantiate_classes(self) -> None:
+        """Read labels as the Keras model answers, where there is one."""
+        source = self.config["model"]["from_keras"]
+        if source is not None:
+            model = load_keras(source) if isinstance(source, str) else rebuild(source)
+            with naming(Path(source) if isinstance(source, str) else Path("the ported model")):
+                self.expect(PortedNetwork(model).head, positions=True)
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with the trace, the run directory and the two checkpoints."""
+        if not len(self.datamodule.parts.train):
+            raise InputError("there are no sequences to train on; raise --data.train_size.")
         callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
         callbacks += [self.config_init["checkpoint"], Timing(None if self.bar else self.console)]
         if self.config_init["trainer"].enable_checkpointing is not False:
@@ -251,14 +280,19 @@ class CheckpointCLI(_CommandCLI):
         """Read data as the checkpoint's model expects it."""
         self.classifier = load_classifier(self.config["ckpt_path"])
         # a model ported from Keras may know no names
-        self.config["data"]["class_names"] = self.classifier.hparams["class_names"]
+        head, names = self.classifier.head, self.classifier.hparams["class_names"]
+        self.config["data"]["class_names"] = list(names) if names and head.num_classes else None
+        self.expect(head, positions=not names)
         if self.classifier.hparams["feature_names"] is not None:
             self.config["data"]["features"] = list(self.classifier.feature_names)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer; a prediction leaves no run directory."""
         logger = False if self.predicts else self.loggers()
-        return super().instantiate_trainer(logger=logger, **kwargs)
+        trainer = super().instantiate_trainer(logger=logger, **kwargs)
+        if self.predicts and trainer.world_size > 1:
+            raise InputError("predict runs in one process; start it without torchrun or srun.")
+        return trainer
 
 
 def _with_shipped_configs(arguments: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ import argparse
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,7 +12,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from grulight.data.readers import ReadOptions
 from grulight.data.readers.pack import Writer, directory_written_whole
+from grulight.data.readers.packed import read_packed
 from grulight.data.readers.stream import stream
+from grulight.data.readers.targets import Kind, Wish
+from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 
 
@@ -33,16 +36,27 @@ def pack(arguments: list[str]) -> None:
         labels_file=options.labels_file,
         lengths_file=options.lengths_file,
         require_labels=not options.unlabelled,
+        targets=Wish(options.targets, options.per_step),
     )
-    index = packed(options.source, options.output, wanted, console)
-    classes = f"{len(index['class_names'])} classes" if index["class_names"] else "no classes"
+    packed(options.source, options.output, wanted, console)
+    written = read_packed(options.output, require_labels=wanted.require_labels)
+    count, steps, width = written.values.shape
     console.print(
-        f"{options.output}: {index['sequences']} sequences of up to {index['steps']} steps × "
-        f"{len(index['feature_names'])} features, {classes}. Use it with --data.source "
-        f"{options.output}",
+        f"{options.output}: {count} sequences of up to {steps} steps × {width} features, "
+        f"{_labels(written)}. Use it with --data.source {options.output}",
         markup=False,
         soft_wrap=True,
     )
+
+
+def _labels(sequences: Sequences) -> str:
+    """Return the labels in words."""
+    per_step = " per step" if sequences.per_step else ""
+    if sequences.has_values:
+        return f"{sequences.num_values} value{'s' * (sequences.num_values > 1)}{per_step}"
+    if sequences.labels is None:
+        return "no classes"
+    return f"{len(sequences.class_names)} classes{per_step}"
 
 
 def packed(
@@ -100,6 +114,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--lengths-file", help="sequence lengths (.npy) of a .npy source")
     parser.add_argument(
         "--part", choices=("train", "test"), default="train", help="part of an aeon:NAME source"
+    )
+    parser.add_argument(
+        "--targets",
+        choices=get_args(Kind),
+        default="auto",
+        help="what labels are (default: auto, as --data.targets tells them apart)",
+    )
+    parser.add_argument(
+        "--per-step",
+        action=argparse.BooleanOptionalAction,
+        help="labels of steps or of sequences (default: by the shape of an array; a table has one "
+        "for each sequence)",
     )
     parser.add_argument("--unlabelled", action="store_true", help="pack without labels")
     return parser

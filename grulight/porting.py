@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -10,8 +11,8 @@ from rich.table import Table
 
 from grulight.errors import InputError
 from grulight.files import written_whole
-from grulight.keras_files.classifier import PortedNetwork
 from grulight.keras_files.port import PortedModel, load_keras
+from grulight.keras_files.ported import PortedNetwork
 from grulight.task import FORMAT, GRUClassifier
 
 
@@ -19,7 +20,7 @@ def port(arguments: list[str]) -> None:
     """Write the checkpoint and print what became of every layer.
 
     Raises:
-        InputError: The file cannot be ported, or is no classifier of sequences.
+        InputError: The file cannot be ported, or the names do not fit it.
     """
     options = _parser().parse_args(arguments)
     model = load_keras(options.model, config=options.config, up_to=options.up_to)
@@ -27,8 +28,14 @@ def port(arguments: list[str]) -> None:
     console.print(layer_table(model))
     for each in model.ignored:
         console.print(f"ignored: {escape(each)}")
-    write_checkpoint(model, options.output, options.class_names, options.feature_names)
-    console.print(f"{escape(options.output)}: needs neither {escape(options.model)} nor TensorFlow")
+    names = (options.class_names, options.feature_names)
+    only_python = write_checkpoint(model, options.output, *names)
+    output = escape(options.output)
+    console.print(f"{output}: needs neither {escape(options.model)} nor TensorFlow")
+    if only_python:
+        console.print(f"{output}: {escape(only_python)}")
+    else:
+        console.print(f"answers with {PortedNetwork(model).head.words}")
 
 
 def write_checkpoint(
@@ -36,33 +43,47 @@ def write_checkpoint(
     path: str | Path,
     class_names: list[str] | None = None,
     feature_names: list[str] | None = None,
-) -> None:
-    """Write a ported classifier as a checkpoint that ``grulight test`` and ``predict`` take.
+) -> str | None:
+    """Write a ported model as a checkpoint that ``grulight.load_keras`` reads.
+
+    Returns:
+        None where ``grulight test``, ``predict`` and the others take it too; else why not: the
+        model does not go from one sequence to its answers.
 
     Raises:
-        InputError: The model is no classifier of sequences, the names do not fit it, or the file
-            cannot be written.
+        InputError: The names do not fit the model, or the file cannot be written.
     """
-    network = PortedNetwork(model)
-    sizes = {"class_names": network.num_classes, "feature_names": network.input_size}
+    try:
+        network = PortedNetwork(model)
+    except InputError as reason:
+        if class_names or feature_names:
+            raise
+        held = {"keras_model": dict(model.description), "why_python_only": str(reason)}
+        _write(path, held | {"state_dict": model.state_dict()})
+        return str(reason)
+    head = network.head
+    sizes = {"class_names": head.num_names, "feature_names": network.input_size}
     for option, names in (("class_names", class_names), ("feature_names", feature_names)):
         if names is not None and len(names) != sizes[option]:
             raise InputError(f"{option}: got {len(names)} names, expected {sizes[option]}.")
     classifier = GRUClassifier(
         network.input_size,
-        network.num_classes,
+        head.num_classes,
+        num_values=0 if head.num_classes else head.size,
+        per_step=head.per_step,
         class_names=class_names,
         feature_names=feature_names,
         from_keras=dict(network.description),
     )
     classifier.network.load_state_dict(network.state_dict())
-    checkpoint = {
-        "grulight_format": FORMAT,
-        "hyper_parameters": dict(classifier.hparams),
-        "state_dict": classifier.state_dict(),
-    }
+    held = {"hyper_parameters": dict(classifier.hparams), "state_dict": classifier.state_dict()}
+    _write(path, held)
+    return None
+
+
+def _write(path: str | Path, held: dict[str, Any]) -> None:
     with written_whole(path) as temporary:
-        torch.save(checkpoint, temporary)
+        torch.save({"grulight_format": FORMAT, **held}, temporary)
 
 
 def layer_table(model: PortedModel) -> Table:
@@ -88,6 +109,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", required=True, help="checkpoint to write")
     parser.add_argument("--config", help="the model's JSON, for a file of weights alone")
     parser.add_argument("--up-to", help="port the model up to this layer")
-    parser.add_argument("--class-names", nargs="+", help="what each class is called")
+    parser.add_argument(
+        "--class-names", nargs="+", help="what each class, label or value is called"
+    )
     parser.add_argument("--feature-names", nargs="+", help="what each feature is called")
     return parser

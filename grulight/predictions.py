@@ -1,7 +1,7 @@
-"""Predictions as a table: sequence id, predicted class, one probability per class."""
+"""Predictions as a table: a row per sequence, or per sequence and step."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,43 +10,63 @@ from numpy.typing import NDArray
 from grulight.errors import InputError
 from grulight.extras import extra
 from grulight.files import written_whole
+from grulight.heads import Columns, Head
 
 SUFFIXES = (".csv", ".parquet")
 
 
-def write_predictions(
-    path: Path,
+def prediction_table(
+    head: Head,
+    names: Sequence[str],
     ids: NDArray[np.str_],
-    probabilities: NDArray[np.floating],
-    class_names: Sequence[str],
-) -> None:
-    """Write a row per sequence: ``sequence``, ``predicted``, ``probability_<class>`` each.
+    lengths: NDArray[np.int64],
+    answers: Iterable[NDArray[np.floating]],
+    follows_steps: bool,
+) -> Columns:
+    """Put predictions into columns.
 
     Args:
-        path: A ``.csv`` or ``.parquet`` file; appears whole or not at all.
+        head: What they mean.
+        names: The classes, labels or values.
         ids: (N,) names of the sequences.
-        probabilities: (N, C).
-        class_names: C names.
+        lengths: (N,) valid steps of the sequences.
+        answers: N in batches, (B, C) or (B, S, C).
+        follows_steps: Whether a sequence has as many answers as steps; else it has S.
+
+    Returns:
+        ``sequence``, ``step`` (counted from 0) where there is an answer for each, then
+        ``predicted`` and ``probability_<class>``, or ``probability_<label>``, or
+        ``value_<name>``.
+    """
+    if not head.per_step:
+        return {"sequence": ids, **head.columns(np.concatenate([*answers]), names)}
+    each = [row for batch in answers for row in batch]
+    if follows_steps:
+        each = [row[:length] for row, length in zip(each, lengths, strict=True)]
+    counts = [len(row) for row in each]
+    steps = np.concatenate([np.arange(count) for count in counts])
+    found = head.columns(np.concatenate(each), names)
+    return {"sequence": np.repeat(ids, counts), "step": steps, **found}
+
+
+def write_predictions(path: Path, columns: Columns) -> None:
+    """Write columns as a ``.csv`` or ``.parquet`` file, which appears whole or not at all.
 
     Raises:
         InputError: The suffix is another one, or the file cannot be written.
     """
     require_table_suffix(path)
-    predicted = np.array(class_names)[probabilities.argmax(axis=1)]
-    names = [f"probability_{name}" for name in class_names]
     with written_whole(path) as temporary:
         if path.suffix == ".parquet":
             pyarrow = extra("pyarrow", "data", str(path))
             parquet = extra("pyarrow.parquet", "data", str(path))
-            columns = [pyarrow.array(ids), pyarrow.array(predicted), *probabilities.T]
-            table = pyarrow.table(columns, names=["sequence", "predicted", *names])
-            parquet.write_table(table, temporary)
+            arrays = [pyarrow.array(column) for column in columns.values()]
+            parquet.write_table(pyarrow.table(arrays, names=list(columns)), temporary)
             return
         with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
-            writer.writerow(["sequence", "predicted", *names])
-            rows = zip(ids, predicted, probabilities.tolist(), strict=True)
-            writer.writerows([name, label, *row] for name, label, row in rows)
+            writer.writerow(columns)
+            writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
 
 
 def require_table_suffix(path: Path) -> None:

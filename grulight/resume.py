@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 
-from grulight.checkpoint import Checkpoint, read_checkpoint
+from grulight.checkpoint import Checkpoint, read_checkpoint, refuse_foreign_shapes
 from grulight.errors import InputError
 from grulight.task import GRUClassifier
 
@@ -54,6 +54,7 @@ def require_continuable(path: Path, classifier: GRUClassifier) -> Checkpoint:
         InputError: It holds no training, or was trained with other settings.
     """
     checkpoint = read_checkpoint(path)
+    refuse_foreign_shapes(path, checkpoint)
     if "loops" not in checkpoint:
         raise InputError(
             f"{path}: holds a model that `grulight port` wrote and no training to continue. Train "

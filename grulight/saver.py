@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import distributed
 
 from grulight import interruption
@@ -99,9 +100,10 @@ class RunSaver(Callback):
 
     def _save(self, trainer: Trainer) -> None:
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
-        if trainer.checkpoint_callback is None:
+        last = trainer.checkpoint_callback
+        if not isinstance(last, ModelCheckpoint):
             return
-        directory = Path(str(trainer.checkpoint_callback.dirpath))
+        directory = Path(str(last.dirpath))
         trainer.save_checkpoint(directory / _NAME.format(trainer.global_step))
         if trainer.is_global_zero:
             for old in sorted(directory.glob("step_*.ckpt"))[: -self.keep]:

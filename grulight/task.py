@@ -1,106 +1,85 @@
 """What is trained: the loss, the metrics and the optimiser around a network; no layers."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, distributed
-from torch.nn import functional as F
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
 from grulight.errors import InputError
 from grulight.evaluation import scores_of
+from grulight.heads import ClassHead, Head, Score, predicted_classes
 from grulight.init import keras_init_
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
-
-if TYPE_CHECKING:
-    from grulight.keras_files.classifier import PortedNetwork
+from grulight.wanted import Wanted, ported_network, require_classes
 
 FORMAT = 1  # of our checkpoints; counts up when an older grulight could not read them
-
-
-def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross entropy of logits (batch, label) and labels (batch,).
-
-    A single logit is that of the second class: binary cross entropy. Keras' losses of the same
-    name with ``from_logits=True`` are the same function.
-    """
-    if logits.shape[-1] == 1:
-        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
-    return F.cross_entropy(logits, labels)
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """Turn logits (batch, label) into class probabilities (batch, class)."""
-    if logits.shape[-1] == 1:
-        second = logits.sigmoid()
-        return torch.cat((1 - second, second), dim=-1)
-    return logits.softmax(dim=-1)
+MATRIX_CLASSES = 2000  # a confusion matrix of more would take much memory for nobody
 
 
 class EpochMeans:
-    """Running loss and accuracy of an epoch, each batch weighted by its size, as Keras reports.
+    """Running loss and metric of an epoch, as Keras reports them.
 
-    The sums stay on the device until they are asked for: a ``self.log`` per batch would cost
-    more than the batch. They are no buffer, which DDP would overwrite with the first process'.
+    Keras weights the loss of a batch by its sequences and the metric by the answers that count;
+    the two differ where answers belong to steps and some of these are padding. The sums stay on
+    the device until they are asked for: a ``self.log`` per batch would cost more than the batch.
+    They are no buffer, which DDP would overwrite with the first process'.
     """
 
     def __init__(self) -> None:
         self.sums: Tensor
         self.reset()
 
-    def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Add sequences: their mean loss, logits (batch, label) and labels (batch,)."""
-        right = (predicted_classes(logits) == labels).sum()
-        count = torch.full_like(right, len(labels))
+    def update(self, score: Score, sequences: float) -> None:
+        """Add a batch, whose loss weighs as much as some sequences."""
+        loss = score.loss.detach() * sequences
+        numbers = (loss, loss.new_tensor(sequences), score.metric, loss.new_tensor(score.counted))
         # float32 alone would stop counting at 2**24 samples
-        batch = torch.stack((loss.detach() * count, right, count)).to(_widest(loss.device))
+        wide = _widest(loss.device)
+        batch = torch.stack([number.to(wide) for number in numbers])
         self.sums = batch + self.sums.to(batch)
 
-    def compute(self, module: LightningModule) -> dict[str, Tensor]:
-        """Return loss and accuracy so far, over all processes."""
+    def compute(self, module: LightningModule, metric: str = "accuracy") -> dict[str, Tensor]:
+        """Return loss and metric so far, over all processes."""
         sums = self.sums.to(module.device, _widest(module.device), copy=True)
-        loss, right, count = module.trainer.strategy.reduce(sums, reduce_op="sum")
-        return {"loss": loss / count, "accuracy": right / count}
+        sums = module.trainer.strategy.reduce(sums, reduce_op="sum")
+        return {"loss": sums[0] / sums[1], metric: sums[2] / sums[3]}
 
     def reset(self) -> None:
         """Forget all batches."""
-        self.sums = torch.zeros(3, dtype=torch.float64)
+        self.sums = torch.zeros(4, dtype=torch.float64)
 
 
 def _widest(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def predicted_classes(logits: Tensor) -> Tensor:
-    """Return the most probable class (batch,) for logits (batch, label)."""
-    if logits.shape[-1] == 1:
-        return (logits[:, 0] > 0).long()
-    return logits.argmax(dim=-1)
-
-
 class GRUClassifier(LightningModule):
-    """Train a :class:`GRUNet` to name the class of a sequence.
+    """Train a :class:`GRUNet` to name the class of a sequence, or a Keras model as it answers.
 
     Args:
         input_size: Features per time step.
-        num_classes: Classes; two are told apart by a single logit.
+        num_classes: Classes; two are told apart by a single logit. 0 where labels are values,
+            which only a Keras model learns.
         hidden_size: Units of the GRU, the length of the summary per direction.
         num_layers: Stacked GRU layers.
         bidirectional: Also read the sequence backwards.
         dropout: Probability of zeroing between layers and before the head, in training only.
         bias: Whether the GRU has biases.
         init: Initial weights as Keras draws them (glorot, orthogonal, zeros) or as torch does.
-        class_names: What each class is called.
+        class_names: What each class is called, or each label or value of a Keras model.
         feature_names: What each feature is called.
         mean: Mean of each feature in training, subtracted first; None for no standardisation.
         scale: Standard deviation of each feature in training, divided by; None likewise.
         from_keras: A Keras model file, or its description from a checkpoint: its model takes the
             place of the GRUNet, and the sizes above are its own.
+        num_values: Values of each label in the data; 0 where labels are classes.
+        per_step: Whether the data have a label for each step, which only a Keras model learns.
 
     Raises:
         InputError: The Keras model cannot be read, or does not fit the data.
@@ -124,17 +103,27 @@ class GRUClassifier(LightningModule):
         mean: Sequence[float] | None = None,
         scale: Sequence[float] | None = None,
         from_keras: str | dict[str, Any] | None = None,
+        num_values: int = 0,
+        per_step: bool = False,
     ) -> None:
         super().__init__()
-        ported = None if from_keras is None else _ported(from_keras, input_size, num_classes)
+        wanted = Wanted(input_size, num_classes, num_values, per_step)
+        ported = ported_network(from_keras, wanted) if from_keras is not None else None
+        if ported is None:
+            require_classes(wanted)
         # a checkpoint must not need the file
         from_keras = None if ported is None else dict(ported.description)
         self.save_hyperparameters()
-        self.class_names = tuple(class_names or map(str, range(num_classes)))
+        if ported is not None and ported.num_ids is not None and mean is not None:
+            raise InputError("the Keras model reads ids; leave out --data.standardize.")
+        self.head: Head = (
+            ported.head if ported is not None else ClassHead(1 if num_classes == 2 else num_classes)
+        )
+        self.class_names = tuple(class_names or map(str, range(self.head.num_names)))
         self.feature_names = tuple(feature_names or map(str, range(input_size)))
         self.network = ported or GRUNet(
             input_size,
-            1 if num_classes == 2 else num_classes,
+            self.head.size,
             hidden_size,
             num_layers,
             bidirectional,
@@ -146,12 +135,17 @@ class GRUClassifier(LightningModule):
         self.register_buffer("mean", None if mean is None else torch.tensor(mean))
         self.register_buffer("scale", None if scale is None else torch.tensor(scale))
         self.train_means, self.val_means, self.test_means = (EpochMeans() for _ in range(3))
-        self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
+        self.confusion: MulticlassConfusionMatrix | None = None
+        if 0 < num_classes <= MATRIX_CLASSES and isinstance(self.head, ClassHead):
+            self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
         self.optimization: dict[str, Any] | None = None  # what the command line asked for
         self._resumed: list[dict[str, Tensor]] | None = None  # what each process has to go on with
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits (batch, label) for raw sequences (batch, time, feature)."""
+        """Return logits (batch, label) for raw sequences (batch, time, feature).
+
+        A Keras model may answer for each step, (batch, step, label), or with values.
+        """
         logits: Tensor = self.network(self.standardized(values), lengths)
         return logits
 
@@ -168,7 +162,7 @@ class GRUClassifier(LightningModule):
 
     def training_step(self, batch: Batch) -> Tensor:
         """Return the loss of a batch, as this process' part of the mean over processes."""
-        return self._evaluate(batch, self.train_means)[0] * batch.share
+        return self._evaluate(batch, self.train_means)
 
     def validation_step(self, batch: Batch) -> None:
         """Count a validation batch."""
@@ -176,22 +170,41 @@ class GRUClassifier(LightningModule):
 
     def test_step(self, batch: Batch) -> None:
         """Count a test batch."""
-        assert batch.labels is not None
-        _, logits = self._evaluate(batch, self.test_means)
-        if batch.share:
-            self.confusion.update(predicted_classes(logits), batch.labels)
+        self._evaluate(batch, self.test_means, self.confusion)
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
-        """Return class probabilities (batch, class)."""
-        return probabilities(self(batch.values, batch.lengths))
+        """Return class probabilities (batch, class), or (batch, step, class), or values."""
+        values = self.standardized(batch.values)
+        if isinstance(self.network, GRUNet):
+            return self.head.prediction(self.network(values, batch.lengths))
+        return self.network.predictions(values, batch.lengths)
 
-    def _evaluate(self, batch: Batch, means: EpochMeans) -> tuple[Tensor, Tensor]:
+    def _evaluate(
+        self, batch: Batch, means: EpochMeans, confusion: MulticlassConfusionMatrix | None = None
+    ) -> Tensor:
         assert batch.labels is not None
-        logits = self(batch.values, batch.lengths)
-        loss = classification_loss(logits, batch.labels)
+        values, valid = self.standardized(batch.values), None
+        if isinstance(self.network, GRUNet):
+            answers = self.network(values, batch.lengths)
+        else:
+            answers, valid = self.network.answers(values, batch.lengths)
+        score = self.head.score(answers, batch.labels, valid)
+        part = batch.share if valid is None else self._part(score.counted, batch)
         if batch.share:
-            means.update(loss, logits, batch.labels)
-        return loss, logits
+            means.update(score, len(answers) * part / batch.share)
+            if confusion is not None:
+                found, true = predicted_classes(answers), batch.labels
+                confusion.update(*((found, true) if valid is None else (found[valid], true[valid])))
+        return score.loss * part
+
+    def _part(self, counted: int, batch: Batch) -> float:
+        """Return what this process' mean over the steps that count is of the mean over all."""
+        world = self.trainer.world_size
+        if world == 1:
+            return 1.0
+        own = torch.tensor(float(counted if batch.share else 0), device=self.device)
+        total = self.trainer.strategy.reduce(own.clone(), reduce_op="sum")
+        return float(own * world / total)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means, and start them afresh: a resumed epoch has no other start."""
@@ -209,17 +222,21 @@ class GRUClassifier(LightningModule):
     def on_test_epoch_start(self) -> None:
         """Start the test's means and confusion matrix afresh."""
         self.test_means.reset()
-        self.confusion.reset()
+        if self.confusion is not None:
+            self.confusion.reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the test's scores."""
-        scores = scores_of(self.confusion.compute().cpu().numpy())
+        scores = {}
+        if self.confusion is not None:
+            scores = scores_of(self.confusion.compute().cpu().numpy())
         self.log_dict(self.epoch_metrics("test") | {f"test_{k}": v for k, v in scores.items()})
 
     def epoch_metrics(self, stage: str) -> dict[str, Tensor]:
         """Return the running means of a stage over all processes, named as they are logged."""
         means: EpochMeans = getattr(self, f"{stage}_means")
-        return {f"{stage}_{name}": value for name, value in means.compute(self).items()}
+        found = means.compute(self, self.head.metric)
+        return {f"{stage}_{name}": value for name, value in found.items()}
 
     def configure_optimizers(self) -> Optimizer:
         """Return Keras' Adam with its default settings."""
@@ -267,17 +284,3 @@ def _of_all_processes(own: dict[str, Tensor]) -> list[dict[str, Tensor]]:
     everyones: list[Any] = [None] * distributed.get_world_size()
     distributed.all_gather_object(everyones, own)
     return everyones
-
-
-def _ported(model: str | dict[str, Any], input_size: int, num_classes: int) -> "PortedNetwork":
-    from grulight.keras_files.classifier import PortedNetwork
-    from grulight.keras_files.port import load_keras, rebuild
-
-    network = PortedNetwork(load_keras(model) if isinstance(model, str) else rebuild(model))
-    name = model if isinstance(model, str) else "the ported model"
-    if (network.input_size, network.num_classes) != (input_size, num_classes):
-        raise InputError(
-            f"{name}: reads {network.input_size} features and tells {network.num_classes} classes "
-            f"apart, but the data have {input_size} features and {num_classes} classes."
-        )
-    return network

@@ -13,10 +13,10 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.optim import Optimizer
 
 from grulight.errors import InputError
+from grulight.heads import classification_loss
 from grulight.keras_files.layout import network_to_keras, network_to_torch
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam, KerasRMSprop, KerasSGD
-from grulight.task import classification_loss
 from parity.cases import Array, Arrays, Question, gradients_of
 from parity.torch_training import copy_of, load, sizes_of, stack, train, without_advice
 

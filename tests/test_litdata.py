@@ -64,6 +64,30 @@ def test_a_run_trains_on_litdata(tmp_path: Path) -> None:
     assert main(["fit", "--data.source", source, *root]) == 0
 
 
+def test_samples_have_values_and_labels_per_step(tmp_path: Path) -> None:
+    steps = [len(sample["values"]) for sample in SAMPLES]
+    targets = {
+        "values": [np.array([at / 4, 1]) for at in range(50)],
+        "per step": [np.full(steps[at], 5 + at % 2) for at in range(50)],
+        "values per step": [np.full((steps[at], 2), at / 4) for at in range(50)],
+    }
+    for kind, labels in targets.items():
+        samples = [SAMPLES[at] | {"label": labels[at]} for at in range(50)]
+        (tmp_path / kind).mkdir()
+        found = read(optimized(tmp_path / kind, samples))
+        assert found.labels is not None
+        assert found.has_values == ("values" in kind)
+        assert found.follows_steps == ("per step" in kind)
+        for at, label in enumerate(labels):
+            got = found.labels[at, : steps[at]] if found.per_step else found.labels[at]
+            ours = got if found.has_values else np.array([5, 6])[got]
+            np.testing.assert_array_equal(ours, label)
+    samples = [SAMPLES[0] | {"label": np.arange(2)}, SAMPLES[1] | {"label": np.arange(3)}]
+    (tmp_path / "uneven").mkdir()
+    with pytest.raises(InputError, match=r"'label': has shape \(3,\) in sample 1 and \(2,\)"):
+        read(optimized(tmp_path / "uneven", samples))
+
+
 @pytest.mark.parametrize(
     ("sample", "expected"),
     [

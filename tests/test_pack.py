@@ -11,7 +11,8 @@ import pytest
 from grulight.cli import main
 from grulight.data.batches import Batches, shuffled
 from grulight.data.readers import ReadOptions, pack, read, stream
-from grulight.data.readers.stream import ArrayStream, Block
+from grulight.data.readers.stream import Block
+from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Sequences
 from grulight.data.statistics import feature_statistics
 from grulight.data.stored import StoredValues
@@ -158,34 +159,75 @@ def test_training_on_packed_data_is_training_on_the_source(tmp_path: Path) -> No
         assert all(a == b for i, (a, b) in enumerate(cells) if i not in timed)
 
 
-def test_labels_of_any_shape_are_packed(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("_in_small_pieces")
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("options", "wish", "words"),
+    [
+        (("--per-step",), Wish(per_step=True), "4 classes per step"),
+        (("--targets", "values"), Wish("values"), "1 value"),
+        (("--targets", "values", "--per-step"), Wish("values", True), "1 value per step"),
+    ],
+)
+def test_values_and_labels_per_step_of_tables_are_packed_as_such(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    options: tuple[str, ...],
+    wish: Wish,
+    words: str,
+) -> None:
+    path = table(tmp_path)
+    header, *rows = path.read_text().splitlines()
+    # whole numbers that sort otherwise as text and than they appear
+    for at, row in enumerate(rows):
+        sequence, time, _, *features = row.split(",")
+        label = at if wish.per_step else int(sequence[1:])
+        rows[at] = ",".join([sequence, time, ("20", "3", "100", "-1")[label % 4], *features])
+    path.write_text("\n".join([header, *rows]) + "\n")
+    source = str(path if kind == "csv" else as_parquet(path))
+    target = packed(source, tmp_path, *options)
+    assert f"2 features, {words}. Use it" in capsys.readouterr().out
+    ours, theirs = read(str(target)), read(source, ReadOptions(targets=wish))
+    assert ours.labels is not None
+    assert theirs.labels is not None
+    assert ours.labels.dtype == theirs.labels.dtype
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert ours.class_names == theirs.class_names
+    assert (ours.has_values, ours.follows_steps) == (theirs.has_values, theirs.follows_steps)
+
+
+@pytest.mark.usefixtures("_in_small_pieces")
+@pytest.mark.parametrize("shape", [(40,), (40, 3), (40, 7), (40, 7, 2), (40, 5, 2)])
+@pytest.mark.parametrize("kind", ["f", "i"])
+def test_labels_of_any_shape_of_arrays_are_packed(
+    tmp_path: Path, shape: tuple[int, ...], kind: str
+) -> None:
     generator = np.random.default_rng(0)
-    given = read("waves")
-    for labels in (generator.normal(size=1000), generator.integers(0, 3, (1000, 10))):
-        classes = given.class_names if labels.dtype.kind == "i" else ()
-        blocks = ArrayStream(
-            Sequences(
-                given.values,
-                given.lengths,
-                labels,
-                classes,
-                given.feature_names,
-                given.ids,
-                "x",
-            ),
-            lambda share: None,
-        )
-        folder = tmp_path / labels.dtype.kind
-        folder.mkdir()
-        with pack.Writer(folder) as writer:
-            for block in blocks:
-                writer.add(block)
-            writer.finish(blocks)
-        found = read(str(folder))
-        assert found.labels is not None
-        assert found.class_names == classes
-        np.testing.assert_array_equal(found.labels, labels)
-        assert found.labels.dtype == labels.dtype
+    x, lengths = generator.normal(size=(40, 7, 3)), generator.integers(1, 6, 40)  # none of all 7
+    y = generator.normal(size=shape) if kind == "f" else generator.integers(3, 6, shape)
+    np.savez(tmp_path / "data.npz", x=x, y=y, lengths=lengths)
+    source = str(tmp_path / "data.npz")
+    ours, theirs = read(str(packed(source, tmp_path))), read(source)
+    assert ours.labels is not None
+    assert theirs.labels is not None
+    assert ours.labels.dtype == theirs.labels.dtype
+    np.testing.assert_array_equal(ours.labels, theirs.labels)
+    assert ours.class_names == theirs.class_names
+    assert ours.follows_steps == theirs.follows_steps == (shape[1:2] == (7,))
+    for mine, other in zip(*(Batches(each, 8) for each in (ours, theirs)), strict=True):
+        np.testing.assert_array_equal(mine.labels, other.labels)
+
+
+def test_packed_labels_are_no_others_than_they_were_packed_as(tmp_path: Path) -> None:
+    target = packed("waves", tmp_path)
+    assert read(str(target), ReadOptions(targets=Wish("classes", False))).has_values is False
+    for wish, expected in (
+        (Wish("values"), "values per sequence. Pack the source again with --targets values --no-"),
+        (Wish(per_step=True), "classes per step. Pack the source again with --targets classes --p"),
+    ):
+        with pytest.raises(InputError, match=f"was packed with classes per .*{expected}"):
+            read(str(target), ReadOptions(targets=wish))
 
 
 def test_names_that_grow_longer_are_kept(tmp_path: Path) -> None:
@@ -255,6 +297,8 @@ def test_wrong_sources_and_targets_end_in_one_line(
 ) -> None:
     path = table(tmp_path)
     assert "missing.csv: no such file" in refusal(capsys, "missing.csv", "-o", "packed")
+    line = refusal(capsys, path, "-o", "packed", "--targets", "values")
+    assert "line 2, column 'label': 'up' is not a finite number" in line
     assert "has no label column 'class'" in refusal(capsys, path, "-o", "p", "--label", "class")
     np.save("x.npy", np.ones((4, 3, 2)))
     assert "has no labels, expected a labels_file" in refusal(capsys, "x.npy", "-o", "packed")
@@ -272,6 +316,9 @@ def test_unlabelled_sources_are_packed_when_asked_for(tmp_path: Path) -> None:
     target = packed(table(tmp_path), tmp_path, "--unlabelled")
     assert read(str(target), ReadOptions(require_labels=False)).labels is None
     assert read(str(target), ReadOptions(require_labels=False)).feature_names == ("u", "v")
+    (tmp_path / "labelled").mkdir()
+    labelled = packed(table(tmp_path), tmp_path / "labelled")
+    assert read(str(labelled), ReadOptions(require_labels=False)).labels is None
     with pytest.raises(InputError, match="was packed without labels"):
         read(str(target))
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from grulight.data.waves import waves
+from grulight.heads import probabilities
 from grulight.runs import load_run
-from grulight.task import probabilities
 from grulight.trace.page import write_page
 from grulight.trace.walk import walk
 from tests.test_trace import HOSTILE, classifier_for, parts_of, ragged

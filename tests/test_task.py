@@ -8,13 +8,14 @@ from test_batches import sequences
 from torch.nn import functional as F
 
 from grulight.data.batches import Batches
-from grulight.task import (
-    EpochMeans,
-    GRUClassifier,
+from grulight.heads import (
+    ClassHead,
+    Score,
     classification_loss,
     predicted_classes,
     probabilities,
 )
+from grulight.task import EpochMeans, GRUClassifier
 
 
 def trainer() -> Trainer:
@@ -42,7 +43,8 @@ def test_epoch_means_weight_batches_by_their_size() -> None:
     module.trainer = trainer()
     logits, labels = torch.randn(10, 3), torch.randint(0, 3, (10,))
     for part in (slice(0, 4), slice(4, 8), slice(8, 10)):
-        means.update(F.cross_entropy(logits[part], labels[part]), logits[part], labels[part])
+        score = ClassHead(3).score(logits[part], labels[part])
+        means.update(score, len(labels[part]))
     found = means.compute(module)
     assert float(found["loss"]) == pytest.approx(float(F.cross_entropy(logits, labels)), rel=1e-6)
     assert float(found["accuracy"]) == (logits.argmax(1) == labels).float().mean()
@@ -51,9 +53,9 @@ def test_epoch_means_weight_batches_by_their_size() -> None:
 def test_epoch_means_count_past_what_float32_can() -> None:
     means, module = EpochMeans(), GRUClassifier(2, 3)
     module.trainer = trainer()
-    means.sums = torch.tensor([0.0, 2.0**24, 2.0**24], dtype=torch.float64)
-    means.update(torch.tensor(0.0), torch.eye(3)[:1], torch.tensor([0]))
-    assert means.sums[2] == 2**24 + 1
+    means.sums = torch.tensor([0.0, *[2.0**24] * 3], dtype=torch.float64)
+    means.update(Score(torch.tensor(0.0), torch.tensor(1), 1), 1)
+    assert means.sums.tolist() == [0, *[2**24 + 1] * 3]
 
 
 def test_standardisation_is_part_of_the_classifier() -> None:

@@ -15,9 +15,10 @@ from grulight.cli import main
 from grulight.data.datamodule import Parts, SequenceDataModule
 from grulight.data.sequences import Sequences
 from grulight.data.waves import waves
+from grulight.heads import probabilities
 from grulight.model import GRUNet
 from grulight.runs import load_run
-from grulight.task import GRUClassifier, probabilities
+from grulight.task import GRUClassifier
 from grulight.trace.answers import MOST_SEQUENCES, Answers, ask, choices
 from grulight.trace.charts import ticks
 from grulight.trace.page import write_page

@@ -20,7 +20,8 @@ class Batch(NamedTuple):
     Attributes:
         values: (B, T, F) float32.
         lengths: (B,) int64 valid steps, or None where every sequence of the part fills all T.
-        labels: (B,) int64, or None where the source has none.
+        labels: Classes as int64, (B,) or (B, S); values as float32, (B, K) or (B, S, K); or None
+            where the source has none.
         share: What this process' mean counts in the mean over processes: its part of the batch
             times their number. 0 where a batch has too few sequences for all of them and this one
             only keeps step.
@@ -30,6 +31,15 @@ class Batch(NamedTuple):
     lengths: Tensor | None
     labels: Tensor | None
     share: float = 1.0
+
+
+class Part(NamedTuple):
+    """One process' part of a batch: which sequences, how many, their share, and time steps."""
+
+    chosen: slice | Order
+    size: int
+    share: float
+    steps: int
 
 
 def shuffled(count: int, seed: int, epoch: int) -> Order:
@@ -71,7 +81,7 @@ class Batches:
         self.batch_size = batch_size
         self.rank, self.world = rank, world
         self._order, self._epoch = order, epoch
-        self._position = self._served(0, 0)
+        self._position = self._served(0, 0, 1)
         self._resumed: dict[str, int] | None = None
         steps = sequences.values.shape[1]
         self._full_length = bool((sequences.lengths == steps).all())
@@ -81,7 +91,15 @@ class Batches:
         return -(-len(self.sequences) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield the batches of one pass, or those that are left of a pass that was resumed.
+        """Yield the batches of one pass; see :meth:`parts`."""
+        for [part] in self.parts():
+            yield self.batch(part.chosen, part.steps, part.share)
+
+    def parts(self, at_once: int = 1) -> Iterator[list[Part]]:
+        """Yield the parts of one pass' batches, or of those that are left if it was resumed.
+
+        Args:
+            at_once: How many batches are served together, so that a pass stops only after these.
 
         Raises:
             InputError: The pass was interrupted with other batches.
@@ -92,12 +110,12 @@ class Batches:
         first = 0
         if resumed is not None and resumed["epoch"] == epoch:
             first = resumed["batch"]
-            self._require_same_batches(resumed)
+            self._require_same_batches(resumed, at_once)
         order = self._order(epoch) if self._order else None
-        for batch in range(first, len(self)):
-            self._position = self._served(epoch, batch + 1)
-            start = batch * self.batch_size
-            yield self._batch(start, min(start + self.batch_size, len(self.sequences)), order)
+        for batch in range(first, len(self), at_once):
+            after = min(batch + at_once, len(self))
+            self._position = self._served(epoch, after, at_once)
+            yield [self._part(each, order) for each in range(batch, after)]
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches of which epoch were served; the same on every process."""
@@ -111,31 +129,47 @@ class Batches:
         self._resumed = dict(state_dict)
         self._position = dict(state_dict)
 
-    def _served(self, epoch: int, batch: int) -> dict[str, int]:
-        sizes = {"sequences": len(self.sequences), "batch_size": self.batch_size}
+    def _served(self, epoch: int, batch: int, at_once: int) -> dict[str, int]:
+        sizes = {
+            "sequences": len(self.sequences),
+            "batch_size": self.batch_size,
+            "steps_per_execution": at_once,
+        }
         return {"epoch": epoch, "batch": batch} | sizes
 
-    def _require_same_batches(self, resumed: dict[str, int]) -> None:
-        for name, now in self._served(0, 0).items():
+    def _require_same_batches(self, resumed: dict[str, int], at_once: int) -> None:
+        for name, now in self._served(0, 0, at_once).items():
             if name not in ("epoch", "batch") and resumed[name] != now:
                 raise InputError(
                     f"{self.sequences.source}: the run stopped within epoch "
                     f"{resumed['epoch'] + 1} with {name} {resumed[name]}, now it is {now}. Finish "
-                    "the epoch with the same data and --data.batch_size."
+                    "the epoch with the same settings."
                 )
 
-    def _batch(self, start: int, stop: int, order: Order | None) -> Batch:
+    def _part(self, batch: int, order: Order | None) -> Part:
+        """Return this process' part of a batch."""
+        start = batch * self.batch_size
+        stop = min(start + self.batch_size, len(self.sequences))
         own = len(range(start + self.rank, stop, self.world))
         positions = slice(start + self.rank, stop, self.world) if own else slice(start, start + 1)
+        steps = self.sequences.values.shape[1]
+        if not self._full_length:
+            # of all processes: what a model makes of padding must not depend on their number
+            everyones = slice(start, stop) if order is None else order[start:stop]
+            steps = int(self.sequences.lengths[everyones].max())
         chosen = positions if order is None else order[positions]
-        lengths = self.sequences.lengths[chosen]
-        steps = self.sequences.values.shape[1] if self._full_length else int(lengths.max())
+        return Part(chosen, max(own, 1), own * self.world / (stop - start), steps)
+
+    def batch(self, chosen: slice | Order, steps: int, share: float) -> Batch:
+        """Return some sequences, cut to a number of time steps, as a batch."""
+        lengths, labels = self.sequences.lengths[chosen], self.sequences.labels
         # A memory-mapped array is read here and nowhere before; the copy is one batch long.
         values = np.array(self.sequences.values[chosen, :steps], dtype=np.float32, order="C")
-        labels = self.sequences.labels
+        if labels is not None:
+            labels = labels[chosen, :steps] if self.sequences.follows_steps else labels[chosen]
         return Batch(
             torch.from_numpy(values),
             None if self._full_length else torch.tensor(lengths),
-            None if labels is None else torch.tensor(labels[chosen]),
-            own * self.world / (stop - start),
+            None if labels is None else torch.tensor(labels),
+            share,
         )

@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 from grulight.data.batches import Batches, Order
 from grulight.data.orders import shuffled_sequences
 from grulight.data.readers import ReadOptions, has_test_part, read
+from grulight.data.readers.targets import Kind, Wish
 from grulight.data.sequences import Sequences
 from grulight.data.statistics import feature_statistics
 from grulight.errors import InputError
 
 # what a model has to know of the data, by the names that both have for it
-DESCRIPTION = ("input_size", "num_classes", "class_names", "feature_names", "mean", "scale")
+DESCRIPTION = (
+    *("input_size", "num_classes", "num_values", "per_step"),
+    *("class_names", "feature_names", "mean", "scale"),
+)
 _TABLES = (".csv", ".parquet")  # their features have names of their own
 
 
@@ -54,6 +58,13 @@ class SequenceDataModule(LightningDataModule):
         lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
         class_names: The classes in the order of the model's outputs; by default those of the
             training part, sorted.
+        targets: Whether labels are ``classes`` or ``values``. With ``auto`` integers, booleans,
+            texts and whole floats are classes, and so an array whose last axis is one-hot; other
+            numbers are values. A ported Keras model asks for what its output is.
+        per_step: Whether there is a label for each time step. By default where a label array has
+            three axes, or two of which the second is as long as the sequences; never in a table.
+        num_classes: How many classes a ported model tells apart: whole-number labels then are
+            positions among its outputs, also where some classes occur in no sequence.
         seed: Seed of the shuffling; by default torch's initial seed. Kept in checkpoints.
     """
 
@@ -72,6 +83,9 @@ class SequenceDataModule(LightningDataModule):
         labels_file: str | None = None,
         lengths_file: str | None = None,
         class_names: list[str] | None = None,
+        targets: Kind = "auto",
+        per_step: bool | None = None,
+        num_classes: int | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -88,9 +102,11 @@ class SequenceDataModule(LightningDataModule):
             time=time,
             labels_file=labels_file,
             lengths_file=lengths_file,
+            targets=Wish(targets, per_step),
         )
         self._features = tuple(features) if features else None
         self._class_names = tuple(class_names) if class_names else None
+        self._num_classes = num_classes
 
     @cached_property
     def parts(self) -> Parts:
@@ -100,19 +116,36 @@ class SequenceDataModule(LightningDataModule):
             InputError: The source cannot be read or split, or its parts do not fit each other.
         """
         train, test = self._read(self.options)
-        if not len(train) and not self._class_names:
+        known = self._class_names or self._num_classes or train.has_values
+        if not len(train) and not known:
             raise InputError(f"{self.source}: no training sequences; raise --data.train_size.")
-        class_names = self._class_names or train.present_classes()
-        if len(class_names) < 2:
+        class_names = self._class_names or self._classes_of(train)
+        if len(class_names) < 2 and not train.has_values:
             raise InputError(
                 f"{self.source}: all {len(train)} training sequences have the class "
                 f"{class_names[0]!r}; expected at least 2 classes to tell apart."
             )
         train, test = train.with_classes(class_names), test.with_classes(class_names)
+        _require_same_targets(train, test)
         kept = len(train) - _count(self.val_size, len(train), "val_size")
-        if not kept and not self._class_names:
+        if not kept and not known:
             raise InputError(f"--data.val_size {self.val_size}: leaves no sequences to train on.")
         return Parts(train.part(0, kept), train.part(kept, len(train)), test)
+
+    def _classes_of(self, train: Sequences) -> tuple[str, ...]:
+        """Return the classes in the order of the model's outputs, where nobody named them."""
+        if self._num_classes is not None and not train.has_values:
+            if len(train.class_names) == self._num_classes:
+                return train.class_names  # also those that the training part lacks
+            positions = tuple(map(str, range(self._num_classes)))
+            if set(train.class_names) <= set(positions):
+                return positions
+            raise InputError(
+                f"{self.source}: has the classes {', '.join(train.class_names[:20])}, but the "
+                f"model tells {self._num_classes} apart. Expected whole numbers below "
+                f"{self._num_classes}, or --data.class_names in the order of its outputs."
+            )
+        return train.present_classes()
 
     def _read(self, options: ReadOptions) -> tuple[Sequences, Sequences]:
         """Return the training part, validation included, and the test part."""
@@ -143,8 +176,18 @@ class SequenceDataModule(LightningDataModule):
 
     @property
     def num_classes(self) -> int:
-        """Classes of the training part."""
+        """Classes of the training part; 0 where its labels are values."""
         return len(self.parts.train.class_names)
+
+    @property
+    def num_values(self) -> int:
+        """Values of each label; 0 where the labels are classes."""
+        return self.parts.train.num_values
+
+    @property
+    def per_step(self) -> bool:
+        """Whether there is a label for each time step."""
+        return self.parts.train.per_step
 
     @property
     def class_names(self) -> list[str]:
@@ -237,6 +280,15 @@ def _count(size: float, total: int, name: str) -> int:
             f"to {total}."
         )
     return count
+
+
+def _require_same_targets(train: Sequences, test: Sequences) -> None:
+    ours, theirs = ((part.per_step, part.num_values) for part in (train, test))
+    if train.labels is not None and test.labels is not None and ours != theirs:
+        raise InputError(
+            f"{test.source}: has labels of another kind or size than {train.source}. Both parts "
+            "need the same; --data.targets and --data.per_step say which."
+        )
 
 
 def _require_same_features(train: Sequences, test: Sequences) -> None:

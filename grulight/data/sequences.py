@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from grulight.errors import InputError
 
+Labels = NDArray[np.int64] | NDArray[np.float32]
+
 
 @dataclass(frozen=True)
 class Sequences:
@@ -18,8 +20,10 @@ class Sequences:
         values: (N, T, F) numbers, right-padded; may be memory-mapped and is never copied whole.
             What stands in the padding is not to be read.
         lengths: (N,) valid time steps of each sequence, 1 to T.
-        labels: (N,) indices into ``class_names``, or None where the source has no labels.
-        class_names: What each label index means.
+        labels: (N,) indices into ``class_names``, or (N, S), one for each step of the answers; or
+            values as floats, (N, K) or (N, S, K); or None where the source has none. Where S is T,
+            what stands in the padding is not to be read.
+        class_names: What each label index means; empty where the labels are values.
         feature_names: F names.
         ids: N names, as the source calls its sequences.
         source: Where the sequences came from, for messages.
@@ -27,7 +31,7 @@ class Sequences:
 
     values: NDArray[np.number]
     lengths: NDArray[np.int64]
-    labels: NDArray[np.int64] | None
+    labels: Labels | None
     class_names: tuple[str, ...]
     feature_names: tuple[str, ...]
     ids: NDArray[np.str_]
@@ -53,16 +57,21 @@ class Sequences:
         Raises:
             InputError: A sequence has a class that ``class_names`` lacks.
         """
+        if self.has_values and class_names:
+            raise InputError(
+                f"{self.source}: its labels are values, expected the classes "
+                f"{', '.join(class_names)}."
+            )
         if self.labels is None or tuple(class_names) == self.class_names:
             return replace(self, class_names=tuple(class_names))
         index = {name: position for position, name in enumerate(class_names)}
         mapping = np.array([index.get(name, -1) for name in self.class_names], dtype=np.int64)
-        labels = mapping[self.labels]
+        labels = np.where(self.counted, mapping[self.labels], 0)
         if unknown := [self.class_names[i] for i in np.unique(self.labels[labels < 0])]:
             raise InputError(
                 f"{self.source}: class {', '.join(map(repr, unknown))} is not among the classes "
                 f"trained on ({', '.join(class_names)}). Add training sequences of it or remove "
-                f"these {np.count_nonzero(labels < 0)} sequences."
+                f"these {np.count_nonzero(labels < 0)} {'steps' if self.per_step else 'sequences'}."
             )
         return replace(self, labels=labels, class_names=tuple(class_names))
 
@@ -88,6 +97,38 @@ class Sequences:
 
     def present_classes(self) -> tuple[str, ...]:
         """Return the names of the classes that at least one sequence has."""
-        if self.labels is None:
+        if self.labels is None or self.has_values:
             return ()
-        return tuple(self.class_names[i] for i in np.unique(self.labels))
+        return tuple(self.class_names[i] for i in np.unique(self.labels[self.counted]))
+
+    @property
+    def has_values(self) -> bool:
+        """Whether the labels are values, not classes."""
+        return self.labels is not None and self.labels.dtype.kind == "f"
+
+    @property
+    def num_values(self) -> int:
+        """Values of each label; 0 where the labels are classes."""
+        return self.labels.shape[-1] if self.labels is not None and self.has_values else 0
+
+    @property
+    def per_step(self) -> bool:
+        """Whether there is a label for each step."""
+        return self.labels is not None and self.labels.ndim == 2 + self.has_values
+
+    @property
+    def follows_steps(self) -> bool:
+        """Whether there is a label for each step of the sequences, so that padding has none."""
+        return (
+            self.labels is not None
+            and self.per_step
+            and self.labels.shape[1] == self.values.shape[1]
+        )
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which labels count, (N,) or (N, S): all but those of padding."""
+        if self.labels is None or not self.follows_steps:
+            shape = (len(self),) if self.labels is None else self.labels.shape[: 1 + self.per_step]
+            return np.ones(shape, dtype=bool)
+        return np.arange(self.values.shape[1]) < self.lengths[:, None]

@@ -23,9 +23,10 @@ from grulight.exporting.check import (
 )
 from grulight.exporting.plans import Plan, plans_of
 from grulight.extras import extra
-from grulight.keras_files.classifier import PortedNetwork
+from grulight.heads import probabilities
+from grulight.keras_files.ported import PortedNetwork
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier, probabilities
+from grulight.task import GRUClassifier
 
 # oneDNN would reorder sums
 BACKEND = {

@@ -8,9 +8,9 @@ from typing import Any
 from grulight.errors import InputError
 from grulight.exporting.check import Array
 from grulight.keras_files.activations import activation_name
-from grulight.keras_files.classifier import PortedNetwork
 from grulight.keras_files.layout import network_to_keras
 from grulight.keras_files.plain import quote
+from grulight.keras_files.ported import PortedNetwork
 from grulight.keras_files.spec import Call, LayerSpec, Ref
 from grulight.keras_files.wrappers import directions
 from grulight.model import GRUNet

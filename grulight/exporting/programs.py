@@ -14,8 +14,9 @@ from torch.export import Dim, ExportedProgram
 from grulight.exporting.check import Array, Trial, Written, one_line
 from grulight.exporting.grus import OPSET, OnnxGRU, ScannedGRU, replace_grus
 from grulight.extras import extra
+from grulight.heads import probabilities
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier, probabilities
+from grulight.task import GRUClassifier
 
 EXAMPLE = (3, 7)  # sequences and steps that torch.export traces
 AXES = {"values": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
@@ -49,7 +50,8 @@ class Prediction(nn.Module):
         if isinstance(self.network, GRUNet):
             # a twin takes them in the place of packing
             self.network.gru.lengths, lengths = lengths, None
-        return probabilities(self.network(values, lengths))
+            return probabilities(self.network(values, lengths))
+        return self.network.predictions(values, lengths)
 
 
 def write_pt2(classifier: GRUClassifier, path: Path, lengths: bool, steps: int | None) -> Written:

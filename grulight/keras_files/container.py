@@ -15,6 +15,7 @@ from grulight.keras_files.archive import CONFIG, METADATA, WEIGHTS, read_archive
 from grulight.keras_files.attributes import Attributes
 from grulight.keras_files.hdf5 import Stored, members, walk
 from grulight.keras_files.headers import Headers
+from grulight.keras_files.losses import recorded_loss
 from grulight.keras_files.plain import Json, parse_json, quote
 from grulight.keras_files.versions import KerasVersion
 
@@ -58,12 +59,14 @@ class Container:
         version: The Keras that wrote the file.
         weights: The arrays, not read yet.
         ignored: What else the file holds, in words.
+        loss: What it was compiled with; see `recorded_loss`.
     """
 
     config: dict[str, Json]
     version: KerasVersion
     weights: NativeWeights | LegacyWeights
     ignored: tuple[str, ...]
+    loss: Mapping[str, Json] | None
 
 
 def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Container:
@@ -154,7 +157,16 @@ def _container(headers: Headers, config: dict[str, Json], version: Json) -> Cont
     ignored += ["compile_config"] if config.get("compile_config") else []
     if names is None or group != headers.root:  # else the members of the root are the layers
         ignored += _ignored(tops)
-    return Container(config, parsed, weights, tuple(ignored))
+    compiled = config.get("compile_config") or _compiled(text("training_config"))
+    return Container(config, parsed, weights, tuple(ignored), recorded_loss(compiled))
+
+
+def _compiled(text: str | None) -> Json:
+    """Return what an HDF5 file says of `compile`, which nothing depends on: damaged is none."""
+    try:
+        return None if text is None else parse_json(text.encode(), "training_config")
+    except InputError:
+        return None
 
 
 def _top(name: str) -> str:

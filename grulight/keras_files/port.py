@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from grulight.errors import InputError
 from grulight.keras_files.base import Pick, Signal, Tree, Variables
-from grulight.keras_files.container import Container, read_container
+from grulight.keras_files.container import ZIP_MAGIC, Container, read_container
 from grulight.keras_files.graph import Reading, parse_model
 from grulight.keras_files.layers import portable
 from grulight.keras_files.network import Network
@@ -20,6 +20,7 @@ from grulight.keras_files.spec import Graph, LayerSpec
 from grulight.keras_files.table import LayerRow, layer_rows
 from grulight.keras_files.versions import KerasVersion
 
+_ZIP_NAME = 30  # where the name of the first member stands in a zip (APPNOTE.TXT 4.3.7)
 FORMAT = 1  # of a description; raised when an old one can no longer be read
 
 
@@ -54,6 +55,11 @@ class PortedModel(nn.Module):
 
     def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Return the model's output, or a tuple of them."""
+        values = tuple(each.value for each in self.signals(*inputs, **named))
+        return values if len(values) > 1 else values[0]
+
+    def signals(self, *inputs: Tensor, **named: Tensor) -> tuple[Signal, ...]:
+        """Return the outputs with the masks that Keras would attach to them."""
         names = self.input_names
         given = dict(zip(names, inputs, strict=False)) | named
         if len(inputs) + len(named) != len(names) or set(given) != set(names):
@@ -61,9 +67,10 @@ class PortedModel(nn.Module):
                 f"expected {len(names)} tensors for {', '.join(names)}, got {len(inputs)} by place "
                 f"and {', '.join(named) or 'none'} by name."
             )
-        outputs = self.network(*(Signal(self._cast(given[name])) for name in names))
-        values = tuple(each.value for each in outputs)
-        return values if len(values) > 1 else values[0]
+        outputs: tuple[Signal, ...] = self.network(
+            *(Signal(self._cast(given[name])) for name in names)
+        )
+        return outputs
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.network.dtype) if tensor.is_floating_point() else tensor
@@ -82,7 +89,8 @@ def load_keras(
     """Open a Keras model file of any generation in torch; nothing in the file is run.
 
     Args:
-        path: `.keras`, `.h5`, `.hdf5` or `.weights.h5`; the content decides, not the name.
+        path: `.keras`, `.h5`, `.hdf5` or `.weights.h5`, or a checkpoint of `grulight port` or of
+            a training with `--model.from_keras`; the content decides, not the name.
         config: For a file of weights alone, the model's JSON (`model.to_json()`): a file, or the
             dictionary in it.
         up_to: Port the model up to this layer: its output, or its input where it cannot be ported.
@@ -91,6 +99,8 @@ def load_keras(
         InputError: The file is damaged, refused, or has a layer that cannot be ported.
     """
     path = Path(path)
+    if _is_checkpoint(path):
+        return _from_checkpoint(path, config, up_to)
     with naming(path):
         container = read_container(path, config)
         description = _described(container, up_to)
@@ -100,6 +110,43 @@ def load_keras(
         return _built(graph, arrays, description)
 
 
+def _is_checkpoint(path: Path) -> bool:
+    """Return whether a file is a zip that begins as torch's do, with `…/data.pkl`."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_ZIP_NAME + 255)
+    name = head[_ZIP_NAME:][: int.from_bytes(head[26:28], "little")]
+    return head.startswith(ZIP_MAGIC) and name.endswith(b"/data.pkl")
+
+
+def _from_checkpoint(path: Path, config: object, up_to: str | None) -> PortedModel:
+    """Make the Keras model of a checkpoint again."""
+    from grulight.checkpoint import read_checkpoint  # which imports Lightning
+
+    checkpoint = read_checkpoint(path)
+    settings = checkpoint.get("hyper_parameters", {})
+    description = checkpoint.get("keras_model") or settings.get("from_keras")
+    if description is None or config is not None or up_to is not None:
+        raise InputError(
+            f"{path}: is a checkpoint, and {'takes no config or up_to' if description else ''}"
+            f"{'' if description else 'holds no Keras model; grulight.load_classifier opens it'}."
+        )
+    prefix = "" if "keras_model" in checkpoint else "network.model."
+    state = {
+        name.removeprefix(prefix): held
+        for name, held in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    with naming(path):
+        model = rebuild(description)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"{path}: is damaged, its weights do not fit its model.") from error
+    return model
+
+
 def _described(container: Container, up_to: str | None) -> dict[str, Json]:
     return {
         "format": FORMAT,
@@ -107,6 +154,7 @@ def _described(container: Container, up_to: str | None) -> dict[str, Json]:
         "backend": container.version.backend,
         "model": {key: container.config.get(key) for key in ("class_name", "config")},
         "up_to": up_to,
+        "loss": None if up_to is not None else container.loss,
         "ignored": list(container.ignored),
     }
 

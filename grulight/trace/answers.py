@@ -11,7 +11,8 @@ from grulight.data.batches import Batches
 from grulight.data.datamodule import Parts
 from grulight.data.sequences import Sequences
 from grulight.evaluation import Confusion
-from grulight.task import GRUClassifier, classification_loss, probabilities
+from grulight.heads import classification_loss, probabilities
+from grulight.task import GRUClassifier
 from grulight.trace.recorder import PARTS
 
 # what keeps a page quick to make: a million sequences are sampled
@@ -111,7 +112,8 @@ def ask(classifier: GRUClassifier, parts: Parts) -> Answers:
         logits = torch.cat(found)
         loss = float(classification_loss(logits, torch.tensor(chosen.labels)))
         shares = probabilities(logits).numpy()
-    return Answers(name, part, positions, part.labels[positions], shares, loss)
+    labels = np.asarray(part.labels[positions], np.int64)
+    return Answers(name, part, positions, labels, shares, loss)
 
 
 def _sample(part: Sequences) -> NDArray[np.int64]:

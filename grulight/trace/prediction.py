@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from grulight.data.datamodule import Parts
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
+from grulight.heads import probabilities
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier, probabilities
+from grulight.task import GRUClassifier
 from grulight.trace import words
 from grulight.trace.answers import Answers, Choice, choices
 from grulight.trace.layers import layer_name

@@ -6,10 +6,11 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from grulight.data.batches import Batches
+from grulight.data.batches import Batch, Batches
 from grulight.data.datamodule import Parts, SequenceDataModule
+from grulight.data.sequences import Sequences
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier, probabilities
+from grulight.task import GRUClassifier
 
 PARTS = ("train", "validation", "test")
 _SAMPLE = 4  # values shown per stage: what fits a terminal of 80 columns
@@ -39,7 +40,8 @@ class Epoch:
 
     Attributes:
         number: Counted from 1.
-        metrics: ``train_loss``, ``train_accuracy``, and ``val_…`` where there is validation.
+        metrics: ``train_loss``, ``train_accuracy`` (or ``train_mae``), and ``val_…`` where there
+            is validation.
         observation: What the numbers say, against the epoch before.
         learning_rate: The one that the epoch began with, where it is known.
     """
@@ -60,13 +62,22 @@ def record_stages(classifier: GRUClassifier, parts: Parts) -> list[Stage]:
     batch = next(iter(Batches(first.part(0, 1), 1)))
     values = batch.values.to(next(classifier.parameters()))
     sizes = {name: len(part) for name, part in zip(PARTS, parts, strict=True) if len(part)}
-    labels = "" if first.labels is None else _head([first.class_names[i] for i in first.labels[:5]])
     total = _shape(sum(sizes.values()), steps, len(first.feature_names))
     return [
         Stage("input", total, first.source, _numbers(values[0, 0])),
-        Stage("split", " / ".join(map(str, sizes.values())), " / ".join(sizes), labels),
+        Stage("split", " / ".join(map(str, sizes.values())), " / ".join(sizes), _labels(first)),
         *_layers(classifier, len(first), values, batch.lengths),
     ]
+
+
+def _labels(train: Sequences) -> str:
+    """Return the first labels, or those of the first sequence where each step has one."""
+    if train.labels is None:
+        return ""
+    first = (train.labels[0] if train.per_step else train.labels)[: _SAMPLE + 1]
+    if train.has_values:
+        return _numbers(torch.from_numpy(first[:, 0]))
+    return _head([train.class_names[i] for i in first])
 
 
 def _layers(
@@ -76,7 +87,7 @@ def _layers(
     classifier.eval()
     network = classifier.network
     with torch.no_grad():
-        answer = probabilities(classifier(values, lengths))[0]
+        answer = classifier.predict_step(Batch(values, lengths, None))[0]
         if isinstance(network, GRUNet):
             summary = classifier.summarize(values, lengths)[0]
             stages = [
@@ -92,11 +103,11 @@ def _layers(
 def _layer(name: str, count: int, output: torch.Tensor, layer: torch.nn.Module) -> Stage:
     parameters = sum(parameter.numel() for parameter in layer.parameters())
     detail = f"{parameters:,} parameters"
-    return Stage(name, _shape(count, len(output)), detail, _numbers(output))
+    return Stage(name, _shape(count, *output.shape), detail, _numbers(output.flatten()))
 
 
 def _numbers(values: torch.Tensor) -> str:
-    return _head([f"{value:.2f}" for value in values.tolist()])
+    return _head([f"{value:.2f}" for value in values[: _SAMPLE + 1].tolist()])
 
 
 def _head(words: list[str]) -> str:
@@ -109,11 +120,9 @@ def _shape(*sizes: int) -> str:
 
 def observe(now: dict[str, float], before: dict[str, float] | None) -> str:
     """Say in a few words what an epoch's numbers show, against the epoch before."""
-    accuracy, loss = now["train_accuracy"], now["train_loss"]
     if before is None:
-        return f"first pass: {accuracy:.0%} right"
-    change = (loss - before["train_loss"]) / max(before["train_loss"], 1e-12)
-    gain = 100 * (accuracy - before["train_accuracy"])
+        return f"first pass: {_reached(now)}"
+    change = _change("train_loss", now, before)
     if (
         "val_loss" in now
         and now["val_loss"] > before.get("val_loss", now["val_loss"])
@@ -123,7 +132,24 @@ def observe(now: dict[str, float], before: dict[str, float] | None) -> str:
     if abs(change) < 0.01:
         return "hardly moves"
     verdict = "learning" if change < 0 else "worse than the epoch before"
-    return f"{verdict}: loss {change:+.0%}, accuracy {gain:+.1f} points"
+    return f"{verdict}: loss {change:+.0%}, {_gained(now, before)}"
+
+
+def _change(name: str, now: dict[str, float], before: dict[str, float]) -> float:
+    return (now[name] - before[name]) / max(before[name], 1e-12)
+
+
+def _reached(now: dict[str, float]) -> str:
+    if "train_accuracy" in now:
+        return f"{now['train_accuracy']:.0%} right"
+    return f"{now['train_mae']:.3g} off on average"
+
+
+def _gained(now: dict[str, float], before: dict[str, float]) -> str:
+    if "train_accuracy" in now:
+        gain = 100 * (now["train_accuracy"] - before["train_accuracy"])
+        return f"accuracy {gain:+.1f} points"
+    return f"mae {_change('train_mae', now, before):+.0%}"
 
 
 class TraceRecorder(Callback):
@@ -133,6 +159,7 @@ class TraceRecorder(Callback):
         self.stages: list[Stage] = []
         self.epochs: list[Epoch] = []
         self.validates = False
+        self.metric = "accuracy"
         self._validated = False
         self._learning_rate: float | None = None
 
@@ -143,6 +170,7 @@ class TraceRecorder(Callback):
         assert isinstance(data, SequenceDataModule)
         self.stages = record_stages(pl_module, data.parts)
         self.validates = len(data.parts.val) > 0
+        self.metric = pl_module.head.metric
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the learning rate that this epoch begins with."""

@@ -29,14 +29,16 @@ class TerminalTrace(Callback):
         """Print the stages and the head of the epoch rows."""
         if trainer.is_global_zero:
             self.console.print(stage_table(self.recorder.stages))
-            validation = "val loss / accuracy" if self.recorder.validates else None
-            head = _columns("epoch", "loss", "accuracy", validation, "observation")
+            metric = self.recorder.metric
+            validation = f"val loss / {metric}" if self.recorder.validates else None
+            head = _columns("epoch", "loss", metric, validation, "observation")
             self.console.print(head, style="bold", soft_wrap=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the epoch's row."""
         if trainer.is_global_zero:
-            row = epoch_row(self.recorder.epochs[-1], self.recorder.validates)
+            recorder = self.recorder
+            row = epoch_row(recorder.epochs[-1], recorder.validates, recorder.metric)
             self.console.print(row, highlight=False, soft_wrap=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -53,26 +55,24 @@ def stage_table(stages: Sequence[Stage]) -> Table:
     return table
 
 
-def epoch_row(epoch: Epoch, validates: bool) -> str:
-    """Return an epoch as a line: number, loss, accuracy, validation, observation."""
+def epoch_row(epoch: Epoch, validates: bool, metric: str = "accuracy") -> str:
+    """Return an epoch as a line: number, loss, metric, validation, observation."""
     metrics = epoch.metrics
     validation = "" if validates else None
     if "val_loss" in metrics:
-        validation = f"{metrics['val_loss']:.4f} / {metrics['val_accuracy']:.4f}"
+        validation = f"{metrics['val_loss']:.4f} / {metrics[f'val_{metric}']:.4f}"
     return _columns(
         str(epoch.number),
         f"{metrics['train_loss']:.4f}",
-        f"{metrics['train_accuracy']:.4f}",
+        f"{metrics[f'train_{metric}']:.4f}",
         validation,
         epoch.observation,
     )
 
 
-def _columns(
-    number: str, loss: str, accuracy: str, validation: str | None, observation: str
-) -> str:
+def _columns(number: str, loss: str, metric: str, validation: str | None, observation: str) -> str:
     middle = "" if validation is None else f"{validation:<22}"
-    return f"{number:>5}  {loss:<8}{accuracy:<10}{middle}{observation}"
+    return f"{number:>5}  {loss:<8}{metric:<10}{middle}{observation}"
 
 
 def loss_chart(epochs: Sequence[Epoch]) -> Table:

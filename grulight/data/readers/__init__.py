@@ -1,7 +1,7 @@
 """Read sequences from the built-in set, a file or an archive."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from grulight.data.readers.archive import read_aeon, read_ts
@@ -12,6 +12,7 @@ from grulight.data.readers.long_csv import read_csv
 from grulight.data.readers.long_parquet import read_parquet
 from grulight.data.readers.packed import is_packed, read_packed
 from grulight.data.readers.table import Columns
+from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 
@@ -49,6 +50,7 @@ class ReadOptions:
         labels_file: Labels (.npy) of a ``.npy`` source.
         lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
         require_labels: Whether a source without labels is an error.
+        targets: Whether labels are classes or values, for sequences or for steps.
         scratch: Directory for what a compressed .npz has to be unpacked to, if it is not to be
             read into memory.
     """
@@ -61,6 +63,7 @@ class ReadOptions:
     labels_file: str | None = None
     lengths_file: str | None = None
     require_labels: bool = True
+    targets: Wish = field(default_factory=Wish)
     scratch: str | None = None
 
 
@@ -92,12 +95,13 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
         return waves()
     if source.startswith(PREFIX):
         _check_options(source, "", options)
-        return read_lit(source, require_labels=options.require_labels)
-    if is_packed(os.path.expanduser(source)):
+        return read_lit(source, require_labels=options.require_labels, wish=options.targets)
+    path = os.path.expanduser(source)
+    if is_packed(path):
         _check_options(source, "", options)
-        return read_packed(os.path.expanduser(source), require_labels=options.require_labels)
+        return read_packed(path, require_labels=options.require_labels, wish=options.targets)
     raw = read_aeon(source, options.part) if source.startswith("aeon:") else _file(source, options)
-    return checked(source, raw, require_labels=options.require_labels)
+    return checked(source, raw, require_labels=options.require_labels, wish=options.targets)
 
 
 def has_test_part(source: str) -> bool:
@@ -126,6 +130,7 @@ def columns_of(options: ReadOptions) -> Columns:
         options.label,
         options.features,
         require_labels=options.require_labels,
+        targets=options.targets,
     )
 
 

@@ -15,7 +15,7 @@ from grulight.extras import extra
 
 
 def read_ts(path: str) -> Raw:
-    """Read a ``.ts`` file.
+    """Read a ``.ts`` file, of a classification or of a regression problem.
 
     Raises:
         InputError: aeon is not installed, or the file is not one it reads correctly.
@@ -37,6 +37,14 @@ def read_ts(path: str) -> Raw:
     for row, case in zip(values, cases, strict=True):
         row[: case.shape[1]] = case.T
     # aeon lower-cases each line and then writes NaN for every "nan", also inside class names.
+    if _header(path).get("targetlabel") == "true":
+        return Raw(
+            values=values,
+            labels=np.array(labels, dtype=np.float64),
+            are_values=True,
+            lengths=lengths,
+            names={"y": "@targetLabel"},
+        )
     names = np.array([str(label).strip().lower() for label in labels]) if labelled else None
     return Raw(values=values, labels=names, lengths=lengths, names={"y": "@classLabel"})
 
@@ -103,7 +111,7 @@ def _header(path: str) -> dict[str, str]:
 
 
 def _check_header(path: str) -> bool:
-    """Return whether the file has labels; refuse what aeon would misread."""
+    """Return whether the file has labels or targets; refuse what aeon would misread."""
     tags = _header(path)
     if "data" not in tags:
         raise bad(path, "has no @data line, expected the .ts format of the UCR/UEA archives.")
@@ -111,7 +119,7 @@ def _check_header(path: str) -> bool:
         # aeon 1.6 drops the sign of values with time stamps, and values without a decimal point.
         raise bad(path, "has time stamps (@timeStamps true), which cannot be read correctly.")
     if tags.get("targetlabel") == "true":
-        raise bad(path, "holds regression targets (@targetLabel true), expected class labels.")
+        return True
     if "classlabel" not in tags:
         # aeon would take the last dimension for the label.
         raise bad(path, "has no @classLabel line, expected '@classLabel true A B ...' or 'false'.")
@@ -120,7 +128,7 @@ def _check_header(path: str) -> bool:
 
 def _first_bad_cell(path: str) -> str:
     """Return where the first cell that is no number stands, or nothing."""
-    labelled = _header(path)["classlabel"].startswith("true")
+    labelled = _check_header(path)
     in_data = False
     with open(path, encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):

@@ -1,14 +1,14 @@
 """What every source must satisfy before it becomes `Sequences`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.classes import class_indices
-from grulight.data.sequences import Sequences
+from grulight.data.readers.targets import Wish, targets
+from grulight.data.sequences import Labels, Sequences
 from grulight.errors import InputError
 
 _CHUNK = 4_000_000  # values looked at at once, so that a memory-mapped array is never loaded whole
@@ -20,7 +20,8 @@ class Raw:
 
     Attributes:
         values: (N, T, F) numbers, padded at the end of the time axis.
-        labels: (N,) numbers or strings, or None.
+        labels: Numbers or strings, of a shape that ``targets`` knows, or None.
+        are_values: Whether the source says that its labels are values, also whole ones.
         lengths: (N,) numbers, or None where every sequence has T steps.
         class_names: The order of the classes, or None to sort them.
         feature_names: F names, or None to number them.
@@ -30,6 +31,7 @@ class Raw:
 
     values: NDArray[Any]
     labels: NDArray[Any] | None = None
+    are_values: bool = False
     lengths: NDArray[Any] | None = None
     class_names: Sequence[str] | None = None
     feature_names: Sequence[str] | None = None
@@ -46,7 +48,7 @@ def bad(source: str, problem: str) -> InputError:
     return InputError(" ".join(f"{source}: {problem}".split()))
 
 
-def checked(source: str, raw: Raw, *, require_labels: bool) -> Sequences:
+def checked(source: str, raw: Raw, *, require_labels: bool, wish: Wish) -> Sequences:
     """Check what a reader found and put it into the one form.
 
     Raises:
@@ -59,7 +61,7 @@ def checked(source: str, raw: Raw, *, require_labels: bool) -> Sequences:
     if len(set(features.tolist())) < width:
         raise bad(source, f"feature_names has duplicates: {', '.join(features.tolist())}.")
     lengths = _lengths(source, raw, ids)
-    labels, class_names = _labels(source, raw, ids, required=require_labels)
+    labels, class_names = _labels(source, raw, lengths, ids, wish, required=require_labels)
     _check_values(source, raw.values, lengths, ids, features)
     return Sequences(
         values=_stored(raw.values, lengths),
@@ -85,7 +87,10 @@ def _check_shape(source: str, raw: Raw) -> None:
         if size == 0:
             raise bad(source, f"{name} has shape {x.shape}: there are no {axis} in it.")
     for key, array in (("y", raw.labels), ("lengths", raw.lengths)):
-        if array is not None and array.shape != x.shape[:1]:
+        fits = (
+            array is None or (array.shape if key == "lengths" else array.shape[:1]) == x.shape[:1]
+        )
+        if array is not None and not fits:
             raise bad(
                 source,
                 f"{raw.name(key)} has shape {array.shape}, expected {x.shape[:1]}, one entry for "
@@ -123,11 +128,20 @@ def _lengths(source: str, raw: Raw, ids: NDArray[np.str_]) -> NDArray[np.int64]:
 
 
 def _labels(
-    source: str, raw: Raw, ids: NDArray[np.str_], *, required: bool
-) -> tuple[NDArray[np.int64] | None, tuple[str, ...]]:
-    if raw.labels is not None:
+    source: str,
+    raw: Raw,
+    lengths: NDArray[np.int64],
+    ids: NDArray[np.str_],
+    wish: Wish,
+    *,
+    required: bool,
+) -> tuple[Labels | None, tuple[str, ...]]:
+    if raw.labels is not None and required:
         try:
-            return class_indices(raw.labels, ids, raw.class_names)
+            steps = raw.values.shape[1]
+            if raw.are_values and wish.kind == "auto":
+                wish = replace(wish, kind="values")
+            return targets(raw.labels, lengths, steps, ids, raw.class_names, wish)
         except ValueError as error:
             raise bad(source, f"{raw.name('y')}: {error}") from error
     if required:

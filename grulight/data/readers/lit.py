@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import as_float32, bad
-from grulight.data.readers.classes import class_indices
-from grulight.data.sequences import Sequences
+from grulight.data.readers.targets import Wish, targets
+from grulight.data.sequences import Labels, Sequences
 from grulight.data.stored import StoredValues
 from grulight.errors import InputError
 from grulight.extras import extra
@@ -32,14 +32,15 @@ class _Samples:
         return values
 
 
-def read_lit(source: str, *, require_labels: bool) -> Sequences:
+def read_lit(source: str, *, require_labels: bool, wish: Wish) -> Sequences:
     """Open a LitData set whose samples have ``values`` and, where present, ``label`` and ``id``.
 
     Every sample is read once to learn lengths and labels, and is checked then.
 
     Args:
         source: ``litdata:`` and a directory or an address that LitData knows, such as s3://....
-        require_labels: Whether missing labels are an error.
+        require_labels: Whether missing labels are an error; else they are left where they are.
+        wish: What the labels are: one for each sample, or one for each of its steps.
 
     Raises:
         InputError: litdata is not installed, or cannot read the set, or a sample is wrong.
@@ -63,14 +64,16 @@ def read_lit(source: str, *, require_labels: bool) -> Sequences:
         raise bad(source, f"LitData cannot read it ({said}).") from error
     lengths = np.array([length for length, _, _ in samples])
     ids = np.array([name for _, _, name in samples])
-    labels, classes = None, tuple[str, ...]()
-    if samples[0][1] is not None:
+    labels: Labels | None = None
+    classes: tuple[str, ...] = ()
+    if require_labels:
+        if samples[0][1] is None:
+            raise bad(source, "has no labels, expected a 'label' in each sample.")
         try:
-            labels, classes = class_indices(np.array([label for _, label, _ in samples]), ids, None)
+            y = _stacked([label for _, label, _ in samples], lengths)
+            labels, classes = targets(y, lengths, int(lengths.max()), ids, None, wish)
         except ValueError as error:
             raise bad(source, f"'label': {error}") from error
-    elif require_labels:
-        raise bad(source, "has no labels, expected a 'label' in each sample.")
     width = np.asarray(first["values"]).shape[1]
     shape = (len(samples), int(lengths.max()), width)
     values: Any = StoredValues(_Samples(dataset, width).read, shape, blocks)
@@ -83,6 +86,29 @@ def read_lit(source: str, *, require_labels: bool) -> Sequences:
         ids=ids,
         source=source,
     )
+
+
+def _stacked(labels: list[NDArray[Any]], lengths: NDArray[np.int64]) -> NDArray[Any]:
+    """Return labels as one array, those of the steps of sequences padded to the longest.
+
+    Raises:
+        ValueError: They are of several shapes, and not one for each step.
+    """
+    shapes = {label.shape for label in labels}
+    if len(shapes) == 1:
+        return np.stack(labels)
+    counts = np.array([len(label) if label.ndim else 0 for label in labels])
+    if (counts != lengths).any() or len({shape[1:] for shape in shapes}) > 1:
+        at = next(at for at, label in enumerate(labels) if label.shape != labels[0].shape)
+        raise ValueError(
+            f"has shape {labels[at].shape} in sample {at} and {labels[0].shape} in the first one, "
+            "expected the same, or one label for each step."
+        )
+    valid = np.arange(lengths.max()) < lengths[:, None]
+    each = np.concatenate(labels)
+    padded = np.zeros((*valid.shape, *each.shape[1:]), each.dtype)
+    padded[valid] = each
+    return padded
 
 
 def _described(source: str, at: int, sample: Any, first: Any) -> tuple[int, Any, str]:
@@ -100,5 +126,5 @@ def _described(source: str, at: int, sample: Any, first: Any) -> tuple[int, Any,
         raise bad(source, f"sample {at} holds NaN, infinity or numbers too large for float32.")
     if ("label" in sample) != ("label" in first):
         raise bad(source, f"sample {at}: expected a 'label' in all samples or in none.")
-    label = np.asarray(sample["label"]).item() if "label" in sample else None
+    label = np.asarray(sample["label"]) if "label" in sample else None
     return len(values), label, str(sample.get("id", at))

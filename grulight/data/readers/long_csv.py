@@ -34,7 +34,7 @@ def read_csv(path: str, columns: Columns) -> Raw:
         InputError: The file or a cell of it is wrong; the message names line and column.
     """
     [rows] = csv_rows(path, columns)
-    return padded(path, rows, require_labels=columns.require_labels)
+    return padded(path, rows, columns)
 
 
 def csv_rows(

@@ -33,7 +33,7 @@ def read_parquet(path: str, columns: Columns) -> Raw:
             the message names row (counted from 1) and column.
     """
     [rows] = parquet_rows(path, columns)
-    return padded(path, rows, require_labels=columns.require_labels)
+    return padded(path, rows, columns)
 
 
 def parquet_rows(

@@ -86,7 +86,6 @@ class Writer:
         self._labels: Column | None = None
         self._values: list[Column] = []
         self._shards: list[dict[str, int]] = []
-        self._steps = 0
 
     def __enter__(self) -> "Writer":
         """Return the writer."""
@@ -118,7 +117,6 @@ class Writer:
             self._labels.append(block.labels)
         shard["sequences"] += len(block.lengths)
         shard["steps"] += len(block.steps)
-        self._steps = max(self._steps, int(block.lengths.max()))
 
     def finish(self, stream: TableStream | ArrayStream) -> dict[str, Any]:
         """Write what is known after the last block; return the index.
@@ -132,6 +130,8 @@ class Writer:
         classes = stream.classes()
         if classes:
             _renumber(self._directory / "labels.npy", classes[0])
+        if self._labels and stream.labels_by_row:
+            self._pad_labels(self._labels.path, stream.steps)
         if isinstance(stream, TableStream):
             self._require_succession(stream.source)
         index = {
@@ -139,7 +139,7 @@ class Writer:
             "version": VERSION,
             "source": stream.source,
             "sequences": self._lengths.count,
-            "steps": self._steps,
+            "steps": stream.steps,
             "feature_names": list(stream.feature_names),
             "class_names": list(classes[1]) if classes else None,
             "labels": self._labels is not None,
@@ -147,6 +147,21 @@ class Writer:
         }
         (self._directory / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
         return index
+
+    def _pad_labels(self, path: Path, steps: int) -> None:
+        """Let labels of the rows, one sequence after the other, become (N, ``steps``, ...)."""
+        labels, lengths = np.load(path, mmap_mode="r"), np.load(self._lengths.path, mmap_mode="r")
+        path.unlink()  # the mapping keeps its content
+        self._labels = Column(path)
+        at_once, first = max(1, _CHUNK // steps), 0
+        for start in range(0, len(lengths), at_once):
+            valid = np.arange(steps) < lengths[start : start + at_once, None]
+            block = np.zeros((*valid.shape, *labels.shape[1:]), labels.dtype)
+            stop = first + int(valid.sum())
+            block[valid] = labels[first:stop]
+            self._labels.append(block)
+            first = stop
+        self._labels.close()
 
     def _require_succession(self, source: str) -> None:
         ids = np.load(self._ids.path, mmap_mode="r")

@@ -5,7 +5,9 @@ A directory holds ``index.json`` and, all of them plain NumPy files:
 - ``values-00000.npy``, ...: (S, F) float32, the steps of whole sequences one after the other;
 - ``lengths.npy`` and ``starts.npy``: (N,) int64, the steps of each sequence and the row of its
   shard that it starts at;
-- ``labels.npy``: N labels, numbers of any shape each, where the source has labels;
+- ``labels.npy``: where the source has labels, (N,) or (N, S) int64 classes, or (N, K) or (N, S, K)
+  float32 values, zero in the padding; S is the steps of the longest sequence, padding included
+  where the source is an array, or those of answers with steps of their own;
 - ``ids.npy``: (N,) what the source calls its sequences.
 """
 
@@ -20,12 +22,14 @@ from numpy.typing import NDArray
 
 from grulight.data.readers.arrays import mapped
 from grulight.data.readers.checks import bad
+from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Sequences
 from grulight.data.stored import StoredValues
 
 INDEX = "index.json"
 FORMAT = "grulight packed sequences"
 VERSION = 1
+_ANY = Wish()
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,17 @@ def is_packed(path: str) -> bool:
     return os.path.isfile(os.path.join(path, INDEX))
 
 
-def read_packed(path: str, *, require_labels: bool = True) -> Sequences:
+def read_packed(path: str, *, require_labels: bool = True, wish: Wish = _ANY) -> Sequences:
     """Open a packed directory; the values are read when they are indexed.
 
+    Args:
+        path: The directory.
+        require_labels: Whether missing labels are an error; else they are left where they are.
+        wish: What the labels have to be.
+
     Raises:
-        InputError: The directory is of another version, or a file in it is missing or damaged.
+        InputError: The directory is of another version, a file in it is missing or damaged, or the
+            labels were packed as something else.
     """
     index = _index(path)
     features, classes = tuple(index["feature_names"]), index["class_names"]
@@ -98,15 +108,35 @@ def read_packed(path: str, *, require_labels: bool = True) -> Sequences:
     firsts = np.cumsum([0, *(shard["sequences"] for shard in index["shards"])])
     shards = Shards(arrays, firsts, starts, lengths)
     values: Any = StoredValues(shards.read, (count, index["steps"], width))
-    return Sequences(
+    sequences = Sequences(
         values=values,
         lengths=lengths,
-        labels=column("labels", "if", count) if index["labels"] else None,
+        labels=column("labels", "if", count) if require_labels else None,
         class_names=tuple(classes or ()),
         feature_names=features,
         ids=column("ids", "U", count),
         source=path,
     )
+    if require_labels:
+        _require(path, sequences, wish)
+    return sequences
+
+
+def _require(path: str, sequences: Sequences, wish: Wish) -> None:
+    kind = "values" if sequences.has_values else "classes"
+    asked = kind if wish.kind == "auto" else wish.kind
+    steps = sequences.per_step if wish.per_step is None else wish.per_step
+    if (kind, sequences.per_step) != (asked, steps):
+        options = f"--targets {asked} {'--per-step' if steps else '--no-per-step'}"
+        raise bad(
+            path,
+            f"was packed with {kind} per {_unit(sequences.per_step)}, expected {asked} per "
+            f"{_unit(steps)}. Pack the source again with {options}.",
+        )
+
+
+def _unit(per_step: bool) -> str:
+    return "step" if per_step else "sequence"
 
 
 def shard_name(number: int) -> str:

@@ -12,6 +12,7 @@ from grulight.data.readers.classes import class_indices
 from grulight.data.readers.long_csv import csv_rows
 from grulight.data.readers.long_parquet import parquet_rows
 from grulight.data.readers.table import Rows, gathered
+from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 
@@ -28,7 +29,8 @@ class Block:
     Attributes:
         steps: (S, F) their steps, one sequence after the other.
         lengths: (n,) int64.
-        labels: (n, ...) classes as the stream numbers them, or values; None without labels.
+        labels: Classes as the stream numbers them, or values: (n, ...), or (S, ...) where the
+            stream has ``labels_by_row``; None without labels.
         ids: (n,) what the source calls them.
     """
 
@@ -50,38 +52,55 @@ class TableStream:
     def __init__(self, source: str, options: ReadOptions, seen: Callable[[float], None]) -> None:
         self.source, self._options, self._seen = source, options, seen
         self.feature_names: tuple[str, ...] = ()
+        self.steps = 0  # of the longest sequence so far
+        self.labels_by_row = bool(options.targets.per_step)
         self._classes: dict[str, str] = {}  # and the first sequence of each
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks."""
         path, suffix = checked_path(self.source, self._options)
         earlier: set[str] = set()
-        for rows in _TABLES[suffix](path, columns_of(self._options), _ROWS, self._seen):
+        columns = columns_of(self._options)
+        for rows in _TABLES[suffix](path, columns, _ROWS, self._seen):
             _require_succession(path, rows, earlier)
             if len(earlier) < _REMEMBERED:
                 earlier.update(rows.sequences.names)
-            labelled = self._options.require_labels
-            kept = rows if labelled else replace(rows, labels=None)
-            raw = gathered(path, kept, require_labels=labelled)
+            raw = gathered(path, rows, columns)
             self.feature_names = tuple(raw.feature_names or ())
             yield self._block(raw)
 
     def _block(self, raw: Raw) -> Block:
         assert raw.lengths is not None
+        self.steps = max(self.steps, int(raw.lengths.max()))
         ids = np.array(raw.ids, dtype=np.str_)
-        labels = None
+        labels: NDArray[np.generic] | None = None
         if raw.labels is not None:
-            names, first, inverse = np.unique(raw.labels, True, True)
-            for name, sequence in zip(names.tolist(), ids[first].tolist(), strict=True):
-                self._classes.setdefault(name, sequence)
-            number = {name: position for position, name in enumerate(self._classes)}
-            labels = np.array([number[name] for name in names.tolist()], np.int64)[inverse]
+            owners = np.repeat(ids, raw.lengths) if self.labels_by_row else ids
+            values = self._options.targets.kind == "values"
+            labels = self._values(raw, owners) if values else self._numbered(raw.labels, owners)
         return Block(raw.values, raw.lengths, labels, ids)
+
+    def _values(self, raw: Raw, ids: NDArray[np.str_]) -> NDArray[np.generic]:
+        assert raw.labels is not None
+        try:
+            # labels of rows as well: to check them, each row is a sequence of one step
+            once = np.ones(len(ids), np.int64)
+            return targets(raw.labels, once, 1, ids, None, Wish("values", per_step=False))[0]
+        except ValueError as error:
+            raise bad(self.source, f"{raw.name('y')}: {error}") from error
+
+    def _numbered(self, labels: NDArray[np.str_], ids: NDArray[np.str_]) -> NDArray[np.int64]:
+        """Number classes as they appear; how they sort shows at the end."""
+        names, first, inverse = np.unique(labels, True, True)
+        for name, sequence in zip(names.tolist(), ids[first].tolist(), strict=True):
+            self._classes.setdefault(name, sequence)
+        number = {name: position for position, name in enumerate(self._classes)}
+        return np.array([number[name] for name in names.tolist()], np.int64)[inverse]
 
     def classes(self) -> tuple[NDArray[np.int64], tuple[str, ...]] | None:
         """Return the index of each class in the order of the blocks' numbers, and the names.
 
-        None without labels. To be asked after the last block.
+        None without labels or with values. To be asked after the last block.
 
         Raises:
             InputError: Some labels are whole numbers and others are not.
@@ -103,18 +122,20 @@ class ArrayStream:
         seen: Called with the share of them that was served.
     """
 
+    labels_by_row = False
+
     def __init__(self, sequences: Sequences, seen: Callable[[float], None]) -> None:
         self._sequences, self._seen = sequences, seen
         self.source = sequences.source
         self.feature_names = sequences.feature_names
+        self.steps = sequences.values.shape[1]  # padding included, as labels per step have it
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks."""
-        steps, width = self._sequences.values.shape[1:]
-        at_once = max(1, _VALUES // (steps * width))
+        at_once = max(1, _VALUES // (self.steps * len(self.feature_names)))
         for start in range(0, len(self._sequences), at_once):
             part = self._sequences.part(start, start + at_once)
-            valid = np.arange(steps) < part.lengths[:, None]
+            valid = np.arange(self.steps) < part.lengths[:, None]
             yield Block(
                 as_float32(np.asarray(part.values))[valid], part.lengths, part.labels, part.ids
             )
@@ -142,7 +163,7 @@ def stream(
     if source.lower().endswith(tuple(_TABLES)):
         return TableStream(source, options, seen)
     sequences = read(source, options)
-    if not options.require_labels:
+    if not options.require_labels:  # the built-in set has some all the same
         sequences = replace(sequences, labels=None)
     return ArrayStream(sequences, seen)
 

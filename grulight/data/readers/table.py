@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import Raw, bad
+from grulight.data.readers.targets import Wish
 
 _DEFAULT_TIME = "time"
 
@@ -21,6 +22,7 @@ class Columns:
     label: str | None
     features: Sequence[str] | None
     require_labels: bool
+    targets: Wish
 
 
 @dataclass(frozen=True)
@@ -103,21 +105,30 @@ def _positions(path: str, names: Sequence[str]) -> dict[str, int]:
     return position
 
 
-def padded(path: str, rows: Rows, *, require_labels: bool) -> Raw:
+def padded(path: str, rows: Rows, columns: Columns) -> Raw:
     """Gather the rows of each sequence, in order of time, and pad them to the longest.
+
+    Labels of the rows become (N, T), with zeros or empty texts for padding.
 
     Raises:
         InputError: As ``gathered``, or there is too little memory.
     """
-    raw = gathered(path, rows, require_labels=require_labels)
+    raw = gathered(path, rows, columns)
     assert raw.lengths is not None
     values = _zeros(path, (len(raw.lengths), int(raw.lengths.max()), raw.values.shape[1]))
-    values[np.arange(values.shape[1]) < raw.lengths[:, None]] = raw.values
-    return replace(raw, values=values)
+    valid = np.arange(values.shape[1]) < raw.lengths[:, None]
+    values[valid] = raw.values
+    labels = raw.labels
+    if labels is not None and columns.targets.per_step:
+        labels = np.zeros(valid.shape, labels.dtype)
+        labels[valid] = raw.labels
+    return replace(raw, values=values, labels=labels)
 
 
-def gathered(path: str, rows: Rows, *, require_labels: bool) -> Raw:
+def gathered(path: str, rows: Rows, columns: Columns) -> Raw:
     """Gather the rows of each sequence, in order of time: values (R, F), without padding.
+
+    Where labels per step are asked for, there are R of them, else N.
 
     Raises:
         InputError: A cell is empty or not finite, a label changes within a sequence, or a time is
@@ -126,10 +137,13 @@ def gathered(path: str, rows: Rows, *, require_labels: bool) -> Raw:
     ids = rows.sequences.names
     _check_cells(path, rows)
     order = _order(path, rows)
+    labels = _labels(path, rows, columns)
+    if labels is not None and columns.targets.per_step:
+        labels = labels[order]
     names, label = rows.layout.names, rows.layout.label
     return Raw(
         values=rows.features[order],
-        labels=_labels(path, rows, require_labels=require_labels),
+        labels=labels,
         lengths=np.bincount(rows.sequences.codes, minlength=len(ids)),
         feature_names=[names[i] for i in rows.layout.features],
         ids=ids,
@@ -179,17 +193,20 @@ def _order(path: str, rows: Rows) -> NDArray[np.int64]:
     return order
 
 
-def _labels(path: str, rows: Rows, *, require_labels: bool) -> NDArray[np.str_] | None:
-    """Return one label per sequence, or None where there are none."""
-    if rows.labels is None:
+def _labels(path: str, rows: Rows, columns: Columns) -> NDArray[Any] | None:
+    """Return one label per sequence, or one per row if asked for, or None where there are none."""
+    if rows.labels is None or not columns.require_labels:
         return None
     names, codes = rows.labels.names, rows.labels.codes
-    if not require_labels and list(names) == [""]:
-        return None
     column = f"column {rows.layout.names[rows.layout.label or 0]!r}"
     if "" in names:
         first = int((codes == list(names).index("")).argmax())
         raise bad(path, f"{rows.place(first)}, {column}: empty cell, expected a label.")
+    texts = np.array(names)
+    if columns.targets.kind == "values":
+        texts = _numbers(path, rows, column)
+    if columns.targets.per_step:
+        return texts[codes]
     by_sequence = codes[np.unique(rows.sequences.codes, return_index=True)[1]]
     wrong = codes != by_sequence[rows.sequences.codes]
     if wrong.any():
@@ -199,6 +216,22 @@ def _labels(path: str, rows: Rows, *, require_labels: bool) -> NDArray[np.str_] 
             path,
             f"{rows.place(row)}, {column}: label {names[codes[row]]!r}, but sequence "
             f"{rows.sequences.names[sequence]!r} has {names[by_sequence[sequence]]!r} before; "
-            "expected one label per sequence.",
+            "expected one label per sequence (--data.per_step true, or --per-step of `grulight "
+            "pack`, takes one per row).",
         )
-    return np.array(names)[by_sequence]
+    return texts[by_sequence]
+
+
+def _numbers(path: str, rows: Rows, column: str) -> NDArray[np.float64]:
+    """Return the labels as numbers, which each of their texts must be."""
+    assert rows.labels is not None
+    numbers = np.zeros(len(rows.labels.names))
+    for at, text in enumerate(rows.labels.names):
+        try:
+            numbers[at] = float("nan" if "_" in text else text)
+        except ValueError:
+            numbers[at] = np.nan
+        if not np.isfinite(numbers[at]):
+            row = int((rows.labels.codes == at).argmax())
+            raise bad(path, f"{rows.place(row)}, {column}: {text[:40]!r} is not a finite number.")
+    return numbers

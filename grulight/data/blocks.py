@@ -1,0 +1,76 @@
+"""Several batches at once, where what happens around a step costs more than the step."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from grulight.data.batches import Batch, Batches
+
+
+class Block(NamedTuple):
+    """Several batches, one after the other, for as many optimiser steps.
+
+    Attributes:
+        whole: Their sequences, padded to the longest of all.
+        sizes: Sequences of each batch.
+        shares: Share of each batch; see :class:`Batch`.
+        steps: Time steps of each batch.
+        follows_steps: Whether labels have an axis of time steps.
+    """
+
+    whole: Batch
+    sizes: tuple[int, ...]
+    shares: tuple[float, ...]
+    steps: tuple[int, ...]
+    follows_steps: bool
+
+    def split(self) -> Iterator[Batch]:
+        """Yield the batches, as views."""
+        start = 0
+        for size, share, steps in zip(self.sizes, self.shares, self.steps, strict=True):
+            own = slice(start, start + size)
+            start += size
+            values, lengths, labels = self.whole.values, self.whole.lengths, self.whole.labels
+            if labels is not None:
+                labels = labels[own, :steps] if self.follows_steps else labels[own]
+            yield Batch(
+                values[own, :steps], None if lengths is None else lengths[own], labels, share
+            )
+
+
+class Blocks:
+    """Serve a part of the data as blocks of batches; the last block may have fewer.
+
+    Args:
+        batches: The batches.
+        steps_per_execution: How many of them make a block.
+    """
+
+    def __init__(self, batches: Batches, steps_per_execution: int) -> None:
+        self.batches = batches
+        self.steps_per_execution = steps_per_execution
+
+    def __len__(self) -> int:
+        """Return the number of blocks."""
+        return -(-len(self.batches) // self.steps_per_execution)
+
+    def __iter__(self) -> Iterator[Block]:
+        """Yield the blocks of one pass; see :meth:`Batches.parts`."""
+        sequences = self.batches.sequences
+        follows_steps = sequences.labels is not None and sequences.follows_steps
+        everything = np.arange(len(sequences))
+        for parts in self.batches.parts(self.steps_per_execution):
+            chosen = np.concatenate([everything[part.chosen] for part in parts])
+            whole = self.batches.batch(chosen, max(part.steps for part in parts), 1.0)
+            columns = ((part.size, part.share, part.steps) for part in parts)
+            sizes, shares, steps = zip(*columns, strict=True)
+            yield Block(whole, sizes, shares, steps, follows_steps)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many batches of which epoch were served."""
+        return self.batches.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Let the next pass start where the saved one was, if it is of the same epoch."""
+        self.batches.load_state_dict(state_dict)
