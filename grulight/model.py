@@ -2,7 +2,8 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+
+from grulight.kernels.fused import FusedGRU, Kernel
 
 
 class GRUNet(nn.Module):
@@ -19,6 +20,7 @@ class GRUNet(nn.Module):
         bidirectional: Also read the sequence backwards; the summary is then both last states.
         dropout: Probability of zeroing between layers and before the head, in training only.
         bias: Whether the GRU has biases.
+        kernel: What computes the GRU: ``auto`` takes Numba on a CPU where it can, else torch.
     """
 
     def __init__(
@@ -30,9 +32,10 @@ class GRUNet(nn.Module):
         bidirectional: bool = False,
         dropout: float = 0.0,
         bias: bool = True,
+        kernel: Kernel = "auto",
     ) -> None:
         super().__init__()
-        self.gru = nn.GRU(
+        self.gru = FusedGRU(
             input_size,
             hidden_size,
             num_layers,
@@ -40,6 +43,7 @@ class GRUNet(nn.Module):
             batch_first=True,
             dropout=dropout if num_layers > 1 else 0.0,  # nn.GRU warns where it has no effect
             bidirectional=bidirectional,
+            kernel=kernel,
         )
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size * (1 + bidirectional), num_outputs)
@@ -49,12 +53,7 @@ class GRUNet(nn.Module):
 
         ``lengths`` (batch,) counts the valid steps, which come first; None means all are valid.
         """
-        if lengths is None:
-            _, last = self.gru(values)
-        else:
-            _, last = self.gru(
-                pack_padded_sequence(values, lengths.cpu(), batch_first=True, enforce_sorted=False)
-            )
+        _, last = self.gru(values) if lengths is None else self.gru(values, lengths=lengths)
         directions = 1 + self.gru.bidirectional
         return torch.cat(tuple(last[-directions:]), dim=-1)
 

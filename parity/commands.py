@@ -109,7 +109,9 @@ def _implementations(ours: TorchSide, theirs: "KerasSide", target: Target) -> li
     from parity.keras_side import KerasSide
 
     network = target.network
-    sides: list[TorchSide | KerasSide] = [ours, KerasSide("eager"), theirs, KerasSide("xla")]
+    others = [] if ours.device.type != "cpu" else [TorchSide(k) for k in ("torch", "numba")]
+    sides: list[TorchSide | KerasSide] = [ours, *(o for o in others if o.kernel != ours.kernel)]
+    sides += [KerasSide("eager"), theirs, KerasSide("xla")]
     found = [against_reference(side.name, side, network) for side in sides]
     # torch.compile unrolls time, and leaves packed sequences to eager code
     compiled = TorchSide("compile", str(ours.device))

@@ -9,18 +9,18 @@ import torch
 import torch._dynamo
 import torch._functorch.config
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 from torch.optim import Optimizer
 
 from grulight.errors import InputError
 from grulight.heads import classification_loss
 from grulight.keras_files.layout import network_to_keras, network_to_torch
+from grulight.kernels.fused import FusedGRU, Kernel
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam, KerasRMSprop, KerasSGD
 from parity.cases import Array, Arrays, Question, gradients_of
 from parity.torch_training import copy_of, load, sizes_of, stack, train, without_advice
 
-KERNELS = ("torch", "compile")
+KERNELS = ("torch", "numba", "compile")
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": KerasSGD,
     "momentum": KerasSGD,
@@ -134,10 +134,15 @@ class TorchSide:
 
     def _training(self, question: Question) -> Arrays:
         """Train as ``grulight fit`` does."""
-        return train(question, self.device)
+        return train(question, self.device, self._arithmetic)
+
+    @property
+    def _arithmetic(self) -> Kernel:
+        return "numba" if self.kernel == "numba" else "torch"
 
     def _build(self, question: Question) -> GRUNet:
-        net = GRUNet(**vars(question.network)).to(self.device, getattr(torch, question.dtype))
+        net = GRUNet(**vars(question.network), kernel=self._arithmetic)
+        net.to(self.device, getattr(torch, question.dtype))
         load(net, question.weights)
         if self.kernel == "compile":
             # else torch.compile leaves the GRU to eager code and refuses a second backward
@@ -168,36 +173,38 @@ def _run(
     net: GRUNet, values: Tensor, lengths: Tensor | None, h0: Tensor | None
 ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
     """Run GRUNet itself; hooks hand it the initial state and take the hidden states out."""
-    seen: list[tuple[Any, Any]] = []
-    hooks = [net.gru.register_forward_hook(lambda _, given, out: seen.append((given, out)))]
+    seen: list[tuple[Any, Any, Any]] = []
+    hooks = [
+        net.gru.register_forward_hook(lambda _, *call: seen.append(call), with_kwargs=True),
+    ]
     if h0 is not None:
         hooks.append(net.gru.register_forward_pre_hook(lambda _, given: (given[0], h0)))
     logits = net(values, lengths)
     for hook in hooks:
         hook.remove()
-    (given, (top, last)) = seen[0]
+    given, settings, (top, last) = seen[0]
     names = sizes_of(net).layers()
     ways = 1 + net.gru.bidirectional
-    outputs = [_lower_layers(net.gru, n, given) for n in range(1, net.gru.num_layers)] + [top]
+    lower = [_lower_layers(net.gru, n, given, settings) for n in range(1, net.gru.num_layers)]
     hidden: dict[str, Tensor] = {}
-    for number, output in enumerate(outputs):
-        padded = output
-        if isinstance(output, PackedSequence):
-            padded, _ = pad_packed_sequence(output, True, total_length=values.shape[1])
-        parts = padded.chunk(ways, dim=-1)
+    for number, output in enumerate([*lower, top]):
+        parts = output.chunk(ways, dim=-1)
         hidden |= dict(zip(names[number * ways :], parts, strict=False))
     return logits, hidden, dict(zip(names, last, strict=True))
 
 
-def _lower_layers(gru: nn.GRU, layers: int, given: tuple[Any, ...]) -> Any:
-    """Run the lowest layers of a stack with the stack's own parameters."""
+def _lower_layers(
+    gru: FusedGRU, layers: int, given: tuple[Any, ...], settings: dict[str, Any]
+) -> Any:
+    """Run the lowest layers of a stack with the stack's own parameters and kernel."""
     ways = 1 + gru.bidirectional
-    below = nn.GRU(gru.input_size, gru.hidden_size, layers, gru.bias, True, 0.0, gru.bidirectional)
+    sizes = gru.input_size, gru.hidden_size, layers, gru.bias, True, 0.0, gru.bidirectional
+    below = FusedGRU(*sizes, kernel=gru.asked)
     shared: dict[str, Tensor] = {
         name: p for name, p in gru.named_parameters() if name in dict(below.named_parameters())
     }
     state = () if len(given) < 2 else (given[1][: layers * ways],)
-    return torch.func.functional_call(below, shared, (given[0], *state))[0]
+    return torch.func.functional_call(below, shared, (given[0], *state), settings)[0]
 
 
 def _gradients(name: str, objective: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:

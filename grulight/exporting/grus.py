@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from grulight.keras_files import recurrent
 from grulight.keras_files.layout import KERAS_GATES, TORCH_GATES, reorder
+from grulight.kernels.fused import FusedGRU
 
 OPSET = 20
 Settings = dict[str, int | float | str | bool | Sequence[int] | Sequence[float] | Sequence[str]]
@@ -142,7 +143,7 @@ class ScannedKerasGRU(recurrent.ScanGRU):
 def replace_grus(network: nn.Module, twin: type[OnnxGRU] | type[ScannedGRU]) -> None:
     """Turn every GRU layer of a network into its twin."""
     for module in list(network.modules()):
-        if type(module) is nn.GRU:
+        if type(module) in (nn.GRU, FusedGRU):
             module.__class__ = twin
             module.restack()  # type: ignore[operator]  # mypy knows no such change of class
         elif type(module) is recurrent.ScanGRU:

@@ -1,0 +1,177 @@
+"""``nn.GRU`` with other arithmetic: same parameters, same ``state_dict``, same call."""
+
+from importlib.util import find_spec
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from grulight.errors import InputError
+
+Kernel = Literal["auto", "torch", "numba", "triton"]
+KERNELS = ("auto", "torch", "numba", "triton")
+
+# Beyond this many units `auto` takes nn.GRU: there the products are large enough for BLAS.
+LARGEST = 256
+
+HAS_NUMBA = find_spec("numba") is not None  # a torch-only installation still reads checkpoints
+
+
+class FusedGRU(nn.GRU):
+    """Read sequences like ``nn.GRU``, with the kernel of one's choice.
+
+    ``numba`` gives a sequence the same bits in any batch, at any place, on any number of threads,
+    and sums gradients in a fixed order. ``nn.GRU`` promises neither.
+
+    Args:
+        *args: Those of ``nn.GRU``.
+        kernel: ``auto`` takes Numba where it can run and is fast, else torch; a kernel that is
+            asked for by name and cannot run is an error.
+        **kwargs: Those of ``nn.GRU``.
+
+    Raises:
+        InputError: There is no such kernel.
+    """
+
+    asked: Kernel
+
+    def __init__(self, *args: Any, kernel: Kernel = "auto", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if kernel not in KERNELS:
+            raise InputError(f"kernel={kernel!r}: choose one of {', '.join(KERNELS)}.")
+        self.asked = kernel
+
+    @property
+    def kernel(self) -> Literal["torch", "numba"]:
+        """The kernel that computes with the weights as they are now.
+
+        Raises:
+            InputError: The kernel that was asked for cannot run with these weights.
+        """
+        if self.asked == "triton":
+            raise InputError(
+                f"kernel='triton' needs CUDA and is not there yet; the weights are on "
+                f"{self.weight_hh_l0.device}. Choose auto, torch or numba."
+            )
+        obstacle = self._obstacle()
+        if self.asked == "numba" and obstacle:
+            raise InputError(f"kernel='numba' {obstacle}. Choose auto or torch.")
+        takes = self.asked == "numba" or (
+            self.asked == "auto" and not obstacle and self.hidden_size <= LARGEST
+        )
+        return "numba" if takes else "torch"
+
+    def _obstacle(self) -> str | None:
+        """Say why Numba's kernel cannot run with these weights, if it cannot."""
+        weight = self.weight_hh_l0
+        if weight.device.type != "cpu":
+            return f"runs on the CPU, and the weights are on {weight.device}"
+        if weight.dtype not in (torch.float32, torch.float64):
+            return f"computes in float32 or float64, and the weights are {weight.dtype}"
+        return None if HAS_NUMBA else "needs the package numba: pip install numba"
+
+    def extra_repr(self) -> str:
+        """Add the kernel to what ``nn.GRU`` shows."""
+        taken = self.asked if self.asked == "triton" else self.kernel
+        return f"{super().extra_repr()}, kernel={self.asked}" + (
+            f" ({taken})" if self.asked == "auto" else ""
+        )
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Tensor | None = None,
+        *,
+        lengths: Tensor | None = None,
+    ) -> tuple[Any, Tensor]:
+        """Return every state and the last ones, shaped as ``nn.GRU`` shapes them.
+
+        Args:
+            input: Sequences as ``nn.GRU`` takes them.
+            hx: Initial states (layers * directions, batch, hidden); None for zero.
+            lengths: Valid steps (batch,) of a padded ``input``, at least one each, which come
+                first; the states past them are zero. The same as packing.
+        """
+        if self.kernel == "torch":
+            return self._in_torch(input, hx, lengths)
+        if isinstance(input, PackedSequence):
+            return self._packed(input, hx)
+        if input.numel() == 0 or input.dim() not in (2, 3):
+            return super().forward(input, hx)  # which says what is wrong
+        if input.dim() == 2 and (hx is None or hx.dim() == 2) and lengths is None:
+            at = 0 if self.batch_first else 1
+            out, last = self(input.unsqueeze(at), None if hx is None else hx[:, None])
+            return out.squeeze(at), last[:, 0]
+        self.check_input(input, None)
+        if hx is not None:
+            self.check_hidden_size(hx, self.get_expected_hidden_size(input, None))
+        x = input if self.batch_first else input.transpose(0, 1)
+        if lengths is not None:
+            _check(lengths, x)
+        out, last = self._batch(x, hx, lengths)
+        return (out if self.batch_first else out.transpose(0, 1)), last
+
+    def _in_torch(
+        self, input: Tensor | PackedSequence, hx: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Any, Tensor]:
+        if lengths is None or isinstance(input, PackedSequence):
+            return super().forward(input, hx)
+        first = self.batch_first
+        packed = pack_padded_sequence(input, lengths.cpu(), first, enforce_sorted=False)
+        out, last = super().forward(packed, hx)
+        total = input.shape[1 if first else 0]
+        return pad_packed_sequence(out, first, total_length=total)[0], last
+
+    def _packed(self, packed: PackedSequence, hx: Tensor | None) -> tuple[PackedSequence, Tensor]:
+        """Read a packed batch; its states are packed in the same order."""
+        self.check_input(packed.data, packed.batch_sizes)
+        x, lengths = pad_packed_sequence(packed, batch_first=True)
+        if hx is not None:
+            self.check_hidden_size(
+                hx, self.get_expected_hidden_size(packed.data, packed.batch_sizes)
+            )
+        out, last = self._batch(x, hx, lengths)
+        if packed.sorted_indices is not None:
+            out, lengths = out[packed.sorted_indices], lengths[packed.sorted_indices.cpu()]
+        data = pack_padded_sequence(out, lengths, batch_first=True).data
+        return packed._replace(data=data), last
+
+    def _batch(self, x: Tensor, hx: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Read padded sequences (batch, time, input) with every layer in every direction."""
+        from grulight.kernels.operator import gru
+
+        if lengths is not None:
+            lengths = lengths.cpu()
+        ways, states = 1 + self.bidirectional, []
+        leaves = *self.parameters(), x, *(() if hx is None else (hx,))
+        keep = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)
+        for layer in range(self.num_layers):
+            if layer and self.dropout and self.training:
+                # nn.GRU draws with time first: the same seed drops the same states
+                x = F.dropout(x.transpose(0, 1).contiguous(), self.dropout).transpose(0, 1)
+            outputs = []
+            for number in range(layer * ways, (layer + 1) * ways):
+                weights = self.all_weights[number]
+                biases = weights[2:4] if self.bias else (None, None)
+                h0 = x.new_zeros(x.shape[0], self.hidden_size) if hx is None else hx[number]
+                reverse = number % ways == 1
+                out, last, _ = gru(x, h0, lengths, *weights[:2], *biases, reverse, keep)
+                outputs.append(out)
+                states.append(last)
+            x = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
+        return x, torch.stack(states)
+
+
+def _check(lengths: Tensor, x: Tensor) -> None:
+    """Refuse lengths that would read past the end; they are not looked at while tracing."""
+    if lengths.shape != x.shape[:1]:
+        raise ValueError(f"lengths {tuple(lengths.shape)}: expected one for each of {len(x)} rows.")
+    if torch.compiler.is_compiling():
+        return
+    least, most = lengths.aminmax()
+    if least < 1 or most > x.shape[1]:
+        raise ValueError(
+            f"lengths from {int(least)} to {int(most)}: expected 1 to {x.shape[1]}, the time steps."
+        )

@@ -1,0 +1,341 @@
+"""The GRU compiled by Numba, forward and backward: deterministic and batch-invariant.
+
+Equations: ``grulight.kernels.reference``. One sequence gives the same bits in any batch, at any
+place, on any thread (``numba_simd`` says why). Sums over sequences are taken step by step within
+blocks of ``BLOCK`` sequences, block by block within groups that depend on the size of the batch
+alone, and then group by group.
+
+Legend: B batch, T time, I input, H hidden, P = H padded to whole vectors, S sequences of a block,
+G = 3H stacked gates in torch's order r, z, n. A slot is S rows of P: the state h, the gates n, r,
+z, and c, the recurrent share of n. In this order they make a step, T steps and an h make a tape.
+Arrays that only kernels see are flat.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from grulight.kernels.numba_simd import (
+    VECTOR,
+    compiled,
+    fused,
+    jit,
+    product1,
+    product3,
+    sigmoid,
+    tanh,
+)
+
+BLOCK = 32  # sequences that share the reading of weights
+GROUPS = 32  # at most this many partial sums of gradients
+N, R, Z, C = 1, 2, 3, 4  # slots of a step; h is slot 0
+
+
+@jit
+def copy(source: Any, start: int, into: Any, at: int, count: int) -> None:
+    """Copy numbers between flat arrays; Numba takes seconds to compile an assignment of slices."""
+    for i in range(count):
+        into[at + i] = source[start + i]
+
+
+@jit
+def padded(size: int, itemsize: int) -> int:
+    """Return a size rounded up to whole vectors."""
+    lanes = VECTOR // itemsize
+    return (size + lanes - 1) // lanes * lanes
+
+
+@jit
+def pack(w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Any:
+    """Lay weights out for the forward pass: by input (I, 3, P) as n, r, z; by state (H, 3, P).
+
+    The bands of the state are r, z, n. The biases (4, P) are those of n, r, z and c.
+    """
+    inputs, hidden = w_ih.shape[1], w_hh.shape[1]
+    p = padded(hidden, w_ih.itemsize)
+    by_input = np.zeros((inputs, 3, p), w_ih.dtype)
+    by_state = np.zeros((hidden, 3, p), w_ih.dtype)
+    bias = np.zeros(4 * p, w_ih.dtype)
+    for gate in range(3):
+        for j in range(hidden):
+            row = gate * hidden + j
+            for i in range(inputs):
+                by_input[i, (gate + 1) % 3, j] = w_ih[row, i]
+            for i in range(hidden):
+                by_state[i, gate, j] = w_hh[row, i]
+            if b_ih.size:
+                if gate < 2:
+                    bias[(gate + 1) * p + j] = b_ih[row] + b_hh[row]
+                else:
+                    bias[j], bias[3 * p + j] = b_ih[row], b_hh[row]
+    return by_input.reshape(-1), by_state.reshape(-1), bias
+
+
+@jit
+def cell(tape: Any, at: int, slot: int, used: int, ahead: int) -> None:
+    """Turn the shares of a step's gates into gates, and its states into those ahead.
+
+    One loop for each line, since LLVM gives up vectors where a loop has many arrays.
+    """
+    h, new = tape[at : at + used], tape[ahead : ahead + used]
+    n, r = tape[at + N * slot :], tape[at + R * slot :]
+    z, c = tape[at + Z * slot :], tape[at + C * slot :]
+    for i in range(used):
+        r[i] = sigmoid(r[i])
+    for i in range(used):
+        z[i] = sigmoid(z[i])
+    for i in range(used):
+        n[i] = tanh(fused(r[i], c[i], n[i]))
+    for i in range(used):
+        new[i] = fused(z[i], h[i] - n[i], n[i])
+
+
+@jit
+def read(x: Any, p: int, lengths: Any, order: Any, reverse: bool, into: Any) -> None:
+    """Copy the step that is p-th to be read by each sequence of ``order`` into rows (S, I)."""
+    inputs = x.shape[2]
+    for s in range(order.size):
+        b = order[s]
+        t = lengths[b] - 1 - p if reverse else p
+        for i in range(inputs):
+            into[s * inputs + i] = x[b, t, i]
+
+
+@jit
+def forward_block(
+    x: Any, h0: Any, lengths: Any, order: Any, reverse: bool, packed: Any,
+    tape: Any, keep: bool, out: Any, last: Any,
+) -> None:  # fmt: skip
+    """Read the sequences of ``order``, longest first; without ``keep`` two steps of tape do."""
+    rows, inputs, hidden = order.size, x.shape[2], h0.shape[1]
+    by_input, by_state, bias = packed
+    p = bias.size // 4
+    slot = rows * p
+    zero, one = np.int64(0), np.int64(1)  # each literal would be compiled for itself
+    xs = np.empty(rows * inputs, x.dtype)
+    biases = np.empty(4 * slot, x.dtype)
+    for gate in range(4):
+        for s in range(rows):
+            copy(bias, gate * p, biases, gate * slot + s * p, p)
+    for i in range(slot):
+        tape[i] = 0
+    for s in range(rows):
+        copy(h0.ravel(), order[s] * hidden, tape, s * p, hidden)
+    active = rows
+    for step in range(lengths[order[0]]):
+        while lengths[order[active - 1]] <= step:
+            active -= 1
+        at = (step if keep else step % 2) * 5 * slot
+        ahead = (step + 1 if keep else (step + 1) % 2) * 5 * slot
+        for gate in range(4):
+            copy(biases, gate * slot, tape, at + (gate + 1) * slot, active * p)
+        read(x, step, lengths, order[:active], reverse, xs)
+        product3(tape, at + N * slot, p, slot, xs, zero, inputs, one,
+                 by_input, zero, 3 * p, p, active, p, inputs)  # fmt: skip
+        product3(tape, at + R * slot, p, slot, tape, at, p, one,
+                 by_state, zero, 3 * p, p, active, p, hidden)  # fmt: skip
+        cell(tape, at, slot, active * p, ahead)
+        for s in range(active):
+            b = order[s]
+            if out.size:
+                t = lengths[b] - 1 - step if reverse else step
+                for j in range(hidden):
+                    out[b, t, j] = tape[ahead + s * p + j]
+            if step + 1 == lengths[b]:
+                for j in range(hidden):
+                    last[b, j] = tape[ahead + s * p + j]
+
+
+@compiled
+def forward(
+    x: Any, h0: Any, lengths: Any, order: Any, reverse: bool,
+    w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any,
+    tape: Any, out: Any, last: Any, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Read sequences ``order[start:stop]``; ``start`` is a multiple of ``BLOCK``.
+
+    Args:
+        x: Padded sequences (B, T, I).
+        h0: Initial states (B, H).
+        lengths: Valid steps (B,), at least one each.
+        order: The sequences by falling length (B,).
+        reverse: Read from the last valid step to the first.
+        w_ih: (G, I), as ``nn.GRU`` has it, like the three that follow.
+        w_hh: (G, H).
+        b_ih: (G,), or empty.
+        b_hh: (G,), or empty.
+        tape: What ``backward`` needs (B (5 T + 1) P,), written here; empty if it is not needed.
+        out: States after each step (B, T, H), written where valid; empty if they are not needed.
+        last: Last states (B, H), written here.
+        start: First sequence.
+        stop: One past the last sequence.
+    """
+    packed = pack(w_ih, w_hh, b_ih, b_hh)
+    p = packed[2].size // 4
+    per_sequence = (5 * x.shape[1] + 1) * p
+    keep = tape.size > 0
+    scratch = np.empty(0 if keep else 10 * BLOCK * p, x.dtype)
+    for first in range(start, stop, BLOCK):
+        end = min(first + BLOCK, stop)
+        mine = tape[first * per_sequence : end * per_sequence] if keep else scratch
+        forward_block(x, h0, lengths, order[first:end], reverse, packed, mine, keep, out, last)
+
+
+@jit
+def cell_backward(tape: Any, at: int, slot: int, used: int, d_tape: Any) -> None:
+    """Turn the derivative by the new states into those by the shares and, but for them, by h."""
+    h, n, r = tape[at : at + used], tape[at + N * slot :], tape[at + R * slot :]
+    z, c = tape[at + Z * slot :], tape[at + C * slot :]
+    d_h, d_n, d_r = d_tape[:used], d_tape[N * slot :], d_tape[R * slot :]
+    d_z, d_c = d_tape[Z * slot :], d_tape[C * slot :]
+    one = h.dtype.type(1)
+    for i in range(used):
+        d_z[i] = d_h[i] * (h[i] - n[i]) * (z[i] * (one - z[i]))
+    for i in range(used):
+        d_n[i] = d_h[i] * (one - z[i]) * (one - n[i] * n[i])
+    for i in range(used):
+        d_r[i] = d_n[i] * c[i] * (r[i] * (one - r[i]))
+    for i in range(used):
+        d_c[i] = d_n[i] * r[i]
+    for i in range(used):
+        d_h[i] *= z[i]
+
+
+@jit
+def backward_block(
+    x: Any, lengths: Any, order: Any, reverse: bool, packed: Any, tape: Any,
+    d_out: Any, d_last: Any, d_x: Any, d_h0: Any, sums: Any, d_bias: Any,
+) -> None:  # fmt: skip
+    """Undo ``forward_block``: write derivatives of sequences, add those of weights."""
+    rows, inputs, hidden = order.size, x.shape[2], d_h0.shape[1]
+    by_input, by_state, wide, p = packed
+    slot = rows * p
+    zero, one = np.int64(0), np.int64(1)  # each literal would be compiled for itself
+    xs, d_xs = np.empty(rows * inputs, x.dtype), np.empty(rows * wide, x.dtype)
+    d_tape = np.zeros(5 * slot, x.dtype)
+    if d_last.size:
+        for s in range(rows):
+            copy(d_last.ravel(), order[s] * hidden, d_tape, s * p, hidden)
+    active = 0
+    for step in range(lengths[order[0]] - 1, -1, -1):
+        while active < rows and lengths[order[active]] > step:
+            active += 1
+        at = step * 5 * slot
+        if d_out.size:
+            for s in range(active):
+                b = order[s]
+                t = lengths[b] - 1 - step if reverse else step
+                for j in range(hidden):
+                    d_tape[s * p + j] += d_out[b, t, j]
+        cell_backward(tape, at, slot, active * p, d_tape)
+        for gate in range(3):
+            product1(d_tape, zero, p, zero, d_tape, (gate + 2) * slot, p, one,
+                     by_state, gate * hidden * p, p, zero, active, p, hidden)  # fmt: skip
+        if d_x.size:
+            d_xs[:] = 0
+            for gate in range(3):
+                product1(d_xs, zero, wide, zero, d_tape, (gate + 1) * slot, p, one,
+                         by_input, gate * hidden * wide, wide, zero,
+                         active, wide, hidden)  # fmt: skip
+            for s in range(active):
+                b = order[s]
+                t = lengths[b] - 1 - step if reverse else step
+                for i in range(inputs):
+                    d_x[b, t, i] = d_xs[s * wide + i]
+        read(x, step, lengths, order[:active], reverse, xs)
+        product3(sums, zero, 3 * p, p, xs, zero, one, inputs,
+                 d_tape, N * slot, p, slot, inputs, p, active)  # fmt: skip
+        product3(sums, 3 * inputs * p, 3 * p, p, tape, at, one, p,
+                 d_tape, R * slot, p, slot, hidden, p, active)  # fmt: skip
+        for gate in range(4):
+            for s in range(active):
+                start = (gate + 1) * slot + s * p
+                for j in range(p):
+                    d_bias[gate * p + j] += d_tape[start + j]
+    for s in range(rows):
+        for j in range(hidden):
+            d_h0[order[s], j] = d_tape[s * p + j]
+
+
+@jit
+def pack_backward(w_ih: Any, w_hh: Any) -> Any:
+    """Lay weights out for the backward pass: (3, H, I padded) and (3, H, P), and both widths."""
+    hidden, inputs = w_hh.shape[1], w_ih.shape[1]
+    wide, p = padded(inputs, w_ih.itemsize), padded(hidden, w_ih.itemsize)
+    by_input = np.zeros(3 * hidden * wide, w_ih.dtype)
+    by_state = np.zeros(3 * hidden * p, w_ih.dtype)
+    for gate in range(3):
+        for k in range(hidden):
+            row = gate * hidden + k
+            # the slots of a step are n, r, z, c
+            copy(w_ih.ravel(), row * inputs, by_input, ((gate + 1) % 3 * hidden + k) * wide, inputs)
+            copy(w_hh.ravel(), row * hidden, by_state, row * p, hidden)
+    return by_input, by_state, wide, p
+
+
+@jit
+def blocks_per_group(batch: int) -> int:
+    """Return how many blocks share a partial sum: it depends on the batch alone."""
+    blocks = (batch + BLOCK - 1) // BLOCK
+    return max(1, (blocks + GROUPS - 1) // GROUPS)
+
+
+@compiled
+def backward(
+    x: Any, lengths: Any, order: Any, reverse: bool, w_ih: Any, w_hh: Any, tape: Any,
+    d_out: Any, d_last: Any, d_x: Any, d_h0: Any, partial: Any, biases: Any,
+    start: int, stop: int,
+) -> None:  # fmt: skip
+    """Undo ``forward`` for groups ``start`` to ``stop`` of sequences.
+
+    Args:
+        x: As in ``forward``, like the arguments that follow up to ``tape``.
+        lengths: (B,).
+        order: (B,).
+        reverse: The direction.
+        w_ih: (G, I).
+        w_hh: (G, H).
+        tape: Written by ``forward``.
+        d_out: Derivative by the states (B, T, H); empty for zero.
+        d_last: Derivative by the last states (B, H); empty for zero.
+        d_x: Derivative by x, zero at first, written where valid; empty if it is not needed.
+        d_h0: Derivative by the initial states (B, H), written here.
+        partial: Each group's derivative by the weights, zero at first: (groups, 3 (I + H) P).
+        biases: Each group's derivative by the biases, zero at first, float64 for such long sums:
+            (groups, 4 P).
+        start: First group.
+        stop: One past the last group.
+    """
+    batch = len(x)
+    packed = pack_backward(w_ih, w_hh)
+    per_sequence = (5 * x.shape[1] + 1) * packed[3]
+    size = blocks_per_group(batch) * BLOCK
+    for group in range(start, stop):
+        for first in range(group * size, min((group + 1) * size, batch), BLOCK):
+            end = min(first + BLOCK, batch)
+            mine = tape[first * per_sequence : end * per_sequence]
+            backward_block(x, lengths, order[first:end], reverse, packed, mine,
+                           d_out, d_last, d_x, d_h0, partial[group], biases[group])  # fmt: skip
+
+
+@compiled
+def total(partial: Any, biases: Any, inputs: int, hidden: int, has_bias: bool, into: Any) -> None:
+    """Add the groups' sums, in order, and lay them out flat as w_ih, w_hh, b_ih, b_hh."""
+    for group in range(1, len(partial)):
+        for i in range(partial.shape[1]):
+            partial[0, i] += partial[group, i]
+        for i in range(biases.shape[1]):
+            biases[0, i] += biases[group, i]
+    sums, gates, p = partial[0], 3 * hidden, biases.shape[1] // 4
+    for gate in range(3):
+        band = (gate + 1) % 3
+        for j in range(hidden):
+            row = gate * hidden + j
+            for i in range(inputs):
+                into[row * inputs + i] = sums[(3 * i + band) * p + j]
+            for i in range(hidden):
+                into[gates * inputs + row * hidden + i] = sums[(3 * (inputs + i) + gate) * p + j]
+            if has_bias:
+                at = gates * (inputs + hidden) + row
+                into[at] = biases[0, band * p + j]
+                into[at + gates] = biases[0, (gate + 1) * p + j]

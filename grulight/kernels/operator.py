@@ -1,0 +1,181 @@
+"""The compiled GRU as one operator of torch, ``grulight::gru``, with its gradient.
+
+torch.compile, torch.export and autocast see one operator per layer and direction; under autocast
+it computes in float32. The gradient has no gradient of its own.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from grulight.kernels.reference import Array
+from grulight.kernels.threads import share
+
+Optional = Tensor | None
+
+
+@torch.library.custom_op("grulight::gru", mutates_args=(), device_types="cpu")
+def gru(
+    x: Tensor,
+    h0: Tensor,
+    lengths: Tensor | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    reverse: bool,
+    keep: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Read padded sequences with one layer in one direction.
+
+    Args:
+        x: (batch, time, input), float32 or float64 as all others.
+        h0: Initial states (batch, hidden).
+        lengths: Valid steps (batch,), which come first; None means all are valid.
+        w_ih: As ``nn.GRU`` has them, like the arguments that follow.
+        w_hh: (3 hidden, hidden).
+        b_ih: (3 hidden,) or None.
+        b_hh: (3 hidden,) or None.
+        reverse: Read from the last valid step to the first.
+        keep: Whether a gradient will be asked for.
+
+    Returns:
+        States (batch, time, hidden), zero past the end; last states (batch, hidden); with ``keep``
+        a tape for the backward pass, else an empty tensor.
+    """
+    from grulight.kernels import numba_cpu
+
+    out, last, tape = _outputs(x, w_hh, keep)
+    if lengths is not None:  # what is not written is not random either
+        out.zero_()
+        tape.zero_()
+    arrays = *_arrays(x, h0), *_order(x, lengths)
+    weights = _arrays(w_ih, w_hh, *(x.new_empty(0) if b is None else b for b in (b_ih, b_hh)))
+    results = _arrays(tape, out, last)
+
+    def work(start: int, stop: int) -> None:
+        first, end = start * numba_cpu.BLOCK, min(stop * numba_cpu.BLOCK, len(x))
+        numba_cpu.forward(*arrays, reverse, *weights, *results, first, end)
+
+    share(work, -(-len(x) // numba_cpu.BLOCK), _multiplications(x, w_ih, w_hh))
+    return out, last, tape
+
+
+@gru.register_fake
+def _gru_shapes(
+    x: Tensor, h0: Tensor, lengths: Any, w_ih: Any, w_hh: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _outputs(x, w_hh, rest[-1])
+
+
+@torch.library.custom_op("grulight::gru_backward", mutates_args=(), device_types="cpu")
+def gru_backward(
+    d_out: Tensor | None,
+    d_last: Tensor | None,
+    x: Tensor,
+    lengths: Tensor | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    biases: bool,
+    tape: Tensor,
+    reverse: bool,
+    needs_x: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the derivatives by x (empty unless needed), by h0, and by the parameters, flat."""
+    from grulight.kernels import numba_cpu
+
+    d_x, d_h0, d_parameters = _gradients(x, w_ih, w_hh, biases, needs_x)
+    if lengths is not None:
+        d_x.zero_()
+    (batch, _, inputs), hidden = x.shape, w_hh.shape[1]
+    arrays = *_arrays(x), *_order(x, lengths)
+    weights = _arrays(w_ih, w_hh, tape)
+    d_out = x.new_empty(0, 0, 0) if d_out is None else d_out
+    d_last = x.new_empty(0, 0) if d_last is None else d_last
+    results = _arrays(d_out, d_last, d_x, d_h0)
+    size = numba_cpu.BLOCK * numba_cpu.blocks_per_group(batch)
+    groups, padded = -(-batch // size), numba_cpu.padded(hidden, x.itemsize)
+    partial = np.zeros((groups, 3 * (inputs + hidden) * padded), arrays[0].dtype)
+    d_biases = np.zeros((groups, 4 * padded))
+
+    def work(start: int, stop: int) -> None:
+        numba_cpu.backward(*arrays, reverse, *weights, *results, partial, d_biases, start, stop)
+
+    share(work, groups, 2 * _multiplications(x, w_ih, w_hh))
+    numba_cpu.total(partial, d_biases, inputs, hidden, biases, d_parameters.numpy())
+    return d_x, d_h0, d_parameters
+
+
+@gru_backward.register_fake
+def _gru_backward_shapes(
+    d_out: Any, d_last: Any, x: Tensor, lengths: Any, w_ih: Tensor, w_hh: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    biases, _, _, needs_x = rest
+    return _gradients(x, w_ih, w_hh, biases, needs_x)
+
+
+def _outputs(x: Tensor, w_hh: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
+    (batch, steps, _), hidden = x.shape, w_hh.shape[1]
+    lanes = 64 // x.itemsize  # numba_simd's, which must not be imported to trace
+    padded = -(-hidden // lanes) * lanes
+    tape = x.new_empty(batch * (5 * steps + 1) * padded if keep else 0)
+    return x.new_empty(batch, steps, hidden), x.new_empty(batch, hidden), tape
+
+
+def _gradients(
+    x: Tensor, w_ih: Tensor, w_hh: Tensor, biases: bool, needs_x: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    parameters = w_ih.numel() + w_hh.numel() + 2 * len(w_hh) * biases
+    d_x = x.new_empty(x.shape if needs_x else (0, 0, 0))
+    return d_x, x.new_empty(x.shape[0], w_hh.shape[1]), x.new_empty(parameters)
+
+
+def _order(x: Tensor, lengths: Tensor | None) -> tuple[Array, Array]:
+    """Return the lengths, and the sequences by falling length."""
+    if lengths is None:
+        return _whole(x.shape[0], x.shape[1])
+    counted = lengths.numpy().astype(np.int64)
+    return counted, np.argsort(-counted, kind="stable")
+
+
+@lru_cache(maxsize=8)
+def _whole(batch: int, steps: int) -> tuple[Array, Array]:
+    return np.full(batch, steps), np.arange(batch)
+
+
+def _arrays(*tensors: Tensor) -> tuple[Array, ...]:
+    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+
+
+def _multiplications(x: Tensor, w_ih: Tensor, w_hh: Tensor) -> int:
+    return x.shape[0] * x.shape[1] * (w_ih.numel() + w_hh.numel())
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    x, _, lengths, w_ih, w_hh, b_ih, _, ctx.reverse, ctx.keep = inputs
+    ctx.biases = b_ih is not None
+    ctx.mark_non_differentiable(output[2])
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x, lengths, w_ih, w_hh, output[2])
+
+
+def _backward(ctx: Any, d_out: Optional, d_last: Optional, _: Optional) -> tuple[Optional, ...]:
+    if not ctx.keep:
+        raise RuntimeError("grulight::gru was called with keep=False, so it has no gradient.")
+    x, lengths, w_ih, w_hh, tape = ctx.saved_tensors
+    needs_x = ctx.needs_input_grad[0]
+    d_x, d_h0, flat = gru_backward(
+        d_out, d_last, x, lengths, w_ih, w_hh, ctx.biases, tape, ctx.reverse, needs_x
+    )
+    gates = len(w_hh)
+    sizes = [w_ih.numel(), w_hh.numel()] + [gates, gates] * ctx.biases
+    d_w_ih, d_w_hh, *d_biases = flat.split(sizes)
+    d_weights = d_w_ih.view_as(w_ih), d_w_hh.view_as(w_hh), *(d_biases or (None, None))
+    return d_x if needs_x else None, d_h0, None, *d_weights, None, None
+
+
+gru.register_autograd(_backward, setup_context=_keep)
+torch.library.register_autocast(gru, "cpu", torch.float32)

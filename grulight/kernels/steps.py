@@ -1,0 +1,80 @@
+"""Many steps of training in one compiled call, for a GRUNet of one layer in one direction."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from grulight.kernels.reference import Array
+from grulight.optim import KerasAdam
+
+
+class Adam(NamedTuple):
+    """The settings of ``grulight.optim.KerasAdam``."""
+
+    lr: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-7
+    weight_decay: float = 0.0
+
+
+class State(NamedTuple):
+    """What training moves, in place: flat arrays in the order of ``GRUNet.parameters()``."""
+
+    parameters: Array
+    exp_avg: Array
+    exp_avg_sq: Array
+
+
+def train_steps(
+    state: State,
+    step: int,
+    adam: Adam,
+    sizes: tuple[int, int, bool],
+    data: tuple[Array, Array | None, Array],
+    batches: Sequence[Array],
+) -> tuple[Array, Array]:
+    """Take one step of Keras' Adam for each batch: forward, loss, backward, update.
+
+    The loss is ``grulight.heads.classification_loss``: cross entropy, or for one logit binary cross
+    entropy. The GRU computes as in ``FusedGRU``.
+
+    Args:
+        state: Moved in place; float32 or float64, C-contiguous.
+        step: Steps taken before.
+        adam: Settings.
+        sizes: Input size, hidden size, whether the GRU has biases.
+        data: Values (N, T, I) of the state's dtype, lengths (N,) or None, labels (N,).
+        batches: The sequences of each batch, as indices (B,).
+
+    Returns:
+        The mean loss (float64) and the correct answers (int64) of each batch, before its update.
+    """
+    from grulight.kernels import numba_network
+
+    values, lengths, labels = data
+    number = state.parameters.dtype.type
+    group = {"lr": adam.lr, "betas": adam.betas}
+    kind = torch.from_numpy(state.parameters).dtype
+    alphas = [
+        KerasAdam._alpha(group | {"step": step + n}, kind) for n in range(1, len(batches) + 1)
+    ]
+    keeps = (1 - adam.betas[0], 1 - adam.betas[1], adam.eps)
+    settings = (*keeps, np.float32(adam.weight_decay), np.float32(adam.lr))
+    losses, rights = np.empty(len(batches)), np.empty(len(batches), np.int64)
+    starts = np.cumsum([0, *map(len, batches)])
+    numba_network.train(
+        *state,
+        np.array(alphas, number),
+        tuple(map(number, settings)),
+        *sizes,
+        np.ascontiguousarray(values),
+        np.empty(0, np.int64) if lengths is None else np.asarray(lengths, np.int64),
+        np.asarray(labels, np.int64),
+        np.concatenate(batches).astype(np.int64, copy=False),
+        starts,
+        losses,
+        rights,
+    )
+    return losses, rights

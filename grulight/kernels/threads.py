@@ -1,0 +1,40 @@
+"""Share a kernel's work among threads, as many as torch is told to use."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from itertools import pairwise
+
+import torch
+
+Work = Callable[[int, int], None]
+
+# Handing a thread its share takes some 50 µs; so many multiplications take about ten times that.
+WORTH_A_THREAD = 5_000_000
+
+
+def share(work: Work, units: int, multiplications: int) -> None:
+    """Call ``work(start, stop)`` so that it covers all units; it must let go of Python's lock.
+
+    Args:
+        work: Does units ``start`` to ``stop``, with the same results however they are shared.
+        units: How many there are.
+        multiplications: About how many all of them take: little work stays on this thread.
+    """
+    threads = min(torch.get_num_threads(), units, multiplications // WORTH_A_THREAD)
+    if threads < 2:
+        work(0, units)
+        return
+    bounds = [units * n // threads for n in range(threads + 1)]
+    pool = _pool(os.getpid(), threads - 1)
+    futures = [pool.submit(work, *pair) for pair in pairwise(bounds[1:])]
+    work(bounds[0], bounds[1])
+    for future in futures:
+        future.result()
+
+
+@cache
+def _pool(process: int, threads: int) -> ThreadPoolExecutor:
+    """Return the threads of a process; a fork has none of its parent's."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="grulight")
