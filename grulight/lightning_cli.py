@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
 from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -44,6 +45,7 @@ _EXPECTED_WARNINGS = (
     r".*`srun` command is available",  # a laptop where Slurm happens to be installed
     r"Experiment logs directory .* exists and is not empty",  # two loggers share it
     r"Checkpoint directory .* exists and is not empty",  # that of the run that goes on
+    r"`training_step` returned `None`",  # where it has taken the steps itself
     r"The dirpath has changed",  # a run that is continued gets a directory of its own
     r"Be aware that when using `ckpt_path`",  # it may watch another loss than before
     r"Total length of `list` across ranks is zero",  # no validation part
@@ -111,7 +113,13 @@ class _CommandCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command's arguments; those of the process belong to the caller."""
+        parser.add_argument(
+            "--tf32", type=bool, default=False, help="Let CUDA round float32 products to TF32."
+        )
         self.config = parser.parse_args(args)
+        # cuDNN does so unless told not to, and the GRU would be another function than on a CPU
+        torch.backends.cudnn.allow_tf32 = self.config["tf32"]
+        torch.backends.cuda.matmul.allow_tf32 = self.config["tf32"]
 
     def expect(self, head: Head, *, positions: bool) -> None:
         """Read labels as a model answers, unless the user says how.

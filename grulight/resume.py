@@ -10,6 +10,7 @@ from grulight.errors import InputError
 from grulight.task import GRUClassifier
 
 RUNS = "lightning_logs"
+_FREE = ("init", "kernel", "steps_per_execution")  # what does not change the training
 
 
 def newest_checkpoint(root: str | Path, warn: Callable[[str], None]) -> Path | None:
@@ -73,7 +74,7 @@ def require_continuable(path: Path, classifier: GRUClassifier) -> Checkpoint:
         )
     for name, was in checkpoint["hyper_parameters"].items():
         now = classifier.hparams[name]
-        if name != "init" and _plain(now) != _plain(was):
+        if name not in _FREE and _plain(now) != _plain(was):
             raise InputError(
                 f"{path}: was trained with {name}={was}, this run has {name}={now}. "
                 "Give it the same data and model settings to continue."

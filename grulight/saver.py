@@ -60,18 +60,24 @@ class RunSaver(Callback):
             SystemExit: The run was asked to stop; all is saved.
         """
         loop = trainer.fit_loop.epoch_loop
-        # an epoch's end has a checkpoint of its own; accumulated gradients are in none
-        if loop.batch_progress.is_last_batch or loop._should_accumulate():
+        if loop._should_accumulate():  # what is accumulated is in no checkpoint
+            return
+        if loop.batch_progress.is_last_batch:  # an epoch's end has a checkpoint of its own
+            self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
             return
         self._batches += 1
         stop = late = False
         if trainer.world_size == 1 or self._batches % _EVERY == 0:
             stop, late = self._agreed(trainer)
-        steps = trainer.global_step - self._saved_step
-        if stop or late or (self.every_n_steps is not None and steps >= self.every_n_steps):
+        if stop or late or self._due(trainer.global_step):
             self._save(trainer)
         if stop:
             raise SystemExit(interruption.EXIT_CODE)
+
+    def _due(self, step: int) -> bool:
+        """Return whether a multiple of ``every_n_steps`` was reached since the last checkpoint."""
+        each = self.every_n_steps
+        return each is not None and step // each > self._saved_step // each
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop between two epochs, where the one before has left its checkpoint.

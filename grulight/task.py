@@ -10,10 +10,13 @@ from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
+from grulight.data.blocks import Block
 from grulight.errors import InputError
 from grulight.evaluation import scores_of
+from grulight.execution import execute, go_on_within_epoch, steps_together
 from grulight.heads import ClassHead, Head, Score, predicted_classes
 from grulight.init import keras_init_
+from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
 from grulight.wanted import Wanted, ported_network, require_classes
@@ -41,8 +44,14 @@ class EpochMeans:
         numbers = (loss, loss.new_tensor(sequences), score.metric, loss.new_tensor(score.counted))
         # float32 alone would stop counting at 2**24 samples
         wide = _widest(loss.device)
-        batch = torch.stack([number.to(wide) for number in numbers])
-        self.sums = batch + self.sums.to(batch)
+        self.add(torch.stack([number.to(wide) for number in numbers]))
+
+    def add(self, sums: Tensor) -> None:
+        """Add the sums of batches, (..., 4), in their order.
+
+        The four are the loss and its weight, the metric and its count.
+        """
+        self.sums = torch.vstack((self.sums.to(sums), sums)).cumsum(0)[-1]
 
     def compute(self, module: LightningModule, metric: str = "accuracy") -> dict[str, Tensor]:
         """Return loss and metric so far, over all processes."""
@@ -78,6 +87,9 @@ class GRUClassifier(LightningModule):
         scale: Standard deviation of each feature in training, divided by; None likewise.
         from_keras: A Keras model file, or its description from a checkpoint: its model takes the
             place of the GRUNet, and the sizes above are its own.
+        kernel: What computes the GRU: ``auto`` takes Numba on a CPU where it can, else torch.
+        steps_per_execution: Optimiser steps in one of Lightning's, as Keras has them: the same
+            training with less around it. By default as many as nobody needs to see one by one.
         num_values: Values of each label in the data; 0 where labels are classes.
         per_step: Whether the data have a label for each step, which only a Keras model learns.
 
@@ -105,6 +117,8 @@ class GRUClassifier(LightningModule):
         from_keras: str | dict[str, Any] | None = None,
         num_values: int = 0,
         per_step: bool = False,
+        kernel: Kernel = "auto",
+        steps_per_execution: int | None = None,
     ) -> None:
         super().__init__()
         wanted = Wanted(input_size, num_classes, num_values, per_step)
@@ -129,6 +143,7 @@ class GRUClassifier(LightningModule):
             bidirectional,
             dropout,
             bias,
+            kernel,
         )
         if init == "keras" and ported is None:
             keras_init_(self.network)
@@ -139,6 +154,7 @@ class GRUClassifier(LightningModule):
         if 0 < num_classes <= MATRIX_CLASSES and isinstance(self.head, ClassHead):
             self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
         self.optimization: dict[str, Any] | None = None  # what the command line asked for
+        self._resumed_steps: int | None = None  # those of the epoch that is finished first
         self._resumed: list[dict[str, Tensor]] | None = None  # what each process has to go on with
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -160,17 +176,26 @@ class GRUClassifier(LightningModule):
             return values
         return (values - self.mean) / self.scale
 
-    def training_step(self, batch: Batch) -> Tensor:
-        """Return the loss of a batch, as this process' part of the mean over processes."""
-        return self._evaluate(batch, self.train_means)
+    def steps_together(self, batches: int) -> int:
+        """Return how many of an epoch's batches a training step takes; see ``execution``."""
+        if self._resumed_steps is not None:
+            return self._resumed_steps
+        return steps_together(self, self.hparams["steps_per_execution"], batches)
+
+    def training_step(self, batch: Batch | Block) -> Tensor | None:
+        """Return the loss of a batch; take the steps of a block of them."""
+        if isinstance(batch, Block):
+            execute(self, batch)
+            return None
+        return self.evaluate(batch, self.train_means)
 
     def validation_step(self, batch: Batch) -> None:
         """Count a validation batch."""
-        self._evaluate(batch, self.val_means)
+        self.evaluate(batch, self.val_means)
 
     def test_step(self, batch: Batch) -> None:
         """Count a test batch."""
-        self._evaluate(batch, self.test_means, self.confusion)
+        self.evaluate(batch, self.test_means, self.confusion)
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
         """Return class probabilities (batch, class), or (batch, step, class), or values."""
@@ -179,9 +204,10 @@ class GRUClassifier(LightningModule):
             return self.head.prediction(self.network(values, batch.lengths))
         return self.network.predictions(values, batch.lengths)
 
-    def _evaluate(
+    def evaluate(
         self, batch: Batch, means: EpochMeans, confusion: MulticlassConfusionMatrix | None = None
     ) -> Tensor:
+        """Count a batch; return its loss, as this process' part of the mean over processes."""
         assert batch.labels is not None
         values, valid = self.standardized(batch.values), None
         if isinstance(self.network, GRUNet):
@@ -257,6 +283,7 @@ class GRUClassifier(LightningModule):
             # Lightning loads the weights before it converts the module: they would be rounded
             self.double()
         self._resumed = checkpoint.get("processes")
+        self._resumed_steps = go_on_within_epoch(self, checkpoint)
 
     def on_train_start(self) -> None:
         """Go on in the epoch's means and in the random numbers, which dropout draws from."""

@@ -32,6 +32,11 @@ class Batch(NamedTuple):
     labels: Tensor | None
     share: float = 1.0
 
+    @property
+    def counted(self) -> int:
+        """How many sequences this process counts."""
+        return len(self.values) if self.share else 0
+
 
 class Part(NamedTuple):
     """One process' part of a batch: which sequences, how many, their share, and time steps."""

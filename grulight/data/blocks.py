@@ -25,6 +25,11 @@ class Block(NamedTuple):
     steps: tuple[int, ...]
     follows_steps: bool
 
+    @property
+    def counted(self) -> int:
+        """How many sequences this process counts."""
+        return sum(size for size, share in zip(self.sizes, self.shares, strict=True) if share)
+
     def split(self) -> Iterator[Batch]:
         """Yield the batches, as views."""
         start = 0

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 
 from grulight.data.batches import Batches, Order
+from grulight.data.blocks import Blocks
 from grulight.data.orders import shuffled_sequences
 from grulight.data.readers import ReadOptions, has_test_part, read
 from grulight.data.readers.targets import Kind, Wish
@@ -224,16 +225,19 @@ class SequenceDataModule(LightningDataModule):
         rank, world = self.trainer.global_rank, self.trainer.world_size
         return Batches(part, self.batch_size, order, self._epoch, rank, world)
 
-    def train_dataloader(self) -> Batches:
+    def train_dataloader(self) -> Batches | Blocks:
         """Return the training batches, reshuffled every epoch."""
         if self.seed is None:
             self.seed = torch.initial_seed()
         if self.trainer is not None:
             # processes that nobody seeded have seeds of their own
             self.seed = int(self.trainer.strategy.broadcast(self.seed))
-        return self.batches(
-            self.parts.train, partial(shuffled_sequences, self.parts.train, self.seed)
-        )
+        order = partial(shuffled_sequences, self.parts.train, self.seed)
+        batches = self.batches(self.parts.train, order)
+        module = self.trainer and self.trainer.lightning_module
+        together = getattr(module, "steps_together", None)
+        steps = 1 if together is None else together(len(batches))
+        return batches if steps == 1 else Blocks(batches, steps)
 
     def _epoch(self) -> int:
         return self.trainer.current_epoch if self.trainer else 0

@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import distributed
 
 from grulight.data.batches import Batch
+from grulight.data.blocks import Block
 from grulight.metrics import MetricsFile
 
 _EVERY = 60.0  # seconds between lines
@@ -48,17 +49,22 @@ class Timing(Callback):
         self._started = self._ended = time.monotonic()
 
     def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, batch: Batch | Block, batch_idx: int
     ) -> None:
         """Add what the batch was waited for."""
         self._waited += time.monotonic() - self._ended
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, index: int
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch | Block,
+        index: int,
     ) -> None:
         """Count the batch, and say where the epoch stands."""
         self._ended = time.monotonic()
-        self._sequences += len(batch.values) if batch.share else 0
+        self._sequences += batch.counted
         if self.console is not None and self._ended - self._printed >= _EVERY:
             self._printed = self._ended
             speed = self._sequences * trainer.world_size / (self._ended - self._started)

@@ -1,0 +1,198 @@
+"""Many optimiser steps in one of Lightning's: what it does around a step costs more than the step.
+
+Same batches, same updates, same logged numbers as one by one; Keras calls it steps_per_execution.
+"""
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch.optim import Optimizer
+
+from grulight.data.blocks import Block
+from grulight.errors import InputError
+from grulight.heads import ClassHead
+from grulight.kernels.steps import Adam, State, train_steps
+from grulight.model import GRUNet
+from grulight.optim import KerasAdam
+from grulight.saver import RunSaver
+
+if TYPE_CHECKING:
+    from grulight.task import GRUClassifier
+
+MOST = 32  # steps together that are chosen where nobody asks: a signal waits for so many
+_HOOKS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "on_before_zero_grad",
+)
+_SLOTS = ("exp_avg", "exp_avg_sq")
+_OURS = ("grulight.", "lightning.pytorch.callbacks.model_checkpoint")
+
+
+def steps_together(module: "GRUClassifier", asked: int | None, batches: int) -> int:
+    """Return how many optimiser steps one execution takes.
+
+    Args:
+        module: With its Trainer.
+        asked: By the user; None to choose.
+        batches: Batches of an epoch.
+
+    Raises:
+        InputError: More than one was asked for, and something needs to see each of them.
+    """
+    trainer = module.trainer
+    obstacle = None if asked == 1 else _obstacle(trainer)
+    if asked is not None:
+        if obstacle:
+            raise InputError(f"--model.steps_per_execution {asked}: {obstacle}. Leave it out.")
+        return asked
+    if obstacle or any(map(_watches_steps, trainer.callbacks)) or not is_compiled(module):
+        return 1
+    savers = [each for each in trainer.callbacks if isinstance(each, RunSaver)]
+    for each in savers:
+        if each.every_n_steps is not None:  # checkpoints come exactly when they are asked for
+            batches = math.gcd(batches, each.every_n_steps)
+    if not any(each.every_n_steps for each in savers):
+        return min(batches, MOST)
+    return max(n for n in range(1, min(batches, MOST) + 1) if batches % n == 0)
+
+
+def _obstacle(trainer: Trainer) -> str | None:
+    """Say what needs every step to be one of Lightning's, if anything does."""
+    limits = (trainer.limit_train_batches, trainer.val_check_interval, trainer.overfit_batches)
+    by_step = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
+    reasons = {
+        "several processes share each step": trainer.world_size > 1,
+        "gradients are accumulated": trainer.accumulate_grad_batches != 1,
+        "gradients are clipped": bool(trainer.gradient_clip_val),
+        "a learning rate changes at each step": by_step,
+        "a limit counts batches": limits != (1.0, 1.0, 0.0),
+        "losses are scaled (16-mixed)": trainer.precision == "16-mixed",
+        "there are several optimisers": len(trainer.optimizers) > 1,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _watches_steps(callback: Callback) -> bool:
+    """Return whether a callback of the user's has to do with single steps."""
+    if type(callback).__module__.startswith(_OURS):
+        return False
+    return any(
+        getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
+        for hook in _HOOKS
+    )
+
+
+def is_compiled(module: "GRUClassifier") -> bool:
+    """Return whether the steps can be taken by one compiled call."""
+    network, trainer = module.network, module.trainer
+    if not isinstance(network, GRUNet) or not isinstance(module.head, ClassHead):
+        return False
+    gru, optimizer = network.gru, trainer.optimizers[0]
+    [group, *others] = optimizer.param_groups
+    return (
+        trainer.precision in ("32-true", "64-true")
+        and gru.kernel == "numba"
+        and gru.num_layers == 1
+        and not gru.bidirectional
+        and not network.dropout.p
+        and type(optimizer) is KerasAdam
+        and not others
+        and not group["amsgrad"]
+        and list(map(id, group["params"])) == list(map(id, network.parameters()))
+        and all(parameter.requires_grad for parameter in network.parameters())
+    )
+
+
+def go_on_within_epoch(module: "GRUClassifier", checkpoint: dict[str, Any]) -> int | None:
+    """Return how many steps to take together to finish an epoch that a checkpoint is within.
+
+    As many as before, where the run allows it; else one by one, for which Lightning's count of
+    the epoch's batches is changed in the checkpoint. None where no epoch is to be finished.
+    """
+    loops = checkpoint.get("loops", {}).get("fit_loop", {})
+    batches = loops.get("epoch_loop.batch_progress")
+    served = loops.get("state_dict", {}).get("combined_loader")
+    if not served or batches["is_last_batch"]:
+        return None
+    before = served[0]["steps_per_execution"]
+    if before == 1 or _obstacle(module.trainer) is None:
+        return before
+    served[0]["steps_per_execution"] = 1
+    done = served[0]["batch"]
+    batches["current"] |= {"ready": done, "started": done, "processed": done, "completed": done - 1}
+    return 1
+
+
+def execute(module: "GRUClassifier", block: Block) -> None:
+    """Take a step for each batch of a block, and count them all as Lightning's."""
+    loop = module.trainer.fit_loop.epoch_loop
+    count = len(block.sizes)
+    if loop.max_steps != -1:
+        count = min(count, loop.max_steps - loop.global_step)
+    if is_compiled(module):
+        _compiled(module, block, count)
+    else:
+        _one_by_one(module, block, count)
+    # Lightning counts the one step that it knows of
+    steps = loop.automatic_optimization.optim_progress.optimizer.step
+    for progress in (steps.total, steps.current):
+        progress.ready += count - 1
+        progress.completed += count - 1
+    loop._batches_that_stepped += count - 1
+
+
+def _one_by_one(module: "GRUClassifier", block: Block, count: int) -> None:
+    [optimizer] = module.trainer.optimizers
+    for _, batch in zip(range(count), block.split(), strict=False):
+        optimizer.zero_grad()
+        module.evaluate(batch, module.train_means).backward()
+        optimizer.step()
+    optimizer.zero_grad()
+
+
+def _compiled(module: "GRUClassifier", block: Block, count: int) -> None:
+    [optimizer] = module.trainer.optimizers
+    [group] = optimizer.param_groups
+    tables = [group["params"], *(_moments(optimizer, group, name) for name in _SLOTS)]
+    vectors = [torch.cat([each.detach().flatten() for each in table]) for table in tables]
+    starts = np.cumsum((0, *block.sizes[:count]))
+    lengths, labels = block.whole.lengths, block.whole.labels
+    assert labels is not None
+    gru = module.network.gru
+    losses, rights = train_steps(
+        State(*(vector.numpy() for vector in vectors)),
+        group["step"],
+        Adam(group["lr"], group["betas"], group["eps"], group["weight_decay"]),
+        (gru.input_size, gru.hidden_size, gru.bias),
+        (
+            module.standardized(block.whole.values).numpy(),
+            None if lengths is None else lengths.numpy(),
+            labels.numpy(),
+        ),
+        [np.arange(*each) for each in pairwise(starts)],
+    )
+    with torch.no_grad():
+        for table, vector in zip(tables, vectors, strict=True):
+            parts = vector.split([each.numel() for each in table])
+            shaped = [part.view_as(each) for part, each in zip(parts, table, strict=True)]
+            torch._foreach_copy_(table, shaped)
+    group["step"] += count
+    counts = np.diff(starts)
+    sums = np.stack((losses * counts, counts, rights, counts), axis=1)
+    module.train_means.add(torch.from_numpy(sums))
+
+
+def _moments(optimizer: Optimizer, group: dict[str, Any], name: str) -> list[torch.Tensor]:
+    states = [optimizer.state[parameter] for parameter in group["params"]]
+    for parameter, state in zip(group["params"], states, strict=True):
+        if name not in state:
+            state[name] = torch.zeros_like(parameter)
+    return [state[name] for state in states]

@@ -1,0 +1,145 @@
+"""Many steps in one of Lightning's: the same training, however many."""
+
+import csv
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from interrupting import assert_same_run, assert_same_weights, strike, weights
+
+from grulight.cli import main
+
+Run = Callable[..., str]
+RUN = Path("lightning_logs/version_0")
+TOGETHER = "--model.steps_per_execution"
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def fitted(run: Run, name: str, *options: object) -> Path:
+    run("fit", "--trainer.default_root_dir", name, *options)
+    return name / RUN
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--data.batch_size", 30, "--data.standardize", "true"),
+        ("--data.source", "ragged.npz", "--model.bias", "false", "--data.val_size", 0.2),
+        ("--optimizer", "KerasAdam", "--optimizer.weight_decay", 0.01, "--optimizer.lr", 0.01),
+        ("--optimizer", "SGD", "--optimizer.lr", 0.1),
+        ("--model.num_layers", 2),
+    ],
+    ids=["default", "uneven and standardised", "two classes, lengths", "decay", "SGD", "stacked"],
+)
+def test_the_training_is_the_same(run: Run, options: tuple[object, ...]) -> None:
+    write_ragged(Path("ragged.npz"))
+    common = ("--trainer.max_epochs", 3, "--trainer.precision", "64-true", *options)
+    one = fitted(run, "one", *common, TOGETHER, 1)
+    several = fitted(run, "several", *common, TOGETHER, 7)
+    for name, expected in weights(one).items():
+        torch.testing.assert_close(weights(several)[name], expected, rtol=1e-11, atol=1e-13)
+    for row, other in zip(metrics(several), metrics(one), strict=True):
+        numbers = {name: float(value or "nan") for name, value in row.items()}
+        expected_numbers = {name: float(value or "nan") for name, value in other.items()}
+        assert numbers == pytest.approx(expected_numbers, rel=1e-11, nan_ok=True)
+
+
+def write_ragged(path: Path) -> None:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(200, 6, 2)).cumsum(axis=1)
+    lengths = rng.integers(1, 7, 200)
+    values[np.arange(6) >= lengths[:, None]] = 0
+    np.savez(path, x=values, lengths=lengths, y=values.sum(axis=(1, 2)) > 0)
+
+
+def test_how_many_does_not_change_a_bit(run: Run) -> None:
+    runs = [fitted(run, f"{n}", TOGETHER, n) for n in (2, 25)]
+    assert_same_run(*runs)
+
+
+def test_by_default_a_compiled_call_takes_many(run: Run) -> None:
+    fitted(run, "default")
+    assert_same_run("default" / RUN, fitted(run, "many", TOGETHER, 25))
+
+
+def test_limits_on_steps_are_exact(run: Run) -> None:
+    fitted(run, "limited", "--trainer.max_steps", 60, TOGETHER, 25)
+    saved = torch.load("limited" / RUN / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 60
+    fitted(run, "one", "--trainer.max_steps", 60, TOGETHER, 2)
+    assert_same_weights(weights("limited" / RUN), weights("one" / RUN))
+
+
+def test_checkpoints_come_exactly_when_asked_for(run: Run) -> None:
+    directory = fitted(run, "saved", "--checkpoint.every_n_steps", 10, "--checkpoint.keep", 99)
+    found = sorted(int(path.stem[5:]) for path in directory.rglob("step_*.ckpt"))
+    assert found == [10, 20, 30, 40, 60, 70, 80, 90, 110, 120]  # at an epoch's end: last.ckpt
+
+
+def test_a_signal_at_any_moment_loses_nothing(run: Run) -> None:
+    common = ["--trainer.max_epochs", "60", "--data.batch_size", "8"]
+    fitted(run, "whole", *common)
+    stops = 0
+    for attempt in range(30):
+        timer = threading.Timer(0.2 + 0.05 * attempt, os.kill, (os.getpid(), signal.SIGUSR1))
+        previous = signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it may come before or after
+        timer.start()
+        try:
+            code = main(["fit", *common, "--ckpt_path", "auto"])
+        except SystemExit as stop:
+            code = int(str(stop.code))
+        timer.cancel()
+        timer.join()
+        signal.signal(signal.SIGUSR1, previous)
+        if code == 0:
+            break
+        assert code == 75
+        stops += 1
+    assert stops
+    assert_same_run(RUN, "whole" / RUN)
+
+
+def test_an_epoch_is_finished_one_by_one_where_it_must_be(run: Run) -> None:
+    precise = ("--trainer.precision", "64-true")
+    fitted(run, "whole", *precise)
+    save = ("--checkpoint.every_n_steps", "5", "--checkpoint.keep", "99")
+    run("fit", *precise, *save, "--trainer.max_epochs", 2)
+    for path in RUN.rglob("*.ckpt"):
+        if path.stem != "step_000000035":
+            path.unlink()
+    # clipping at a height that no gradient reaches changes nothing but the way
+    run("fit", *precise, "--ckpt_path", "auto", "--trainer.gradient_clip_val", 1e6)
+    for name, expected in weights("whole" / RUN).items():
+        torch.testing.assert_close(weights(RUN)[name], expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--trainer.gradient_clip_val", 1), "gradients are clipped"),
+        (("--trainer.accumulate_grad_batches", 2), "gradients are accumulated"),
+        (("--trainer.limit_train_batches", 3), "a limit counts batches"),
+    ],
+)
+def test_what_needs_single_steps_refuses_several(
+    capsys: pytest.CaptureFixture[str], options: tuple[object, ...], reason: str
+) -> None:
+    assert main(["fit", TOGETHER, "5", *map(str, options)]) == 2
+    assert f"steps_per_execution 5: {reason}" in capsys.readouterr().err
+
+
+def test_a_callback_that_watches_steps_sees_each(run: Run) -> None:
+    with pytest.raises(SystemExit):  # at exactly this step, not at the end of an execution
+        run("fit", *strike([33], "SIGUSR1"))
+    assert (RUN / "checkpoints" / "step_000000034.ckpt").is_file()
