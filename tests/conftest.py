@@ -14,6 +14,10 @@ from grulight.cli import main
 # Lightning 2.6 uses what newer jsonargparse deprecates; this is jsonargparse's own switch
 os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
 
+# before anybody imports Triton: without a GPU its kernels are run by its interpreter
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # each of pytest's workers has one core: more threads would wait for each other
 torch.set_num_threads(1)
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"

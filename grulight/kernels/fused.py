@@ -27,8 +27,9 @@ class FusedGRU(nn.GRU):
 
     Args:
         *args: Those of ``nn.GRU``.
-        kernel: ``auto`` takes Numba where it can run and is fast, else torch; a kernel that is
-            asked for by name and cannot run is an error.
+        kernel: ``auto`` takes Numba on a CPU where it can run and is fast, else torch, which is
+            cuDNN on CUDA; ``triton`` is taken only by name, as nobody has timed it yet. A kernel
+            that is asked for by name and cannot run is an error.
         **kwargs: Those of ``nn.GRU``.
 
     Raises:
@@ -44,17 +45,16 @@ class FusedGRU(nn.GRU):
         self.asked = kernel
 
     @property
-    def kernel(self) -> Literal["torch", "numba"]:
+    def kernel(self) -> Literal["torch", "numba", "triton"]:
         """The kernel that computes with the weights as they are now.
 
         Raises:
             InputError: The kernel that was asked for cannot run with these weights.
         """
         if self.asked == "triton":
-            raise InputError(
-                f"kernel='triton' needs CUDA and is not there yet; the weights are on "
-                f"{self.weight_hh_l0.device}. Choose auto, torch or numba."
-            )
+            if obstacle := self._obstacle_to_triton():
+                raise InputError(f"kernel='triton' {obstacle}. Choose auto or torch.")
+            return "triton"
         obstacle = self._obstacle()
         if self.asked == "numba" and obstacle:
             raise InputError(f"kernel='numba' {obstacle}. Choose auto or torch.")
@@ -71,6 +71,18 @@ class FusedGRU(nn.GRU):
         if weight.dtype not in (torch.float32, torch.float64):
             return f"computes in float32 or float64, and the weights are {weight.dtype}"
         return None if HAS_NUMBA else "needs the package numba: pip install numba"
+
+    def _obstacle_to_triton(self) -> str | None:
+        weight = self.weight_hh_l0
+        if weight.device.type != "cuda":
+            return f"runs on CUDA, and the weights are on {weight.device}"
+        if find_spec("triton") is None:
+            return "needs the package triton, which comes with torch for CUDA"
+        from grulight.kernels import triton_cuda
+
+        if not triton_cuda.fits(self.hidden_size, weight.dtype):
+            return f"does not take {self.hidden_size} units in {weight.dtype}"
+        return None
 
     def extra_repr(self) -> str:
         """Add the kernel to what ``nn.GRU`` shows."""
@@ -143,7 +155,7 @@ class FusedGRU(nn.GRU):
         from grulight.kernels.operator import gru
 
         if lengths is not None:
-            lengths = lengths.cpu()
+            lengths = lengths.to(x.device)
         ways, states = 1 + self.bidirectional, []
         leaves = *self.parameters(), x, *(() if hx is None else (hx,))
         keep = torch.is_grad_enabled() and any(leaf.requires_grad for leaf in leaves)

@@ -76,23 +76,26 @@ def gru_backward(
     d_out: Tensor | None,
     d_last: Tensor | None,
     x: Tensor,
+    h0: Tensor,
     lengths: Tensor | None,
     w_ih: Tensor,
     w_hh: Tensor,
-    biases: bool,
-    tape: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    kept: Tensor,
     reverse: bool,
     needs_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the derivatives by x (empty unless needed), by h0, and by the parameters, flat."""
     from grulight.kernels import numba_cpu
 
+    biases = b_ih is not None
     d_x, d_h0, d_parameters = _gradients(x, w_ih, w_hh, biases, needs_x)
     if lengths is not None:
         d_x.zero_()
     (batch, _, inputs), hidden = x.shape, w_hh.shape[1]
     arrays = *_arrays(x), *_order(x, lengths)
-    weights = _arrays(w_ih, w_hh, tape)
+    weights = _arrays(w_ih, w_hh, kept)
     d_out = x.new_empty(0, 0, 0) if d_out is None else d_out
     d_last = x.new_empty(0, 0) if d_last is None else d_last
     results = _arrays(d_out, d_last, d_x, d_h0)
@@ -111,17 +114,32 @@ def gru_backward(
 
 @gru_backward.register_fake
 def _gru_backward_shapes(
-    d_out: Any, d_last: Any, x: Tensor, lengths: Any, w_ih: Tensor, w_hh: Tensor, *rest: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    biases, _, _, needs_x = rest
-    return _gradients(x, w_ih, w_hh, biases, needs_x)
+    d_out: Any, d_last: Any, x: Tensor, h0: Any, lengths: Any, w_ih: Tensor, w_hh: Tensor,
+    b_ih: Any, *rest: Any,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    return _gradients(x, w_ih, w_hh, b_ih is not None, rest[-1])
+
+
+@gru.register_kernel("cuda")
+def _gru_on_cuda(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    from grulight.kernels import triton_cuda
+
+    *given, _ = arguments
+    return *triton_cuda.forward(*given), given[0].new_empty(0)
+
+
+@gru_backward.register_kernel("cuda")
+def _gru_backward_on_cuda(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    from grulight.kernels import triton_cuda
+
+    return triton_cuda.backward(*arguments)
 
 
 def _outputs(x: Tensor, w_hh: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
     (batch, steps, _), hidden = x.shape, w_hh.shape[1]
     lanes = 64 // x.itemsize  # numba_simd's, which must not be imported to trace
     padded = -(-hidden // lanes) * lanes
-    tape = x.new_empty(batch * (5 * steps + 1) * padded if keep else 0)
+    tape = x.new_empty(batch * (5 * steps + 1) * padded if keep and not x.is_cuda else 0)
     return x.new_empty(batch, steps, hidden), x.new_empty(batch, hidden), tape
 
 
@@ -155,23 +173,22 @@ def _multiplications(x: Tensor, w_ih: Tensor, w_hh: Tensor) -> int:
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-    x, _, lengths, w_ih, w_hh, b_ih, _, ctx.reverse, ctx.keep = inputs
-    ctx.biases = b_ih is not None
+    *given, ctx.reverse, ctx.keep = inputs
     ctx.mark_non_differentiable(output[2])
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(x, lengths, w_ih, w_hh, output[2])
+    # Triton's backward pass computes the gates again from the states
+    ctx.save_for_backward(*given, output[0] if given[0].is_cuda else output[2])
 
 
 def _backward(ctx: Any, d_out: Optional, d_last: Optional, _: Optional) -> tuple[Optional, ...]:
     if not ctx.keep:
         raise RuntimeError("grulight::gru was called with keep=False, so it has no gradient.")
-    x, lengths, w_ih, w_hh, tape = ctx.saved_tensors
+    *given, kept = ctx.saved_tensors
+    _, _, _, w_ih, w_hh, b_ih, _ = given
     needs_x = ctx.needs_input_grad[0]
-    d_x, d_h0, flat = gru_backward(
-        d_out, d_last, x, lengths, w_ih, w_hh, ctx.biases, tape, ctx.reverse, needs_x
-    )
+    d_x, d_h0, flat = gru_backward(d_out, d_last, *given, kept, ctx.reverse, needs_x)
     gates = len(w_hh)
-    sizes = [w_ih.numel(), w_hh.numel()] + [gates, gates] * ctx.biases
+    sizes = [w_ih.numel(), w_hh.numel()] + [gates, gates] * (b_ih is not None)
     d_w_ih, d_w_hh, *d_biases = flat.split(sizes)
     d_weights = d_w_ih.view_as(w_ih), d_w_hh.view_as(w_hh), *(d_biases or (None, None))
     return d_x if needs_x else None, d_h0, None, *d_weights, None, None
@@ -179,3 +196,4 @@ def _backward(ctx: Any, d_out: Optional, d_last: Optional, _: Optional) -> tuple
 
 gru.register_autograd(_backward, setup_context=_keep)
 torch.library.register_autocast(gru, "cpu", torch.float32)
+torch.library.register_autocast(gru, "cuda", torch.float32)
