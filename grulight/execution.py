@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 from torch.optim import Optimizer
 
 from grulight.data.blocks import Block
 from grulight.errors import InputError
 from grulight.heads import ClassHead
+from grulight.kernels.prediction import Predictor
 from grulight.kernels.steps import Adam, State, train_steps
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
@@ -47,7 +48,7 @@ def steps_together(module: "GRUClassifier", asked: int | None, batches: int) -> 
     Raises:
         InputError: More than one was asked for, and something needs to see each of them.
     """
-    trainer = module.trainer
+    trainer: Any = module.trainer  # Lightning sets some of its attributes where mypy cannot see
     obstacle = None if asked == 1 else _obstacle(trainer)
     if asked is not None:
         if obstacle:
@@ -64,7 +65,7 @@ def steps_together(module: "GRUClassifier", asked: int | None, batches: int) -> 
     return max(n for n in range(1, min(batches, MOST) + 1) if batches % n == 0)
 
 
-def _obstacle(trainer: Trainer) -> str | None:
+def _obstacle(trainer: Any) -> str | None:
     """Say what needs every step to be one of Lightning's, if anything does."""
     limits = (trainer.limit_train_batches, trainer.val_check_interval, trainer.overfit_batches)
     by_step = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
@@ -90,18 +91,33 @@ def _watches_steps(callback: Callback) -> bool:
     )
 
 
+def compiled_predictor(module: "GRUClassifier") -> Predictor | None:
+    """Return what predicts in one compiled call, where the network is one that it knows."""
+    if _plain_network(module) is None:
+        return None
+    constants = (None if each is None else each.numpy() for each in (module.mean, module.scale))
+    return Predictor([each.detach().numpy() for each in module.network.parameters()], *constants)
+
+
+def _plain_network(module: "GRUClassifier") -> GRUNet | None:
+    """Return a network that is a GRU of one layer in one direction, which Numba computes."""
+    network = module.network
+    if not isinstance(network, GRUNet) or not isinstance(module.head, ClassHead):
+        return None
+    gru = network.gru
+    plain = gru.kernel == "numba" and gru.num_layers == 1 and not gru.bidirectional
+    return network if plain else None
+
+
 def is_compiled(module: "GRUClassifier") -> bool:
     """Return whether the steps can be taken by one compiled call."""
-    network, trainer = module.network, module.trainer
-    if not isinstance(network, GRUNet) or not isinstance(module.head, ClassHead):
+    network, trainer = _plain_network(module), module.trainer
+    if network is None:
         return False
-    gru, optimizer = network.gru, trainer.optimizers[0]
+    optimizer = trainer.optimizers[0]
     [group, *others] = optimizer.param_groups
     return (
         trainer.precision in ("32-true", "64-true")
-        and gru.kernel == "numba"
-        and gru.num_layers == 1
-        and not gru.bidirectional
         and not network.dropout.p
         and type(optimizer) is KerasAdam
         and not others
@@ -122,7 +138,7 @@ def go_on_within_epoch(module: "GRUClassifier", checkpoint: dict[str, Any]) -> i
     served = loops.get("state_dict", {}).get("combined_loader")
     if not served or batches["is_last_batch"]:
         return None
-    before = served[0]["steps_per_execution"]
+    before: int = served[0]["steps_per_execution"]
     if before == 1 or _obstacle(module.trainer) is None:
         return before
     served[0]["steps_per_execution"] = 1
@@ -153,7 +169,7 @@ def _one_by_one(module: "GRUClassifier", block: Block, count: int) -> None:
     [optimizer] = module.trainer.optimizers
     for _, batch in zip(range(count), block.split(), strict=False):
         optimizer.zero_grad()
-        module.evaluate(batch, module.train_means).backward()
+        torch.autograd.backward(module.evaluate(batch, module.train_means))
         optimizer.step()
     optimizer.zero_grad()
 
@@ -166,7 +182,9 @@ def _compiled(module: "GRUClassifier", block: Block, count: int) -> None:
     starts = np.cumsum((0, *block.sizes[:count]))
     lengths, labels = block.whole.lengths, block.whole.labels
     assert labels is not None
-    gru = module.network.gru
+    network = module.network
+    assert isinstance(network, GRUNet)
+    gru = network.gru
     losses, rights = train_steps(
         State(*(vector.numpy() for vector in vectors)),
         group["step"],
@@ -181,7 +199,7 @@ def _compiled(module: "GRUClassifier", block: Block, count: int) -> None:
     )
     with torch.no_grad():
         for table, vector in zip(tables, vectors, strict=True):
-            parts = vector.split([each.numel() for each in table])
+            parts = torch.split(vector, [each.numel() for each in table])
             shaped = [part.view_as(each) for part, each in zip(parts, table, strict=True)]
             torch._foreach_copy_(table, shaped)
     group["step"] += count

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from numpy.typing import NDArray
 from torch import Tensor, distributed
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -13,10 +15,11 @@ from grulight.data.batches import Batch
 from grulight.data.blocks import Block
 from grulight.errors import InputError
 from grulight.evaluation import scores_of
-from grulight.execution import execute, go_on_within_epoch, steps_together
+from grulight.execution import compiled_predictor, execute, go_on_within_epoch, steps_together
 from grulight.heads import ClassHead, Head, Score, predicted_classes
 from grulight.init import keras_init_
 from grulight.kernels.fused import Kernel
+from grulight.kernels.prediction import Predictor
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
 from grulight.wanted import Wanted, ported_network, require_classes
@@ -153,6 +156,8 @@ class GRUClassifier(LightningModule):
         self.confusion: MulticlassConfusionMatrix | None = None
         if 0 < num_classes <= MATRIX_CLASSES and isinstance(self.head, ClassHead):
             self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
+        self._weights = tuple(self.network.parameters())
+        self._predictor: tuple[tuple[int, ...], Predictor | None] | None = None
         self.optimization: dict[str, Any] | None = None  # what the command line asked for
         self._resumed_steps: int | None = None  # those of the epoch that is finished first
         self._resumed: list[dict[str, Tensor]] | None = None  # what each process has to go on with
@@ -203,6 +208,39 @@ class GRUClassifier(LightningModule):
         if isinstance(self.network, GRUNet):
             return self.head.prediction(self.network(values, batch.lengths))
         return self.network.predictions(values, batch.lengths)
+
+    def predict_proba(
+        self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None
+    ) -> NDArray[np.floating]:
+        """Return what is predicted, NumPy in and NumPy out.
+
+        A GRUNet of one layer in one direction takes one compiled call, in which a sequence gets
+        the same bits in any batch.
+
+        Args:
+            values: (N, T, F) raw sequences, padded.
+            lengths: (N,) valid steps, which come first; None for all.
+
+        Returns:
+            (N, C) probability of each class; see :meth:`predict_step` for Keras models.
+
+        Raises:
+            ValueError: Values or lengths do not fit the model.
+        """
+        weights = tuple(map(Tensor.data_ptr, self._weights))
+        if self._predictor is None or weights != self._predictor[0]:
+            self._predictor = weights, compiled_predictor(self)
+        predictor = self._predictor[1]
+        if predictor is not None:
+            return predictor(values, lengths)
+        like = next(self.parameters())
+        counts = None if lengths is None else torch.as_tensor(lengths, device=like.device)
+        training = self.training
+        self.eval()
+        with torch.inference_mode():
+            answers = self.predict_step(Batch(torch.as_tensor(values).to(like), counts, None))
+        self.train(training)
+        return answers.float().cpu().numpy()
 
     def evaluate(
         self, batch: Batch, means: EpochMeans, confusion: MulticlassConfusionMatrix | None = None

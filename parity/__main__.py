@@ -58,7 +58,11 @@ def _parser() -> argparse.ArgumentParser:
         "--onnx", action="store_true", help="also export to ONNX and run it in ONNX Runtime"
     )
     for command in (check, replay):
-        command.add_argument("--kernel", default="torch", help="our implementation of the GRU")
+        command.add_argument(
+            "--kernel",
+            default="auto",
+            help="our arithmetic: auto, torch, numba or compile",
+        )
         command.add_argument("--device", default="cpu", help="where ours computes: cpu or cuda")
         command.add_argument("--report", metavar="F.html", help="write one self-contained page")
         command.add_argument("--json", metavar="F.json", help="write the figures")

@@ -164,7 +164,7 @@ def _require_plain(options: argparse.Namespace) -> None:
         name
         for name, asked in (
             ("--data", options.data is not None),
-            ("--kernel", options.kernel != "torch"),
+            ("--kernel", options.kernel != "auto"),
             ("--device", options.device != "cpu"),
             ("--distribution", options.distribution),
             ("--onnx", options.onnx),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch._dynamo
@@ -20,7 +20,7 @@ from grulight.optim import KerasAdam, KerasRMSprop, KerasSGD
 from parity.cases import Array, Arrays, Question, gradients_of
 from parity.torch_training import copy_of, load, sizes_of, stack, train, without_advice
 
-KERNELS = ("torch", "numba", "compile")
+KERNELS = ("auto", "torch", "numba", "compile")
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": KerasSGD,
     "momentum": KerasSGD,
@@ -138,7 +138,7 @@ class TorchSide:
 
     @property
     def _arithmetic(self) -> Kernel:
-        return "numba" if self.kernel == "numba" else "torch"
+        return "torch" if self.kernel == "compile" else cast(Kernel, self.kernel)
 
     def _build(self, question: Question) -> GRUNet:
         net = GRUNet(**vars(question.network), kernel=self._arithmetic)

@@ -7,7 +7,7 @@ from lightning.pytorch import Trainer
 from test_batches import sequences
 from torch.nn import functional as F
 
-from grulight.data.batches import Batches
+from grulight.data.batches import Batch, Batches
 from grulight.heads import (
     ClassHead,
     Score,
@@ -87,3 +87,23 @@ def test_training_from_python_needs_no_data_module(classes: int) -> None:
     running.fit(classifier, Batches(data, 8))
     assert not torch.equal(classifier.network.head.weight, before)
     assert 0 <= float(running.callback_metrics["train_accuracy"]) <= 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_layers": 2, "bidirectional": True}, {"kernel": "torch"}],
+    ids=["compiled", "stacked", "torch"],
+)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_predict_proba_takes_and_gives_arrays(classes: int, options: dict[str, object]) -> None:
+    classifier = GRUClassifier(2, classes, mean=[1.0, 2.0], scale=[2.0, 3.0], **options)
+    values = np.random.default_rng(0).normal(size=(5, 4, 2)).astype(np.float32)
+    lengths = np.array([4, 1, 3, 4, 2])
+    batch = Batch(torch.tensor(values), torch.tensor(lengths), None)
+    expected = classifier.eval().predict_step(batch).detach().numpy()
+    np.testing.assert_allclose(classifier.predict_proba(values, lengths), expected, atol=1e-6)
+    with torch.no_grad():
+        classifier.network.head.bias += 1.0 + torch.arange(len(classifier.network.head.bias))
+    moved = classifier.predict_step(batch).detach().numpy()
+    np.testing.assert_allclose(classifier.predict_proba(values, lengths), moved, atol=1e-6)
+    np.testing.assert_allclose(classifier.double().predict_proba(values, lengths), moved, atol=1e-6)
