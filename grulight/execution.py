@@ -153,6 +153,8 @@ def execute(module: "GRUClassifier", block: Block) -> None:
     count = len(block.sizes)
     if loop.max_steps != -1:
         count = min(count, loop.max_steps - loop.global_step)
+    if count < len(block.sizes):
+        loop.batch_progress.is_last_batch = False  # of an epoch that is not finished
     if is_compiled(module):
         _compiled(module, block, count)
     else:

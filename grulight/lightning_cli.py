@@ -17,7 +17,6 @@ from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
@@ -32,7 +31,7 @@ from grulight.keras_files.ported import PortedNetwork
 from grulight.launch import is_first_process, launched_as, under_slurm
 from grulight.metrics import MetricsFile
 from grulight.resume import RUNS, newest_checkpoint, require_continuable, require_epochs_left
-from grulight.saver import RunSaver
+from grulight.saver import RunCheckpoint, RunSaver
 from grulight.task import GRUClassifier
 from grulight.trace.progress import TerminalProgress
 from grulight.trace.recorder import TraceRecorder
@@ -71,10 +70,6 @@ def quieten() -> None:
         logging.getLogger(package).setLevel(logging.WARNING)
     for message in _EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)
-
-
-class RunCheckpoint(ModelCheckpoint):
-    """A checkpoint of ours; its own class, so that users' ModelCheckpoints keep their states."""
 
 
 class RunConfig(SaveConfigCallback):
@@ -221,11 +216,9 @@ class FitCLI(_CommandCLI):
         callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
         callbacks += [self.config_init["checkpoint"], Timing(None if self.bar else self.console)]
         if self.config_init["trainer"].enable_checkpointing is not False:
-            monitor = "val_loss" if len(self.datamodule.parts.val) else "train_loss"
-            callbacks += [
-                RunCheckpoint(filename="best", monitor=monitor, enable_version_counter=False),
-                RunCheckpoint(filename="last", monitor=None, enable_version_counter=False),
-            ]
+            callbacks.append(
+                RunCheckpoint("val_loss" if len(self.datamodule.parts.val) else "train_loss")
+            )
         path = self.config["ckpt_path"]
         self.ckpt_path = path
         self.resumed: Checkpoint | None = None  # whose run goes on in its own directory

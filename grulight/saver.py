@@ -1,5 +1,8 @@
-"""Checkpoints within an epoch: every so often, and when the run is asked to stop."""
+"""When a run saves itself: after each epoch, every so often, and when it is asked to stop."""
 
+import math
+import os
+import shutil
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,9 +15,54 @@ from torch import distributed
 
 from grulight import interruption
 from grulight.errors import InputError
+from grulight.files import written_whole
 
 _EVERY = 5  # batches between questions to all processes: asked each time they would cost 10 %
 _NAME = "step_{:09d}.ckpt"
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """Write ``last.ckpt`` after each epoch, and let ``best.ckpt`` be the best of these.
+
+    One file is written for both: the second is a link to the first where it is the best.
+
+    Args:
+        loss: The metric whose smallest value is the best.
+    """
+
+    def __init__(self, loss: str) -> None:
+        super().__init__(filename="last", monitor=None, enable_version_counter=False)
+        self.loss = loss
+        self.best = math.inf
+
+    @property
+    def state_key(self) -> str:
+        """A name of its own: users' ModelCheckpoints keep their states."""
+        return f"RunCheckpoint({self.loss})"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the best loss so far, beside what Lightning keeps."""
+        return super().state_dict() | {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best loss, if the run goes on in the directory that has its checkpoint."""
+        super().load_state_dict(state_dict)
+        if state_dict["dirpath"] == self.dirpath:
+            self.best = state_dict["best"]
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        loss = float(trainer.callback_metrics.get(self.loss, math.inf))
+        better = loss < self.best
+        if better:
+            self.best = loss
+        super()._save_checkpoint(trainer, filepath)
+        if better and trainer.is_global_zero:
+            with written_whole(Path(filepath).with_name("best.ckpt")) as temporary:
+                temporary.unlink()
+                try:
+                    os.link(filepath, temporary)
+                except OSError:  # a file system without links
+                    shutil.copyfile(filepath, temporary)
 
 
 class RunSaver(Callback):
@@ -114,6 +162,10 @@ class RunSaver(Callback):
         if trainer.is_global_zero:
             for old in sorted(directory.glob("step_*.ckpt"))[: -self.keep]:
                 old.unlink(missing_ok=True)
+
+    def on_exception(self, *args: Any) -> None:
+        """Give SIGTERM back; Lightning tears nothing down after an exception."""
+        self._signals.close()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give SIGTERM back."""

@@ -1,6 +1,6 @@
 """What a run shows of itself: the stages with their shapes, and the numbers of every epoch."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -66,7 +66,7 @@ def record_stages(classifier: GRUClassifier, parts: Parts) -> list[Stage]:
     return [
         Stage("input", total, first.source, _numbers(values[0, 0])),
         Stage("split", " / ".join(map(str, sizes.values())), " / ".join(sizes), _labels(first)),
-        *_layers(classifier, len(first), values, batch.lengths),
+        *_layers(classifier, len(first), steps, values, batch.lengths),
     ]
 
 
@@ -81,7 +81,11 @@ def _labels(train: Sequences) -> str:
 
 
 def _layers(
-    classifier: GRUClassifier, count: int, values: torch.Tensor, lengths: torch.Tensor | None
+    classifier: GRUClassifier,
+    count: int,
+    steps: int,
+    values: torch.Tensor,
+    lengths: torch.Tensor | None,
 ) -> list[Stage]:
     training = classifier.training
     classifier.eval()
@@ -91,19 +95,24 @@ def _layers(
         if isinstance(network, GRUNet):
             summary = classifier.summarize(values, lengths)[0]
             stages = [
-                _layer("GRU", count, summary, network.gru),
-                _layer("dense + softmax", count, answer, network.head),
+                _layer("GRU", (count, *summary.shape), summary, network.gru),
+                _layer("dense + softmax", (count, *answer.shape), answer, network.head),
             ]
         else:
-            stages = [_layer("Keras model", count, answer, network)]
+            shape = (count, *answer.shape)
+            if network.follows_steps:  # the first sequence may be shorter than others
+                shape = (count, steps, *answer.shape[1:])
+            stages = [_layer("Keras model", shape, answer, network)]
     classifier.train(training)
     return stages
 
 
-def _layer(name: str, count: int, output: torch.Tensor, layer: torch.nn.Module) -> Stage:
+def _layer(
+    name: str, shape: tuple[int, ...], output: torch.Tensor, layer: torch.nn.Module
+) -> Stage:
     parameters = sum(parameter.numel() for parameter in layer.parameters())
     detail = f"{parameters:,} parameters"
-    return Stage(name, _shape(count, *output.shape), detail, _numbers(output.flatten()))
+    return Stage(name, _shape(*shape), detail, _numbers(output.flatten()))
 
 
 def _numbers(values: torch.Tensor) -> str:
@@ -198,7 +207,7 @@ class TraceRecorder(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epochs as plain values."""
-        return {"epochs": [asdict(epoch) for epoch in self.epochs]}
+        return {"epochs": [dict(vars(epoch)) for epoch in self.epochs]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the epochs of the run that is resumed."""
