@@ -1,0 +1,99 @@
+"""What must hold, as ratios within one run, and whether it does."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from peers.asking import Sample
+
+# (suite, case, peer) -> what was measured
+Results = Mapping[tuple[str, str, str], Sample]
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One measurement is at most a share of another.
+
+    Attributes:
+        words: What is claimed.
+        ours: Suite, case and peer.
+        theirs: Likewise.
+        at_most: The largest ratio of the medians.
+    """
+
+    words: str
+    ours: Key
+    theirs: Key
+    at_most: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a claim; ``ratio`` is None where a side was not measured."""
+
+    claim: Claim
+    ratio: float | None
+    note: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the claim holds; None where that is not known."""
+        return None if self.ratio is None else self.ratio <= self.claim.at_most
+
+
+def _against(suite: str, case: str, peer: str, at_most: float, words: str) -> Claim:
+    return Claim(words, (suite, case, "grulight"), (suite, case, peer), at_most)
+
+
+CLAIMS = (
+    _against("epoch", "default", "keras-jax", 0.7, "epoch of `fit` against Keras on JAX"),
+    _against("epoch", "default", "keras-tensorflow", 0.08, "epoch, Keras on TensorFlow"),
+    _against("epoch", "default", "lightning", 0.08, "epoch, plain Lightning"),
+    _against("latency", "1", "onnxruntime", 0.5, "1 sequence against ONNX Runtime"),
+    _against("latency", "32", "jax", 0.7, "32 sequences against JAX"),
+    _against("latency", "800", "jax", 1.0, "800 sequences against JAX"),
+    _against("cold", "default", "keras-tensorflow", 1.0, "cold run against a Keras script"),
+    _against("memory", "default", "lightning", 1.0, "peak memory against plain Lightning"),
+    Claim(
+        "memory of `predict`, 100000 sequences against 10000",
+        ("memory", "predict 100000", "grulight"),
+        ("memory", "predict 10000", "grulight"),
+        1.1,
+    ),
+    Claim(
+        "GPU training step at batch 65536, Triton against cuDNN",
+        ("gpu", "train 65536", "triton float32"),
+        ("gpu", "train 65536", "cudnn float32"),
+        0.2,
+    ),
+)
+
+
+def judged(claim: Claim, results: Results) -> Verdict | None:
+    """Judge a claim; None where neither of its suites ran."""
+    missing = [key for key in (claim.ours, claim.theirs) if key not in results]
+    if len(missing) == 2:
+        return None
+    if missing:
+        return Verdict(claim, None, f"{missing[0][2]} was not measured")
+    ours, theirs = results[claim.ours], results[claim.theirs]
+    for key, sample in ((claim.ours, ours), (claim.theirs, theirs)):
+        if not sample.values:
+            return Verdict(claim, None, f"{key[2]} has no time")
+    return Verdict(claim, ours.median / theirs.median)
+
+
+def linear(words: str, costs: Mapping[int, float], at_most: float = 1.1) -> Verdict:
+    """Judge whether a cost grows no faster than its size.
+
+    Args:
+        words: What is claimed.
+        costs: Seconds by size, of two sizes at least.
+        at_most: The largest ratio of the cost of one unit to that in any smaller size.
+    """
+    each = {size: costs[size] / size for size in sorted(costs)}
+    sizes = list(each)
+    # against the cheapest below: what a call costs by itself must not hide the growth
+    ratio = max(each[n] / min(each[m] for m in sizes[:i]) for i, n in enumerate(sizes) if i)
+    key = ("growth", words, "grulight")
+    return Verdict(Claim(words, key, key, at_most), ratio)

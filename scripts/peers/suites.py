@@ -1,0 +1,203 @@
+"""What is measured: one function for each suite."""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from peers import asking
+from peers.asking import HERE, Skipped
+from peers.claims import Verdict, linear
+from peers.measuring import Benchmark, Command
+from peers.work import Work, draw, save
+
+NO_TRAINING, NO_PREDICTION = ("onnxruntime",), ("lightning", "jax-step")
+GROWING = ("torch", "fused", "jax", "onnxruntime", "grulight")
+SEQUENCES = (1_000, 10_000, 100_000, 1_000_000)
+STEPS = (10, 100, 1_000)
+HIDDEN = (8, 16, 32, 64, 128, 256)
+LATENCIES = (1, 32, 800, 100_000)
+# hidden size, batch: the default, and where data parallelism might pay
+SCALED = ((16, 32), (16, 1024), (64, 1024), (128, 1024), (256, 1024))
+SCRIPTS = ("keras-tensorflow", "keras-torch", "keras-jax", "lightning", "grulight")
+CUDA = [
+    (how, dtype)
+    for how in ("cudnn", "compile", "graph", "triton")
+    for dtype in ("float32", "bfloat16")
+]
+CUDA_BATCHES = (32, 1024, 65_536)
+
+
+def epoch(bench: Benchmark) -> None:
+    """An epoch of the default training."""
+    peers = {n: command for n, command in bench.peers.items() if n not in NO_TRAINING}
+    bench.measure(draw(), peers, {("epoch", "default"): asking.epochs})
+
+
+def latency(bench: Benchmark) -> None:
+    """Predictions of one to many sequences, NumPy in and NumPy out."""
+    peers = {n: command for n, command in bench.peers.items() if n not in NO_PREDICTION}
+    cases = {
+        ("latency", str(size)): partial(asking.calls, size=size)
+        for size in LATENCIES
+        if size <= bench.largest
+    }
+    bench.measure(draw(), peers, cases)
+
+
+def growth(bench: Benchmark) -> None:
+    """Growth with sequences (batches of 1000), with steps, units and threads (as by default)."""
+    counts = [size for size in SEQUENCES if size <= bench.largest]
+    predictions = {
+        ("prediction by sequences", str(n)): partial(asking.calls, size=n) for n in counts
+    }
+    peers = {n: command for n, command in bench.peers.items() if n in GROWING}
+    bench.measure(draw(), peers, predictions)
+    for n in counts:
+        work = draw(n, batch=1_000)
+        bench.measure(work, peers, {("epoch by sequences", str(n)): asking.epochs})
+    for axis, sizes in (("steps", STEPS), ("hidden", HIDDEN)):
+        for size in sizes:
+            cases = {
+                (f"prediction by {axis}", str(size)): partial(asking.calls, size=800),
+                (f"epoch by {axis}", str(size)): asking.epochs,
+            }
+            bench.measure(draw(**{axis: size}), peers, cases)
+    for threads in (1, 2):
+        cases = {
+            ("prediction by threads", str(threads)): partial(asking.calls, size=100_000),
+            ("epoch by threads", str(threads)): asking.epochs,
+        }
+        work = draw(10_000, hidden=64, batch=1_000)
+        bench.measure(work, peers, cases, asking.environment(threads))
+
+
+def linearity(bench: Benchmark) -> list[Verdict]:
+    """Judge how grulight's cost grows, where that was measured."""
+    found = []
+    for suite, least in (
+        ("prediction by sequences", 10_000),
+        ("epoch by sequences", 10_000),
+        ("prediction by steps", 10),
+        ("epoch by steps", 10),
+    ):
+        costs = {
+            int(case): sample.median
+            for (name, case, peer), sample in bench.results.items()
+            if name == suite and peer == "grulight" and sample.values and int(case) >= least
+        }
+        if len(costs) > 1:
+            words = f"cost per unit, {suite} from {min(costs)} to {max(costs)}"
+            found.append(linear(words, costs))
+    return found
+
+
+def programs(bench: Benchmark, wanted: Sequence[str]) -> None:
+    """Whole programs: the default run against scripts of the same work; memory of `predict`."""
+    env = asking.environment(bench.threads)
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory) / "work.npz"
+        save(draw(), work)
+        commands = {n: (_script(n, work), env) for n in SCRIPTS if n in bench.peers}
+        bench.run(wanted, "default", commands)
+        if "grulight" not in bench.peers:
+            return
+        if "cold" in wanted:
+            _uncompiled(bench, commands["grulight"], Path(directory))
+        if "memory" in wanted:
+            _predictions(bench, env, Path(directory))
+
+
+def _script(peer: str, work: Path) -> list[str]:
+    """Return the command that trains five epochs and tests."""
+    if peer == "grulight":
+        return [sys.executable, "-m", "grulight", "fit", "--trainer.accelerator", "cpu"]
+    file, *arguments = asking.PEERS[peer]
+    return [sys.executable, str(HERE / file), str(work), "script", *arguments]
+
+
+def _uncompiled(bench: Benchmark, command: Command, directory: Path) -> None:
+    """Time the first run after an installation, which compiles the kernels."""
+    env = dict(command[1]) | {"NUMBA_CACHE_DIR": str(directory / "cache")}
+    try:
+        sample = asking.Sample((asking.run_once(command[0], env)[0],))
+    except Skipped as reason:
+        sample = asking.Sample(note=str(reason))
+    bench.results["cold", "default", "grulight, its first run"] = sample
+
+
+def _predictions(bench: Benchmark, env: Mapping[str, str], directory: Path) -> None:
+    python = [sys.executable, "-m", "grulight"]
+    fit = [*python, "fit", "--trainer.accelerator", "cpu"]
+    try:
+        asking.run_once([*fit, "--trainer.default_root_dir", str(directory)], env)
+    except Skipped as reason:
+        bench.results["memory", "predict 10000", "grulight"] = asking.Sample(note=str(reason))
+        return
+    checkpoint = directory / "lightning_logs/version_0/checkpoints/last.ckpt"
+    for count in (10_000, 100_000):
+        source = directory / f"{count}.npy"
+        np.save(source, draw().sequences(count))
+        options = ["--ckpt_path", str(checkpoint), "--data.source", str(source)]
+        command = [*python, "predict", "--trainer.accelerator", "cpu", *options]
+        bench.run(["memory"], f"predict {count}", {"grulight": (command, env)})
+
+
+def scaling(bench: Benchmark) -> dict[str, int]:
+    """Time `grulight fit` on one and two ranks; return the parameters of each case."""
+    parameters = {}
+    for hidden, batch in SCALED:
+        work = draw(max(800, 8 * batch), hidden=hidden, batch=batch)
+        case = f"{hidden}, {batch}"
+        parameters[case] = sum(array.size for array in work.weights.values())
+        ranks = {
+            name: ("grulight_fit.py", "--trainer.devices", str(count))
+            for name, count in (("1 rank", 1), ("2 ranks", 2))
+        }
+        bench.measure(work, ranks, {("scaling", case): asking.epochs}, asking.environment(1))
+    return parameters
+
+
+def cuda_device() -> str | None:
+    """Name the CUDA device that torch finds, asked in a process of its own."""
+    code = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else '')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    return done.stdout.strip() or None
+
+
+def gpu(bench: Benchmark) -> list[str]:
+    """Time steps and predictions on a CUDA device; return what is to be said of them."""
+    device = cuda_device()
+    if device is None:
+        return ["GPU rows are left out: torch finds no CUDA device."]
+    said = [f"GPU: {device}; float32 without TF32."]
+    peers = {f"{how} {dtype}": ("torch_cuda.py", how, dtype) for how, dtype in CUDA}
+    env = asking.environment(bench.threads, gpu=True)
+    for batch in CUDA_BATCHES:
+        work = draw(batch, batch=batch)
+        cases = {
+            ("gpu", f"train {batch}"): asking.epochs,
+            ("gpu", f"predict {batch}"): partial(asking.calls, size=batch),
+        }
+        bench.measure(work, peers, cases, env)
+        said.append(_floor(bench, work))
+    return said
+
+
+def _floor(bench: Benchmark, work: Work) -> str:
+    """Say what a training step must read and compute at least, and what that is per second."""
+    batch, steps, features = work.x[: work.batch].shape
+    read = 2 * 4 * batch * steps * features  # sequences, once forward and once backward
+    operations = 3 * 2 * batch * steps * 3 * work.hidden * (features + work.hidden)
+    line = f"A step of {batch} reads {read / 1e6:.3g} MB and takes {operations / 1e9:.3g} GFLOP"
+    sample = bench.results["gpu", f"train {batch}", "triton float32"]
+    if not sample.values:
+        return f"{line} at least."
+    seconds = sample.median
+    return (
+        f"{line} at least; Triton's takes {seconds * 1e6:.4g} µs: {read / seconds / 1e9:.4g} GB/s "
+        f"and {operations / seconds / 1e12:.3g} TFLOP/s."
+    )

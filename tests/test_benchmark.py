@@ -1,0 +1,163 @@
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+import benchmark  # noqa: E402 - the scripts are no package
+from peers import asking, report, suites, truth  # noqa: E402
+from peers.asking import Process, Sample, Skipped  # noqa: E402
+from peers.claims import Claim, judged, linear  # noqa: E402
+from peers.work import Work, draw, load, save  # noqa: E402
+
+OURS, THEIRS = ("epoch", "default", "grulight"), ("epoch", "default", "jax")
+
+
+@pytest.fixture(scope="module")
+def work() -> Work:
+    return draw(sequences=96, steps=4, hidden=8)
+
+
+@pytest.fixture
+def work_file(work: Work, tmp_path: Path) -> Path:
+    save(work, tmp_path / "work.npz")
+    return tmp_path / "work.npz"
+
+
+@pytest.mark.parametrize(("at_most", "holds"), [(0.5, True), (0.49, False)])
+def test_claim_is_a_ratio_of_medians_with_its_bound_included(at_most: float, holds: bool) -> None:
+    results = {OURS: Sample((1.0, 2.0, 90.0)), THEIRS: Sample((4.0, 4.0, 0.1))}
+    verdict = judged(Claim("claim", OURS, THEIRS, at_most), results)
+    assert verdict is not None
+    assert verdict.ratio == 0.5
+    assert verdict.holds is holds
+
+
+def test_claim_about_a_peer_without_a_time_is_unknown_not_true() -> None:
+    claim = Claim("claim", OURS, THEIRS, 1.0)
+    refused = judged(claim, {OURS: Sample((1.0,)), THEIRS: Sample(note="refused: far off")})
+    absent = judged(claim, {OURS: Sample((1.0,))})
+    assert refused is not None
+    assert absent is not None
+    assert (refused.holds, absent.holds) == (None, None)
+    assert judged(claim, {}) is None
+
+
+def test_cost_that_grows_faster_than_its_size_fails() -> None:
+    assert linear("even", {10: 1.0, 100: 10.9}).holds
+    assert not linear("steep", {10: 1.0, 100: 11.1, 1000: 100.0}).holds
+    assert not linear("hidden by the first call", {10: 9.0, 100: 10.0, 1000: 120.0}).holds
+
+
+def test_spread_is_the_distance_of_the_quartiles() -> None:
+    assert Sample((1.0, 2.0, 3.0, 4.0, 5.0)).spread == pytest.approx(2 / 3)
+
+
+def test_work_comes_back_from_its_file_and_repeats_beyond_what_is_distinct(tmp_path: Path) -> None:
+    first = draw(sequences=900, steps=3, hidden=4, batch=100)
+    save(first, tmp_path / "work.npz")
+    again = load(tmp_path / "work.npz")
+    assert again.batch == 100
+    np.testing.assert_array_equal(again.x, first.x)
+    np.testing.assert_array_equal(again.y[800:], first.y[:100])
+    assert {array.dtype for array in again.weights.values()} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize("name", ["probabilities", "gru.weight_hh_l0"])
+def test_wrong_kernel_is_refused_and_a_right_one_is_not(work: Work, name: str) -> None:
+    right = truth.truth_of(work)
+    answer = {key: array.astype(np.float32) for key, array in right.exact.items()}
+    assert right.checked(answer) < 1
+    answer[name] = answer[name] * np.float32(1.0001)
+    with pytest.raises(Skipped, match=f"refused: .* noise floors off.*{name}"):
+        right.checked(answer)
+
+
+def test_answer_that_is_empty_or_misshapen_is_refused(work: Work) -> None:
+    right = truth.truth_of(work)
+    for answer in ({}, {"probabilities": np.zeros((2, 3))}):
+        with pytest.raises(Skipped, match="refused"):
+            right.checked(answer)
+
+
+def bench(rounds: int = 1) -> benchmark.Benchmark:
+    return benchmark.Benchmark(["torch"], rounds, 1, benchmark.Console(quiet=True))
+
+
+def test_refused_peer_gets_no_time(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = truth.truth_of(work)
+    wrong.exact["probabilities"][0, 0] += 1e-3
+    monkeypatch.setattr("peers.measuring.truth_of", lambda _: wrong)
+    refused = bench()
+    refused.measure(work, refused.peers, {("epoch", "default"): asking.epochs})
+    sample = refused.results["epoch", "default", "torch"]
+    assert not sample.values
+    assert sample.note.startswith("refused")
+
+
+PEER = """
+from serving import Peer, boundary, serve
+def train():
+    while True:
+        boundary()
+serve(lambda work, _: Peer("1.0", train=train, verify=lambda: "it ends elsewhere"))
+"""
+
+
+@pytest.fixture
+def peer(work_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
+    monkeypatch.setattr(asking, "HERE", work_file.parent)
+    (work_file.parent / "peer.py").write_text(PEER)
+    env = asking.environment(1) | {"PYTHONPATH": str(SCRIPTS / "peers")}
+    with Process(("peer.py",), work_file, env) as process:
+        yield process
+
+
+def test_training_gives_as_many_epochs_as_asked_for_and_waits_in_between(peer: Process) -> None:
+    assert [len(peer.ask(do="epochs", count=count)) for count in (2, 3, 1)] == [2, 3, 1]
+    assert peer.ask(do="calls", size=1, seconds=0) == "does not predict"
+
+
+def test_training_that_ends_elsewhere_gets_no_time(peer: Process) -> None:
+    with pytest.raises(Skipped, match="refused: it ends elsewhere"):
+        asking.epochs(peer)
+
+
+def test_missing_package_is_the_reason_for_a_missing_figure(
+    work_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "HERE", work_file.parent)
+    (work_file.parent / "peer.py").write_text("import no_such_package")
+    with pytest.raises(Skipped, match="not installed: no_such_package"):
+        Process(("peer.py",), work_file, asking.environment(1))
+
+
+def test_one_peer_is_timed_from_end_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Work
+) -> None:
+    monkeypatch.setattr(suites, "draw", lambda: work)
+    monkeypatch.setattr(asking, "SPAN", 0.0)
+    monkeypatch.setattr(suites, "LATENCIES", (1, 8))
+    options = ["latency", "--peers", "torch", "--rounds", "2", "-o", str(tmp_path / "out")]
+    assert benchmark.main(options) == 0
+    text = (tmp_path / "out" / "benchmark.md").read_text()
+    assert "| peer | 1 | 8 |" in text
+    assert "checked before timing" in text
+    assert (tmp_path / "out" / "benchmark.png").stat().st_size > 1000
+
+
+def test_without_a_gpu_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suites, "cuda_device", lambda: None)
+    empty = bench()
+    assert suites.gpu(empty) == ["GPU rows are left out: torch finds no CUDA device."]
+    assert not empty.results
+
+
+def test_reason_stands_once_beside_a_short_cell() -> None:
+    results = {("latency", case, "jax"): Sample(note="not installed: jax") for case in ("1", "32")}
+    assert report.reasons(results) == ["jax: not installed: jax"]
+    assert report.figures(results, "latency").rows == [["jax", "not installed", "not installed"]]
