@@ -181,7 +181,7 @@ def _compiled(module: "GRUClassifier", block: Block, count: int) -> None:
     [group] = optimizer.param_groups
     tables = [group["params"], *(_moments(optimizer, group, name) for name in _SLOTS)]
     vectors = [torch.cat([each.detach().flatten() for each in table]) for table in tables]
-    starts = np.cumsum((0, *block.sizes[:count]))
+    starts = np.concatenate(([0], np.cumsum(block.sizes[:count])))
     lengths, labels = block.whole.lengths, block.whole.labels
     assert labels is not None
     network = module.network

@@ -233,7 +233,13 @@ class FitCLI(_CommandCLI):
         logger = self.loggers(version, step)
         if not logger:
             self.save_config_callback = None  # there is no run directory to save it in
-        return super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
+        trainer = super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
+        if trainer.world_size > len(self.datamodule.parts.train):
+            raise InputError(
+                f"{self.datamodule.source}: has {len(self.datamodule.parts.train)} training "
+                f"sequences for {trainer.world_size} processes. Use fewer."
+            )
+        return trainer
 
     def after_instantiate_classes(self) -> None:
         """Note how the model is optimised, for its checkpoints, and check where it goes on from."""

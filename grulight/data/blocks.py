@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grulight.data.batches import Batch, Batches
 
@@ -20,20 +21,22 @@ class Block(NamedTuple):
     """
 
     whole: Batch
-    sizes: tuple[int, ...]
-    shares: tuple[float, ...]
-    steps: tuple[int, ...]
+    sizes: NDArray[np.int64]
+    shares: NDArray[np.float64]
+    steps: NDArray[np.int64]
     follows_steps: bool
 
     @property
     def counted(self) -> int:
         """How many sequences this process counts."""
-        return sum(size for size, share in zip(self.sizes, self.shares, strict=True) if share)
+        return int(self.sizes[self.shares > 0].sum())
 
     def split(self) -> Iterator[Batch]:
         """Yield the batches, as views."""
         start = 0
-        for size, share, steps in zip(self.sizes, self.shares, self.steps, strict=True):
+        # arrays, as Lightning walks through every item of a tuple
+        columns = self.sizes.tolist(), self.shares.tolist(), self.steps.tolist()
+        for size, share, steps in zip(*columns, strict=True):
             own = slice(start, start + size)
             start += size
             values, lengths, labels = self.whole.values, self.whole.lengths, self.whole.labels
@@ -68,8 +71,9 @@ class Blocks:
         for parts in self.batches.parts(self.steps_per_execution):
             chosen = np.concatenate([everything[part.chosen] for part in parts])
             whole = self.batches.batch(chosen, max(part.steps for part in parts), 1.0)
-            columns = ((part.size, part.share, part.steps) for part in parts)
-            sizes, shares, steps = zip(*columns, strict=True)
+            sizes, shares, steps = map(
+                np.array, zip(*((part.size, part.share, part.steps) for part in parts), strict=True)
+            )
             yield Block(whole, sizes, shares, steps, follows_steps)
 
     def state_dict(self) -> dict[str, int]:
