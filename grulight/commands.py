@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-import torch
 from lightning.pytorch import Trainer
 from rich.console import Console
 
@@ -15,10 +13,13 @@ from grulight.files import require_writable
 from grulight.interruption import EXIT_CODE
 from grulight.lightning_cli import CheckpointCLI, FitCLI, one_line_errors, quieten
 from grulight.metrics import MetricsFile
-from grulight.predictions import prediction_table, require_table_suffix, write_predictions
+from grulight.predictions import PredictionWriter, require_table_suffix, written_table
 from grulight.resume import ended_epoch
 from grulight.task import GRUClassifier
 from grulight.trace import terminal
+from grulight.trace.page import write_page
+
+_AT_ONCE = 256  # sequences of a prediction
 
 
 def fit(arguments: list[str]) -> None:
@@ -39,7 +40,10 @@ def fit(arguments: list[str]) -> None:
         raise KeyboardInterrupt from stop  # Lightning's answer to Ctrl-C
     if len(cli.datamodule.parts.test):
         _test(cli.trainer, cli.model, cli.datamodule, cli.console)
-    _show_files(cli.trainer, cli.console)
+    try:
+        _write_page(cli)
+    finally:  # whatever becomes of the page, the run is there
+        _show_files(cli.trainer, cli.console)
 
 
 def validate(arguments: list[str]) -> None:
@@ -69,32 +73,26 @@ def test(arguments: list[str]) -> None:
 def predict(arguments: list[str]) -> None:
     """Answer for every sequence of a source and write the table."""
     quieten()
-    cli = CheckpointCLI("predict", arguments, Console())
+    # larger batches than training's are quicker; what the user says comes later and counts
+    cli = CheckpointCLI("predict", [f"--data.batch_size={_AT_ONCE}", *arguments], Console())
     output = Path(cli.config["output"])
     require_table_suffix(output)
     parts = cli.datamodule.unlabelled
     require_writable(output.parent)
-    answers: list[torch.Tensor] = []
-    with one_line_errors():
-        for part in parts:
-            batches = cli.datamodule.batches(part)
-            answers += cli.trainer.predict(cli.classifier, batches) or []  # type: ignore[arg-type]
-    if sum(map(len, answers)) != sum(map(len, parts)):
-        raise InputError(
-            "predict labels every sequence; leave out --trainer.fast_dev_run and "
-            "--trainer.limit_predict_batches."
-        )
-    table = prediction_table(
-        cli.classifier.head,
-        cli.classifier.class_names,
-        np.concatenate([part.ids for part in parts]),
-        np.concatenate([part.lengths for part in parts]),
-        [answer.float().numpy() for answer in answers],
-        getattr(cli.classifier.network, "follows_steps", False),
-    )
-    write_predictions(output, table)
-    line = f"{sum(map(len, parts))} sequences labelled: {output}"
-    cli.console.print(line, markup=False, soft_wrap=True)
+    with written_table(output) as table, one_line_errors():
+        writer = PredictionWriter(table, parts)
+        cli.trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by a connector
+        batches = [cli.datamodule.batches(part) for part in parts]
+        cli.trainer.predict(cli.classifier, batches, return_predictions=False)
+        if not writer.complete:
+            raise InputError(
+                "predict labels every sequence; leave out --trainer.fast_dev_run and "
+                "--trainer.limit_predict_batches."
+            )
+    count = sum(map(len, parts))
+    speed = f"{writer.seconds:.1f} s ({count / writer.seconds:,.0f} sequences/s)"
+    line = f"{count} sequences labelled in {speed}: {output}"
+    cli.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _test(
@@ -116,6 +114,14 @@ def _test(
     directory = _run_directory(trainer)
     if directory is not None and len(names) <= PICTURE_CLASSES:
         save_confusion_picture(confusion, names, directory / "confusion_matrix.png")
+
+
+def _write_page(cli: FitCLI) -> None:
+    directory = _run_directory(cli.trainer)
+    if directory is not None:
+        epochs = cli.recorder.epochs
+        page = directory / "trace.html"
+        write_page(page, cli.model, cli.datamodule.parts, epochs, name=str(directory))
 
 
 def _metrics(trainer: Trainer) -> dict[str, float]:

@@ -1,37 +1,104 @@
-"""Predictions as a table: a row per sequence, or per sequence and step."""
+"""Predictions as a table, written while they are made: a row per sequence, or per step of one."""
 
 import csv
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
+from torch import Tensor
 
+from grulight.data.batches import Batch
+from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.extras import extra
 from grulight.files import written_whole
 from grulight.heads import Columns, Head
+from grulight.task import GRUClassifier
 
 SUFFIXES = (".csv", ".parquet")
+ROW_GROUP = 65_536  # rows of a Parquet file that are read together: smaller ones read slowly
 
 
-def prediction_table(
+class Table(Protocol):
+    """A table that grows."""
+
+    def append(self, columns: Columns) -> None:
+        """Add rows."""
+
+
+class PredictionWriter(Callback):
+    """Write each batch's predictions to a table, and forget them.
+
+    Args:
+        table: Where they go.
+        parts: What is predicted, in this order, one data loader each.
+    """
+
+    def __init__(self, table: Table, parts: Sequence[Sequences]) -> None:
+        self.table = table
+        self.parts = parts
+        self.written = [0] * len(parts)
+        self.seconds = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sequence has its rows."""
+        return self.written == [len(part) for part in self.parts]
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self.seconds = -time.perf_counter()
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Tensor,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write the batch."""
+        assert isinstance(pl_module, GRUClassifier)
+        start = self.written[dataloader_idx]
+        self.written[dataloader_idx] = stop = start + len(outputs)
+        part = self.parts[dataloader_idx]
+        columns = prediction_columns(
+            pl_module.head,
+            pl_module.class_names,
+            part.ids[start:stop],
+            part.lengths[start:stop]
+            if getattr(pl_module.network, "follows_steps", False)
+            else None,
+            outputs.float().cpu().numpy(),
+        )
+        self.table.append(columns)
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stop the clock."""
+        self.seconds += time.perf_counter()
+
+
+def prediction_columns(
     head: Head,
     names: Sequence[str],
     ids: NDArray[np.str_],
-    lengths: NDArray[np.int64],
-    answers: Iterable[NDArray[np.floating]],
-    follows_steps: bool,
+    lengths: NDArray[np.int64] | None,
+    answers: NDArray[np.floating],
 ) -> Columns:
-    """Put predictions into columns.
+    """Put the predictions of a batch into columns.
 
     Args:
         head: What they mean.
         names: The classes, labels or values.
-        ids: (N,) names of the sequences.
-        lengths: (N,) valid steps of the sequences.
-        answers: N in batches, (B, C) or (B, S, C).
-        follows_steps: Whether a sequence has as many answers as steps; else it has S.
+        ids: (B,) names of the sequences.
+        lengths: (B,) how many answers of each sequence count; None for all.
+        answers: (B, C) or (B, S, C).
 
     Returns:
         ``sequence``, ``step`` (counted from 0) where there is an answer for each, then
@@ -39,34 +106,82 @@ def prediction_table(
         ``value_<name>``.
     """
     if not head.per_step:
-        return {"sequence": ids, **head.columns(np.concatenate([*answers]), names)}
-    each = [row for batch in answers for row in batch]
-    if follows_steps:
-        each = [row[:length] for row, length in zip(each, lengths, strict=True)]
-    counts = [len(row) for row in each]
-    steps = np.concatenate([np.arange(count) for count in counts])
-    found = head.columns(np.concatenate(each), names)
-    return {"sequence": np.repeat(ids, counts), "step": steps, **found}
+        return {"sequence": ids, **head.columns(answers, names)}
+    counted = np.ones(answers.shape[:2], dtype=bool)
+    if lengths is not None:
+        counted = np.arange(answers.shape[1]) < lengths[:, None]
+    sequences, steps = counted.nonzero()
+    return {"sequence": ids[sequences], "step": steps, **head.columns(answers[counted], names)}
 
 
-def write_predictions(path: Path, columns: Columns) -> None:
-    """Write columns as a ``.csv`` or ``.parquet`` file, which appears whole or not at all.
+@contextmanager
+def written_table(path: Path) -> Iterator[Table]:
+    """Yield a table that becomes a ``.csv`` or ``.parquet`` file, whole or not at all.
 
     Raises:
         InputError: The suffix is another one, or the file cannot be written.
     """
     require_table_suffix(path)
-    with written_whole(path) as temporary:
-        if path.suffix == ".parquet":
-            pyarrow = extra("pyarrow", "data", str(path))
-            parquet = extra("pyarrow.parquet", "data", str(path))
-            arrays = [pyarrow.array(column) for column in columns.values()]
-            parquet.write_table(pyarrow.table(arrays, names=list(columns)), temporary)
-            return
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(columns)
-            writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+    opened = _parquet if path.suffix == ".parquet" else _csv
+    with written_whole(path) as temporary, opened(temporary) as table:
+        yield table
+
+
+@contextmanager
+def _csv(path: Path) -> Iterator[Table]:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        yield _CSV(csv.writer(file))
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Table]:
+    table = _Parquet(path)
+    yield table
+    table.close()
+
+
+class _CSV:
+    """Rows of text."""
+
+    def __init__(self, writer: Any) -> None:
+        self._writer = writer
+        self._empty = True
+
+    def append(self, columns: Columns) -> None:
+        if self._empty:
+            self._writer.writerow(columns)
+            self._empty = False
+        self._writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+
+
+class _Parquet:
+    """Row groups of a fair size."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._arrow = extra("pyarrow", "data", path.suffix)
+        self._module = extra("pyarrow.parquet", "data", path.suffix)
+        self._waiting: list[Any] = []
+        self._rows = 0
+        self._writer: Any = None
+
+    def append(self, columns: Columns) -> None:
+        arrays = [self._arrow.array(column) for column in columns.values()]
+        self._waiting.append(self._arrow.table(arrays, names=list(columns)))
+        self._rows += len(arrays[0])
+        if self._rows >= ROW_GROUP:
+            self._write()
+
+    def _write(self) -> None:
+        table = self._arrow.concat_tables(self._waiting)
+        self._waiting, self._rows = [], 0
+        self._writer = self._writer or self._module.ParquetWriter(self._path, table.schema)
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._waiting:
+            self._write()
+        self._writer.close()
 
 
 def require_table_suffix(path: Path) -> None:

@@ -11,6 +11,7 @@ from grulight.data.datamodule import Parts, SequenceDataModule
 from grulight.errors import InputError
 from grulight.task import GRUClassifier
 from grulight.trace.recorder import Epoch, TraceRecorder, observe
+from grulight.wanted import Wanted
 
 
 class Run(NamedTuple):
@@ -33,21 +34,33 @@ def load_run(path: Path, source: str | None = None) -> Run:
         InputError: The checkpoint or the data cannot be read, or do not fit each other.
     """
     classifier = load_classifier(path)
-    # a model ported from Keras may know no names
-    names = {
-        "class_names": classifier.hparams["class_names"],
-        "features": classifier.hparams["feature_names"],
-    }
-    known = {name: list(value) for name, value in names.items() if value is not None}
-    data = SequenceDataModule(**data_settings(path, source) | known)
-    theirs = (data.input_size, data.num_classes)
-    ours = (classifier.hparams["input_size"], classifier.hparams["num_classes"])
+    head, known = classifier.head, classifier.hparams
+    data = SequenceDataModule(**data_settings(path, source) | _as_answered(classifier))
+    theirs = Wanted(data.input_size, data.num_classes, data.num_values, data.per_step)
+    values = 0 if head.num_classes else head.size
+    ours = Wanted(known["input_size"], head.num_classes, values, head.per_step)
     if theirs != ours:
         raise InputError(
-            f"{data.source}: has {theirs[0]} features and {theirs[1]} classes, {path} reads "
-            f"{ours[0]} and tells {ours[1]} apart. Name fitting data with --data."
+            f"{data.source}: has {theirs.input_size} features and {theirs.words}, {path} reads "
+            f"{ours.input_size} and answers with {head.words}. Name fitting data with --data."
         )
-    return Run(classifier, data.parts, _epochs(path, read_checkpoint(path)))
+    return Run(classifier, data.parts, _epochs(path, read_checkpoint(path), head.metric))
+
+
+def _as_answered(classifier: GRUClassifier) -> dict[str, Any]:
+    """Return settings with which data are read as the classifier answers."""
+    head, names = classifier.head, classifier.hparams["class_names"]
+    settings: dict[str, Any] = {
+        "targets": "classes" if head.num_classes else "values",
+        "per_step": head.per_step,
+    }
+    if head.num_classes and names is not None:  # a model ported from Keras may know none
+        settings["class_names"] = list(names)
+    elif head.num_classes:
+        settings["num_classes"] = head.num_classes
+    if classifier.hparams["feature_names"] is not None:
+        settings["features"] = list(classifier.feature_names)
+    return settings
 
 
 def data_settings(path: Path, source: str | None = None) -> dict[str, Any]:
@@ -68,7 +81,7 @@ def data_settings(path: Path, source: str | None = None) -> dict[str, Any]:
     return dict(settings)
 
 
-def _epochs(path: Path, checkpoint: Checkpoint) -> list[Epoch]:
+def _epochs(path: Path, checkpoint: Checkpoint, metric: str) -> list[Epoch]:
     """Return the epochs up to the checkpoint; a training without our recorder left a table."""
     recorder = TraceRecorder()
     if state := checkpoint.get("callbacks", {}).get(TraceRecorder.__name__):
@@ -77,10 +90,10 @@ def _epochs(path: Path, checkpoint: Checkpoint) -> list[Epoch]:
     table = path.resolve().parent.parent / "metrics.csv"
     if "epoch" not in checkpoint or not table.is_file():
         return []
-    return _epochs_of_table(table, checkpoint["epoch"] + 1)
+    return _epochs_of_table(table, checkpoint["epoch"] + 1, metric)
 
 
-def _epochs_of_table(table: Path, last: int) -> list[Epoch]:
+def _epochs_of_table(table: Path, last: int, metric: str) -> list[Epoch]:
     found: dict[int, dict[str, float]] = {}
     with table.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -89,7 +102,7 @@ def _epochs_of_table(table: Path, last: int) -> list[Epoch]:
             metrics |= given
     epochs: list[Epoch] = []
     for number, metrics in sorted(found.items()):
-        if number <= last and {"train_loss", "train_accuracy"} <= metrics.keys():
+        if number <= last and {"train_loss", f"train_{metric}"} <= metrics.keys():
             before = epochs[-1].metrics if epochs else None
             epochs.append(Epoch(number, metrics, observe(metrics, before)))
     return epochs

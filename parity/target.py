@@ -3,17 +3,16 @@
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from grulight.checkpoint import load_classifier
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.model import GRUNet
+from grulight.runs import data_settings
 from grulight.task import GRUClassifier
 from parity.cases import Arrays, Network, Question
 from parity.rungs import study
@@ -110,7 +109,7 @@ def load_target(path: str, data: str | None = None) -> Target:
         "class_names": list(classifier.class_names),
         "features": list(classifier.feature_names),
     }
-    parts = SequenceDataModule(**_data_settings(Path(path), data) | expected).parts
+    parts = SequenceDataModule(**data_settings(Path(path), data) | expected).parts
     if len(parts.train.feature_names) != network.gru.input_size:
         raise InputError(
             f"{parts.train.source}: has {len(parts.train.feature_names)} features, {path} reads "
@@ -144,17 +143,3 @@ def _data(part: Sequences) -> Arrays:
     if (part.lengths < values.shape[1]).any():
         data["lengths"] = part.lengths
     return data
-
-
-def _data_settings(path: Path, data: str | None) -> dict[str, Any]:
-    """Return what the run's own config says of its data, or what the user names."""
-    if data is not None:
-        return {"source": data}
-    config = path.resolve().parent.parent / "config.yaml"
-    if not config.is_file():
-        return {}
-    try:
-        settings = yaml.safe_load(config.read_text())["data"]
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(f"{config}: cannot be read; name the data with --data.") from error
-    return dict(settings)

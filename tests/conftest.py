@@ -3,6 +3,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,9 @@ os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
 # before anybody imports Triton: without a GPU its kernels are run by its interpreter
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+# and before TensorFlow: after it, their two copies of LLVM end the process
+with contextlib.suppress(ImportError):
+    import_module("triton")
 
 # each of pytest's workers has one core: more threads would wait for each other
 torch.set_num_threads(1)

@@ -228,3 +228,53 @@ def test_layers_and_directions_can_be_chosen(read: Callable[..., Reader], tmp_pa
     assert pixel(reader, "hidden", 9, 0) != before
     reader.page.locator("#layer").select_option("layer 1, forward")
     assert kept.count() == 0
+
+
+def page_of(run: Callable[..., str], case: str) -> Path:
+    heads = pytest.importorskip("tests.keras_files.test_keras_heads", reason="needs Keras")
+    _, data = heads.saved(heads.CASES[case])
+    run("port", "model.h5", "-o", "model.ckpt")
+    run("trace", "model.ckpt", "--data", data[1])
+    return Path("trace.html")
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("case", "says"),
+    [
+        ("tags, padding masked by the model", "At step 1 it is called “"),
+        ("several labels", "of 4 labels are right."),
+        ("value per step", "At step 1 the answer is "),
+        ("values at other steps", "At step 1 the answer is "),
+        ("forecast", "Had it ended at step 1, the answer is "),
+        ("sentiment", "Of the whole sequence: it is called “"),
+    ],
+)
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_every_kind_of_answer_can_be_stepped_through(
+    read: Callable[..., Reader],
+    run: Callable[..., str],
+    case: str,
+    says: str,
+    width: int,
+    scheme: str,
+) -> None:
+    reader = read(page_of(run, case), width, scheme=scheme)
+    reader.page.locator("#step").focus()
+    reader.page.keyboard.press("Home")
+    assert says in reader.text("#sequence-says")
+    assert reader.page.evaluate("document.documentElement.scrollWidth") == width
+    before = reader.text("#bars")
+    reader.page.locator("[name=sequence]").last.check()
+    assert reader.text("#bars") != before
+    assert reader.page.locator("svg.chart").count() >= ("value" in case or case == "forecast")
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_an_id_is_chosen_by_clicking_it(
+    read: Callable[..., Reader], run: Callable[..., str]
+) -> None:
+    reader = read(page_of(run, "tags, padding masked by the model"))
+    reader.page.locator("#ids button").nth(1).click()
+    assert "At step 2 " in reader.text("#sequence-says")
+    assert reader.page.locator("#ids [aria-current]").count() == 1

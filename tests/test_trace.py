@@ -19,8 +19,10 @@ from grulight.heads import probabilities
 from grulight.model import GRUNet
 from grulight.runs import load_run
 from grulight.task import GRUClassifier
-from grulight.trace.answers import MOST_SEQUENCES, Answers, ask, choices
+from grulight.trace.answers import MOST_SEQUENCES
+from grulight.trace.asking import ask
 from grulight.trace.charts import ticks
+from grulight.trace.class_answers import ClassAnswers
 from grulight.trace.page import write_page
 from grulight.trace.recorder import Epoch
 from grulight.trace.scores import calibration_error, class_scores, reliability
@@ -131,17 +133,18 @@ def test_answers_are_those_of_the_classifier_and_a_large_part_is_sampled() -> No
     few = ask(classifier, Parts(small, small.part(0, 0), small))
     with torch.no_grad():
         theirs = probabilities(classifier(torch.tensor(small.values)))
-    np.testing.assert_allclose(few.probabilities, theirs.numpy(), atol=1e-6)
+    np.testing.assert_allclose(few.predicted, theirs.numpy(), atol=1e-6)
 
 
-def some_answers() -> Answers:
+def some_answers() -> ClassAnswers:
     shares = np.array([[0.9, 0.1, 0], [0.2, 0.7, 0.1], [0.3, 0.35, 0.35], [0.05, 0.15, 0.8]])
     part = waves(4)
-    return Answers("test", part, np.arange(4), np.array([0, 1, 1, 0]), shares, 0.0)
+    labels = np.array([0, 1, 1, 0])
+    return ClassAnswers("test", part, np.arange(4), labels, shares, 0.0, part.class_names)
 
 
 def test_sequences_are_chosen_by_what_they_show() -> None:
-    found = {choice.why: choice.position for choice in choices(some_answers())}
+    found = {choice.why: choice.position for choice in some_answers().choices()}
     # no sequence is labelled "still"; 2 is the closest call and right, 3 the surest mistake
     assert found == {
         "surest right": 0,
@@ -318,6 +321,11 @@ class FourSteps(torch.nn.Module):
     def forward(self, values: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
         return self.convolution(values.movedim(1, 2)).mean(dim=2)
 
+    def answers(
+        self, values: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, None]:
+        return self(values, lengths), None
+
 
 def test_names_from_the_data_are_text() -> None:
     part = replace(
@@ -331,7 +339,7 @@ def test_names_from_the_data_are_text() -> None:
     page = Path("page.html").read_text()
     assert page.count("<script") == page.count("</script>") == 2
     assert "&lt;script&gt;alert(1)" in page
-    assert embedded(Path("page.html"))["trace"]["classes"] == HOSTILE
+    assert embedded(Path("page.html"))["trace"]["names"] == HOSTILE
 
 
 def test_checkpoints_from_before_learning_rates_were_recorded_are_read() -> None:

@@ -1,126 +1,23 @@
 """What a classifier answers for a bounded number of sequences, and which of them to look at."""
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from grulight.data.batches import Batches
 from grulight.data.datamodule import Parts
-from grulight.data.sequences import Sequences
-from grulight.evaluation import Confusion
-from grulight.heads import classification_loss, probabilities
-from grulight.task import GRUClassifier
+from grulight.data.sequences import Labels, Sequences
 from grulight.trace.recorder import PARTS
 
 # what keeps a page quick to make: a million sequences are sampled
 MOST_SEQUENCES, MOST_STEPS, MOST_NUMBERS = 10_000, 2_000_000, 20_000_000
-_BATCH = 256
+_SLICE = 50_000  # sequences whose labels are counted at once
 
+Context = dict[str, Any]
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Answers:
-    """The answers for N sequences of a part.
-
-    Attributes:
-        name: What the part is called.
-        part: The whole part.
-        positions: (N,) places of the sequences within the part.
-        labels: (N,).
-        probabilities: (N, C).
-        loss: Mean cross entropy.
-    """
-
-    name: str
-    part: Sequences
-    positions: NDArray[np.int64]
-    labels: NDArray[np.int64]
-    probabilities: Floats
-    loss: float
-
-    @property
-    def finite(self) -> bool:
-        """Whether the classifier answers with numbers."""
-        return bool(np.isfinite(self.probabilities).all())
-
-    @cached_property
-    def predicted(self) -> NDArray[np.int64]:
-        """(N,) most probable classes."""
-        return np.asarray(self.probabilities.argmax(axis=1))
-
-    @cached_property
-    def confidence(self) -> Floats:
-        """(N,) probabilities of the most probable classes."""
-        return np.asarray(self.probabilities.max(axis=1))
-
-    @cached_property
-    def right(self) -> NDArray[np.bool_]:
-        """(N,) whether the answer is the label."""
-        return np.asarray(self.predicted == self.labels)
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right answers."""
-        return float(self.right.mean())
-
-    @cached_property
-    def confusion(self) -> Confusion:
-        """Count sequences by true class and predicted class."""
-        classes = self.probabilities.shape[1]
-        pairs = np.bincount(self.labels * classes + self.predicted, minlength=classes**2)
-        return pairs.reshape(classes, classes).astype(np.int64)
-
-    @property
-    def counted(self) -> str:
-        """How many sequences were asked about, in few words."""
-        count = len(self.positions)
-        return f"{'all ' if count == len(self.part) else ''}{count:,} {self.name} sequences"
-
-    @property
-    def sampled(self) -> str:
-        """How many sequences were asked about, in words."""
-        count, total = len(self.positions), len(self.part)
-        if count == total:
-            return self.counted
-        return f"{count:,} of {total:,} {self.name} sequences, evenly spaced"
-
-
-def ask(classifier: GRUClassifier, parts: Parts) -> Answers:
-    """Ask about the test part; where it is empty, about validation or training."""
-    named = dict(zip(PARTS, parts, strict=True))
-    name = next(name for name in reversed(PARTS) if len(named[name]))
-    part = named[name]
-    assert part.labels is not None
-    positions = _sample(part)
-    chosen = replace(
-        part,
-        values=part.values[positions],
-        lengths=part.lengths[positions],
-        labels=part.labels[positions],
-        ids=part.ids[positions],
-    )
-    like = next(classifier.parameters())
-    found = []
-    with torch.inference_mode():
-        for batch in Batches(chosen, _BATCH):
-            lengths = None if batch.lengths is None else batch.lengths.to(like.device)
-            found.append(classifier(batch.values.to(like), lengths).float().cpu())
-        logits = torch.cat(found)
-        loss = float(classification_loss(logits, torch.tensor(chosen.labels)))
-        shares = probabilities(logits).numpy()
-    labels = np.asarray(part.labels[positions], np.int64)
-    return Answers(name, part, positions, labels, shares, loss)
-
-
-def _sample(part: Sequences) -> NDArray[np.int64]:
-    _, steps, features = part.values.shape
-    most = min(MOST_SEQUENCES, MOST_STEPS // steps, MOST_NUMBERS // (steps * features))
-    count = min(len(part), max(most, 100))
-    return np.unique(np.linspace(0, len(part) - 1, count).round().astype(np.int64))
 
 
 @dataclass(frozen=True)
@@ -136,21 +33,185 @@ class Choice:
     position: int
 
 
-def choices(answers: Answers) -> list[Choice]:
-    """Choose the surest right and wrong ones, the closest call, and one of each class."""
-    found = []
-    right, confidence = answers.right, answers.confidence
-    if right.any():
-        found.append(Choice("surest right", int(np.where(right, confidence, -1).argmax())))
-    if not right.all():
-        found.append(Choice("surest wrong", int(np.where(right, -1, confidence).argmax())))
-    first_two = np.sort(answers.probabilities, axis=1)[:, -2:]
-    closest = int((first_two[:, 1] - first_two[:, 0]).argmin())
-    found.append(Choice("nearest to the boundary", closest))
-    for label, name in enumerate(answers.part.class_names):
-        of_class = np.flatnonzero(answers.labels == label)
-        if len(of_class):
-            taken = [choice.position for choice in found]
-            fresh = np.setdiff1d(of_class, taken)
-            found.append(Choice(f"one of “{name}”", int((fresh if len(fresh) else of_class)[0])))
-    return found
+@dataclass(frozen=True)
+class Answers(ABC):
+    """M answers, of N sequences of a part: one for each, or one for each of their steps.
+
+    There is a subclass for each kind of head. C counts classes, labels or values.
+
+    Attributes:
+        name: What the part is called.
+        part: The whole part.
+        positions: (N,) places of the sequences within the part.
+        targets: (M,) classes or (M, C) values.
+        predicted: (M, C) probabilities or values.
+        loss: Its mean.
+        names: C names.
+        sequences: (M,) which of the N sequences an answer belongs to.
+        per_step: Whether it belongs to a step of it.
+        loss_words: What the loss is.
+    """
+
+    kind: ClassVar[str]  # names the template and what the script draws
+    metric: ClassVar[str]  # as it is logged
+    metric_words: ClassVar[tuple[str, str]]  # as it is called, and what it counts
+
+    name: str
+    part: Sequences
+    positions: NDArray[np.int64]
+    targets: Labels
+    predicted: Floats
+    loss: float
+    names: tuple[str, ...] = ()
+    sequences: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    per_step: bool = False
+    loss_words: str = "cross entropy (nats)"
+
+    @property
+    def finite(self) -> bool:
+        """Whether the classifier answers with numbers."""
+        return bool(np.isfinite(self.predicted).all())
+
+    @property
+    def unit(self) -> str:
+        """What an answer belongs to."""
+        return "step" if self.per_step else "sequence"
+
+    @property
+    def counted(self) -> str:
+        """What was asked about, in few words."""
+        count = len(self.positions)
+        held = f"{'all ' if count == len(self.part) else ''}{count:,} {self.name} sequences"
+        return f"the {len(self.targets):,} steps of {held}" if self.per_step else held
+
+    @property
+    def sampled(self) -> str:
+        """What was asked about, in words."""
+        count, total = len(self.positions), len(self.part)
+        if count == total:
+            return self.counted
+        held = f"{count:,} of {total:,} {self.name} sequences, evenly spaced"
+        return f"the {len(self.targets):,} steps of {held}" if self.per_step else held
+
+    @property
+    def at_every_step(self) -> str:
+        """What a sentence about the model ends with, if anything."""
+        return " at every step" if self.per_step else ""
+
+    def choices(self) -> list[Choice]:
+        """Choose sequences to look at."""
+        count = len(self.positions)
+        counts = np.maximum(np.bincount(self.sequences, minlength=count), 1)
+        each = np.bincount(self.sequences, self.closeness, minlength=count) / counts
+        order = np.argsort(-each, kind="stable")
+        picked = (("closest to the truth", 0), ("in the middle", count // 2))
+        return [
+            Choice(why, int(order[at])) for why, at in (*picked, ("farthest from it", count - 1))
+        ]
+
+    @property
+    @abstractmethod
+    def does(self) -> str:
+        """What the model does, as the end of a sentence."""
+
+    @property
+    @abstractmethod
+    def score(self) -> float:
+        """The metric."""
+
+    @property
+    @abstractmethod
+    def result(self) -> str:
+        """How good the answers are, as a sentence without its full stop."""
+
+    @property
+    @abstractmethod
+    def without(self) -> str:
+        """How good one would be without reading the sequence, likewise."""
+
+    @property
+    @abstractmethod
+    def closeness(self) -> NDArray[np.floating]:
+        """(M,) how close each answer is to the truth; more is closer."""
+
+    @property
+    @abstractmethod
+    def question(self) -> str:
+        """A question about a sequence, which stands in place of ``{}``."""
+
+    @property
+    @abstractmethod
+    def represents(self) -> str:
+        """What the numbers of an answer are, in sentences."""
+
+    @property
+    @abstractmethod
+    def doubt(self) -> tuple[str, str]:
+        """A question about the answers, and its answer."""
+
+    @abstractmethod
+    def balance(self, parts: Parts) -> Context:
+        """Return what the template says of the labels in each part."""
+
+    @abstractmethod
+    def evaluation(self) -> Context:
+        """Return what the template says of the answers."""
+
+    @abstractmethod
+    def truth(self, targets: Labels) -> Floats:
+        """Return targets (A,) or (A, C) in the form of answers, (A, C)."""
+
+    @abstractmethod
+    def short(self, answers: Floats, truth: Floats) -> str:
+        """Say in a few words what became of a sequence with answers (A, C)."""
+
+    @abstractmethod
+    def tells(self, answers: Floats, truth: Floats, steps: NDArray[np.int64]) -> str:
+        """Say what a sequence is answered, at each of the steps (A,) or once for all (1,)."""
+
+
+def held_parts(parts: Parts) -> list[tuple[str, Sequences]]:
+    """Return the parts that have sequences, with their names."""
+    return [(name, part) for name, part in zip(PARTS, parts, strict=True) if len(part)]
+
+
+def labels_of(part: Sequences) -> Iterator[Labels]:
+    """Yield the labels that count, (m,) or (m, C), of some sequences after the others."""
+    for start in range(0, len(part), _SLICE):
+        some = part.part(start, start + _SLICE)
+        if some.labels is not None:
+            yield some.labels[some.counted]
+
+
+def count_table(title: str, head: str, parts: Parts, names: Sequence[str], counts: Any) -> Context:
+    """Return counts (C,) of some labels, summed over each part, as a table."""
+    held = held_parts(parts)
+    columns = [sum(counts(each) for each in labels_of(part)).tolist() for _, part in held]
+    return {
+        "title": title,
+        "head": head,
+        "parts": [(name, len(part)) for name, part in held],
+        "rows": list(zip(names, zip(*columns, strict=True), strict=True)),
+        "most": [max(max(column), 1) for column in columns],
+    }
+
+
+def sampled(part: Sequences, width: int) -> tuple[NDArray[np.int64], Sequences]:
+    """Return places of evenly spaced sequences, and these: as many as can be asked quickly.
+
+    Args:
+        part: The part.
+        width: Numbers in an answer.
+    """
+    _, steps, features = part.values.shape
+    numbers = MOST_NUMBERS // (steps * max(features, width))
+    count = min(len(part), max(min(MOST_SEQUENCES, MOST_STEPS // steps, numbers), 100))
+    positions = np.unique(np.linspace(0, len(part) - 1, count).round().astype(np.int64))
+    assert part.labels is not None
+    return positions, replace(
+        part,
+        values=part.values[positions],
+        lengths=part.lengths[positions],
+        labels=part.labels[positions],
+        ids=part.ids[positions],
+    )

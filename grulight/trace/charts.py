@@ -37,6 +37,7 @@ class Chart:
         lines: Points of each line, as SVG writes them.
         dots: Places of each line's dots.
         bars: Left, top, width and height of each bar.
+        points: Many small points, as a path of SVG.
         names: What each line or its dots are; empty where the text says so.
     """
 
@@ -56,6 +57,7 @@ class Chart:
     lines: tuple[str, ...] = ()
     dots: tuple[tuple[Place, ...], ...] = ()
     bars: tuple[tuple[float, float, float, float], ...] = ()
+    points: str = ""
     names: tuple[str, ...] = ()
 
 

@@ -2,26 +2,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from grulight.data.datamodule import Parts
 from grulight.model import GRUNet
 from grulight.task import GRUClassifier
 from grulight.trace import words
-from grulight.trace.answers import Answers, ask
+from grulight.trace.answers import Answers, Context
+from grulight.trace.asking import ask
 from grulight.trace.layers import layer_rows
 from grulight.trace.prediction import prediction
-from grulight.trace.recorder import PARTS, Epoch, record_stages
-from grulight.trace.scores import calibration_error, class_scores, reliability, reliability_chart
+from grulight.trace.recorder import Epoch, record_stages
 from grulight.trace.templates import write_template
 from grulight.trace.training import curves, epoch_words, original, shown_epochs
 
 _TEMPLATE = Path(__file__).parent / "page.html.j2"
-_MOST_CLASSES = 60  # in the confusion matrix
-
-Context = dict[str, Any]
 
 
 def write_page(
@@ -52,38 +46,34 @@ def write_page(
         context = _context(classifier, parts, epochs, sequence)
     finally:
         classifier.train(training)
-    write_template(path, _TEMPLATE, name=name, percent=words.percent, **context)
+    write_template(
+        path, _TEMPLATE, name=name, percent=words.percent, capital=words.capital, **context
+    )
 
 
 def _context(
     classifier: GRUClassifier, parts: Parts, epochs: Sequence[Epoch], sequence: str | None
 ) -> Context:
     answers = ask(classifier, parts)
-    names = parts.train.class_names
     kind = "GRU" if isinstance(classifier.network, GRUNet) else "ported Keras model"
     context: Context = {
-        "title": f"A {kind} tells {words.listing(names)} apart",
+        "title": f"A {kind} {answers.does}",
         "lead": words.lead(classifier, answers, epochs, parts.train),
         "answers": answers,
         "stages": record_stages(classifier, parts),
         "layers": layer_rows(classifier.network),
         "ported": not isinstance(classifier.network, GRUNet),
-        "balance": _balance(parts),
+        "balance": answers.balance(parts),
         "trace": None,
     }
     data, training = _training(epochs, answers)
     if answers.finite:
         found, sequences = prediction(classifier, parts, answers, sequence)
-        bins = reliability(answers.confidence, answers.right)
         context |= {
             "insight": words.insight(classifier, answers),
             "questions": words.questions(classifier, answers, epochs, len(parts.train)),
             "trace": found,
-            "scores": class_scores(answers.confusion, names),
-            "matrix": len(names) <= _MOST_CLASSES,
-            "bins": bins,
-            "calibration": calibration_error(bins),
-            "reliability": reliability_chart(bins),
+            "found": answers.evaluation(),
         }
         data["trace"] = sequences
     return context | training | {"data": data}
@@ -94,7 +84,7 @@ def _training(epochs: Sequence[Epoch], answers: Answers) -> tuple[Context, Conte
     shown = shown_epochs(epochs)
     drawn = curves(shown, answers)
     data = {
-        "epochs": [epoch_words(epoch) for epoch in shown],
+        "epochs": [epoch_words(epoch, answers.metric) for epoch in shown],
         "curves": [{"at": each.at, "values": each.values} for each in drawn],
     }
     return data, {
@@ -104,20 +94,4 @@ def _training(epochs: Sequence[Epoch], answers: Answers) -> tuple[Context, Conte
         "validates": any("val_loss" in epoch.metrics for epoch in shown),
         "moving_rate": len(drawn) > 2,
         "curves": drawn,
-    }
-
-
-def _balance(parts: Parts) -> Context:
-    """Count the sequences of each class in each part that has some."""
-    held = [(name, part) for name, part in zip(PARTS, parts, strict=True) if len(part)]
-    names = parts.train.class_names
-    counts = [
-        np.bincount(part.labels, minlength=len(names)).tolist()
-        for _, part in held
-        if part.labels is not None
-    ]
-    return {
-        "parts": [(name, len(part)) for name, part in held],
-        "rows": list(zip(names, zip(*counts, strict=True), strict=True)),
-        "most": [max(each) for each in counts],
     }

@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from grulight.data.datamodule import Parts
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
-from grulight.heads import probabilities
 from grulight.model import GRUNet
 from grulight.task import GRUClassifier
 from grulight.trace import words
-from grulight.trace.answers import Answers, Choice, choices
+from grulight.trace.answers import Answers, Choice, Floats
 from grulight.trace.layers import layer_name
 from grulight.trace.recorder import PARTS
 from grulight.trace.walk import Walk, walk
@@ -52,17 +51,17 @@ def prediction(
     Raises:
         InputError: There is no sequence with the id ``sequence``.
     """
-    chosen = choices(answers)
+    chosen = answers.choices()
     places = [Place(answers.name, int(answers.positions[each.position])) for each in chosen]
     if sequence is not None:
         chosen.insert(0, Choice("asked for", -1))
         places.insert(0, _find(parts, sequence))
     unique = list(dict.fromkeys(places))
-    limits = _limits(classifier, parts, unique)
+    limits = _limits(classifier, answers, parts, unique)
     named = dict(zip(PARTS, parts, strict=True))
     walks = [walk(classifier, named[at.part], at.position, limits.steps) for at in unique]
     shown = [
-        _sequence(classifier, named[at.part], at, each, limits.rows)
+        _sequence(classifier, answers, named[at.part], at, each, limits.rows)
         for at, each in zip(unique, walks, strict=True)
     ]
     listed = [
@@ -71,9 +70,16 @@ def prediction(
     ]
     layers = _layers(classifier, walks[0])
     said = {"choices": listed, "layers": layers, **_extent(classifier, walks, limits)}
-    train = parts.train
-    names = {"classes": train.class_names, "features": train.feature_names[: limits.rows]}
-    return said, {"sequences": shown, "layers": layers, **names}
+    drawn = {
+        "kind": answers.kind,
+        "asked": said["asked"],
+        "question": answers.question,
+        "names": answers.names,
+        "features": parts.train.feature_names[: limits.rows],
+        "layers": layers,
+        "sequences": shown,
+    }
+    return said, drawn
 
 
 def _find(parts: Parts, sequence: str) -> Place:
@@ -112,13 +118,17 @@ def _extent(classifier: GRUClassifier, walks: Sequence[Walk], limits: Limits) ->
         "bidirectional": isinstance(network, GRUNet) and network.gru.bidirectional,
         "features": walks[0].features,
         "thinned": any(len(each.steps) < each.steps[-1] + 1 for each in walks),
-        "by_step": all(len(each.logits) == len(each.steps) for each in walks),
+        # some models can be asked about the beginnings of some sequences only
+        "asked": "whole" if any(each.asked == "whole" for each in walks) else walks[0].asked,
+        "ids": getattr(network, "num_ids", None) is not None,
         "standardized": classifier.mean is not None,
-        "one_logit": walks[0].logits.shape[1] == 1,
+        "one_logit": classifier.head.num_classes == 2 and classifier.head.size == 1,
     }
 
 
-def _limits(classifier: GRUClassifier, parts: Parts, places: Sequence[Place]) -> Limits:
+def _limits(
+    classifier: GRUClassifier, answers: Answers, parts: Parts, places: Sequence[Place]
+) -> Limits:
     network = classifier.network
     units = maps = 0
     if isinstance(network, GRUNet):
@@ -126,38 +136,52 @@ def _limits(classifier: GRUClassifier, parts: Parts, places: Sequence[Place]) ->
         maps = 4 * network.gru.num_layers * (1 + network.gru.bidirectional)
     named = dict(zip(PARTS, parts, strict=True))
     lengths = [int(named[at.part].lengths[at.position]) for at in places]
-    classes, features = len(parts.train.class_names), len(parts.train.feature_names)
+    numbers, features = len(answers.names), len(parts.train.feature_names)
     for limits in map(Limits._make, _SIZES):
-        width = 2 * classes + min(features, limits.rows) + maps * min(units, limits.rows)
+        width = 3 * numbers + min(features, limits.rows) + maps * min(units, limits.rows)
         if width * sum(min(length, limits.steps) for length in lengths) <= _MOST_NUMBERS:
             break
     return limits
 
 
-def _sequence(classifier: GRUClassifier, part: Sequences, at: Place, seen: Walk, rows: int) -> Json:
+def _sequence(
+    classifier: GRUClassifier,
+    answers: Answers,
+    part: Sequences,
+    at: Place,
+    seen: Walk,
+    rows: int,
+) -> Json:
+    head, network = classifier.head, classifier.network
+    shown = head.prediction(torch.tensor(seen.logits)).numpy()
     assert part.labels is not None
-    label = int(part.labels[at.position])
-    shares = probabilities(torch.tensor(seen.logits)).numpy()
-    logits = seen.logits
-    if logits.shape[1] == 1:  # one logit stands against an implied zero
-        logits = np.concatenate([np.zeros_like(logits), logits], axis=1)
-    answer, sure = int(shares[-1].argmax()), words.percent(float(shares[-1].max()))
-    name = part.class_names[label]
-    arrow = "" if answer == label else f" → {part.class_names[answer]}"
-    return {
+    label = part.labels[at.position]
+    truth = answers.truth(label[seen.answered] if head.per_step else np.asarray(label)[None])
+    why = answers.tells(shown, truth, seen.answered)
+    if isinstance(network, GRUNet) and seen.summary is not None:
+        why += f" {words.loudest_units(network, seen.summary, shown[-1], answers.names)}"
+    sequence = {
         "title": f"{at.part.capitalize()} sequence {part.ids[at.position]}",
-        "label": label,
-        "short": f"{name}{arrow}, {sure}",
-        "why": words.why(classifier, part.class_names, seen, shares, logits[-1]),
+        "short": answers.short(shown, truth),
+        "why": why,
         "steps": (seen.steps + 1).tolist(),
+        "answered": (seen.answered + 1).tolist(),
         "input": packed(seen.values[:, :rows]),
-        "logits": packed(logits),
-        "shares": packed(shares),
+        "answers": packed(shown),
+        "truth": packed(truth),
         "layers": [
             {kind: packed(array[:, :rows]) for kind, array in layer.items()}
             for layer in seen.layers.values()
         ],
     }
+    return sequence | ({"logits": packed(_logits(seen))} if head.num_classes else {})
+
+
+def _logits(seen: Walk) -> Floats:
+    """Return the logits of all classes: a single one stands against an implied zero."""
+    if seen.logits.shape[1] > 1:
+        return seen.logits
+    return np.concatenate([np.zeros_like(seen.logits), seen.logits], axis=1)
 
 
 def packed(array: NDArray[np.floating]) -> Json:

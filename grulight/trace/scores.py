@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,12 +38,13 @@ def class_scores(confusion: Confusion, class_names: tuple[str, ...]) -> list[Cla
     """Return precision (of those called so, how many are) and recall (of those, how many found)."""
     hits, true, called = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
     return [
-        ClassScores(name, _share(hits[c], called[c]), _share(hits[c], true[c]), int(true[c]))
+        ClassScores(name, share(hits[c], called[c]), share(hits[c], true[c]), int(true[c]))
         for c, name in enumerate(class_names)
     ]
 
 
-def _share(part: int, whole: int) -> float | None:
+def share(part: int, whole: int) -> float | None:
+    """Return a share; None where there is nothing to divide by."""
     return float(part / whole) if whole else None
 
 
@@ -68,6 +70,16 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     """
     total = sum(each.count for each in bins)
     return sum(each.count * abs(each.accuracy - each.confidence) for each in bins) / total
+
+
+def belief(confidence: NDArray[np.floating], right: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return what the template says of whether confidence (N,) can be believed."""
+    bins = reliability(confidence, right)
+    return {
+        "bins": bins,
+        "calibration": calibration_error(bins),
+        "reliability": reliability_chart(bins),
+    }
 
 
 def reliability_chart(bins: Sequence[Bin]) -> Chart:

@@ -53,12 +53,12 @@ def original(epoch: Epoch, source: str) -> tuple[float, float] | None:
 
 
 def curves(epochs: Sequence[Epoch], answers: Answers) -> list[Curve]:
-    """Draw loss and accuracy, and the learning rate where it moves."""
+    """Draw loss and metric, and the learning rate where it moves."""
     if not epochs:
         return []
     found = [
-        _curve(epochs, answers, "loss", "cross entropy (nats)", answers.loss),
-        _curve(epochs, answers, "accuracy", "share named right", answers.accuracy),
+        _curve(epochs, answers, "loss", ("Loss", answers.loss_words), answers.loss),
+        _curve(epochs, answers, answers.metric, answers.metric_words, answers.score),
     ]
     rates = [epoch.learning_rate for epoch in epochs]
     known = [rate for rate in rates if rate is not None]
@@ -68,7 +68,11 @@ def curves(epochs: Sequence[Epoch], answers: Answers) -> list[Curve]:
 
 
 def _curve(
-    epochs: Sequence[Epoch], answers: Answers, metric: str, down: str, measured: float
+    epochs: Sequence[Epoch],
+    answers: Answers,
+    metric: str,
+    called: tuple[str, str],
+    measured: float,
 ) -> Curve:
     names, lines = [], []
     for stage, name in (("train", "training"), ("val", "validation")):
@@ -77,7 +81,7 @@ def _curve(
             names.append(name)
             lines.append(values)
     last = (answers.name, measured) if answers.name == "test" else None
-    return _draw(epochs, metric.capitalize(), down, names, lines, last)
+    return _draw(epochs, *called, names, lines, last)
 
 
 def _draw(
@@ -132,10 +136,10 @@ def _epoch_ticks(numbers: Sequence[int]) -> list[int]:
     return sorted({n for n in inner if numbers[0] <= n <= numbers[-1]} | {numbers[0]})
 
 
-def epoch_words(epoch: Epoch) -> str:
+def epoch_words(epoch: Epoch, metric: str) -> str:
     """Return an epoch's numbers as a sentence."""
     metrics = epoch.metrics
-    text = f"loss {metrics['train_loss']:.4f}, accuracy {metrics['train_accuracy']:.4f}"
+    text = f"loss {metrics['train_loss']:.4f}, {metric} {metrics[f'train_{metric}']:.4f}"
     if "val_loss" in metrics:
-        text += f"; validation {metrics['val_loss']:.4f}, {metrics['val_accuracy']:.4f}"
+        text += f"; validation {metrics['val_loss']:.4f}, {metrics[f'val_{metric}']:.4f}"
     return f"Epoch {epoch.number}: {text}"

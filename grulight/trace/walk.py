@@ -2,20 +2,25 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from grulight.data.batches import Batch
 from grulight.data.sequences import Sequences
 from grulight.kernels.reference import Tape, network_forward
 from grulight.model import GRUNet
 from grulight.task import GRUClassifier
+from grulight.trace.asking import answers_to
 
 Floats = NDArray[np.float32]
+Asked = Literal["beginning", "step", "whole", "own"]
 
-# who asks about every beginning of a sequence reads it again each time: the steps of one sequence
-_MOST_READ = 200_000
+# who asks about every beginning of a sequence reads it again each time: the steps of one sequence,
+# of a ported model and of a GRU, which reads all beginnings at once
+_MOST_READ, _MOST_READ_AT_ONCE = 20_000, 200_000
 
 
 @dataclass(frozen=True)
@@ -27,14 +32,19 @@ class Walk:
         values: (K, F) the sequence as the network sees it.
         layers: Per layer and direction (``l0.forward``) the arrays (K, H) called ``reset``,
             ``update``, ``candidate``, ``hidden``; none for a ported model.
-        logits: (K, L) as the answer would be had the sequence ended there; (1, L) for the whole
-            sequence where a model takes no other lengths.
+        logits: (A, L) logits or values.
+        asked: What they answer: each ``beginning`` of the sequence, as if it had ended there; each
+            ``step``; the ``whole`` sequence, where a model takes no other lengths; or steps of the
+            model's ``own``, which are not those of the sequence.
+        answered: (A,) which step each answer belongs to, counted from 0.
     """
 
     steps: NDArray[np.int64]
     values: Floats
     layers: dict[str, dict[str, Floats]]
     logits: Floats
+    asked: Asked
+    answered: NDArray[np.int64]
 
     @property
     def features(self) -> int:
@@ -63,22 +73,24 @@ def walk(classifier: GRUClassifier, part: Sequences, position: int, most_steps: 
     with torch.inference_mode():
         seen = classifier.standardized(torch.tensor(raw).to(like)).float().cpu().numpy()
     network = classifier.network
-    if not isinstance(network, GRUNet) or network.gru.bidirectional:
+    if not isinstance(network, GRUNet) and not classifier.head.per_step:
         most_steps = min(most_steps, max(2, _MOST_READ // length))
+    elif isinstance(network, GRUNet) and network.gru.bidirectional:
+        most_steps = min(most_steps, max(2, _MOST_READ_AT_ONCE // length))
     steps = np.unique(np.linspace(0, length - 1, most_steps).round().astype(np.int64))
+    if not isinstance(network, GRUNet) and classifier.head.per_step:
+        return _answered_by_step(classifier, part, position, seen, steps)
     if not isinstance(network, GRUNet):
-        return Walk(steps, seen[steps], {}, _beginnings(classifier, raw, steps))
+        return Walk(steps, seen[steps], {}, *_beginnings(classifier, part, raw, steps))
     weights = {
         name: array.detach().float().cpu().numpy() for name, array in network.state_dict().items()
     }
     out = network_forward(weights, seen[None])
     layers = {name: _gates(tape, steps) for name, tape in out.tapes.items()}
     if network.gru.bidirectional:
-        logits = _beginnings(classifier, raw, steps)
-    else:
-        top = list(layers.values())[-1]["hidden"]
-        logits = _head(weights, top)
-    return Walk(steps, seen[steps], layers, logits)
+        return Walk(steps, seen[steps], layers, *_beginnings(classifier, part, raw, steps))
+    logits = _head(weights, list(layers.values())[-1]["hidden"])
+    return Walk(steps, seen[steps], layers, logits, "beginning", steps)
 
 
 def _gates(tape: Tape, steps: NDArray[np.int64]) -> dict[str, Floats]:
@@ -97,14 +109,46 @@ def _head(weights: Mapping[str, Floats], summary_KH: Floats) -> Floats:
     return logits
 
 
-def _beginnings(classifier: GRUClassifier, raw: Floats, steps: NDArray[np.int64]) -> Floats:
+def _beginnings(
+    classifier: GRUClassifier, part: Sequences, raw: Floats, steps: NDArray[np.int64]
+) -> tuple[Floats, Asked, NDArray[np.int64]]:
     """Return the logits of the sequence cut after each step."""
-    values = torch.tensor(raw).to(next(classifier.parameters()))
+    if isinstance(classifier.network, GRUNet):
+        cuts = Batch(torch.tensor(raw).expand(len(steps), -1, -1), torch.tensor(steps + 1), None)
+        with torch.inference_mode():
+            return answers_to(classifier, cuts)[0].numpy(), "beginning", steps
+    try:
+        found = [_answers(classifier, part, raw[: int(step) + 1])[0] for step in steps]
+    # a ported model may read a fixed number of steps, or need some for its convolutions
+    except (RuntimeError, ValueError):
+        return _answers(classifier, part, raw)[0], "whole", steps[-1:]
+    return np.concatenate(found), "beginning", steps
+
+
+def _answered_by_step(
+    classifier: GRUClassifier,
+    part: Sequences,
+    position: int,
+    seen: Floats,
+    steps: NDArray[np.int64],
+) -> Walk:
+    """Follow a sequence through a model that answers for each step, or for steps of its own."""
+    raw = np.array(part.values[position, : len(seen)], np.float32)
+    logits, valid = _answers(classifier, part, raw)
+    if not part.follows_steps:
+        own = np.unique(np.linspace(0, logits.shape[1] - 1, len(steps) + 1).round().astype(int))
+        return Walk(steps, seen[steps], {}, logits[0, own], "own", own)
+    if valid is not None and valid[0, steps].any():  # the model looks away from the others
+        steps = steps[valid[0, steps]]
+    return Walk(steps, seen[steps], {}, logits[0, steps], "step", steps)
+
+
+def _answers(
+    classifier: GRUClassifier, part: Sequences, raw: Floats
+) -> tuple[Floats, NDArray[np.bool_] | None]:
+    """Return the logits of a sequence alone, and which of its steps count."""
+    ragged = bool((part.lengths < part.values.shape[1]).any())
+    lengths = torch.tensor([len(raw)]) if ragged else None
     with torch.inference_mode():
-        whole = classifier(values[None]).float().cpu().numpy()
-        try:
-            found = [classifier(values[None, : int(step) + 1]).float().cpu() for step in steps]
-        # a ported model may read a fixed number of steps, or need some for its convolutions
-        except (RuntimeError, ValueError):
-            return np.asarray(whole)
-    return torch.cat(found).numpy()
+        logits, valid = answers_to(classifier, Batch(torch.tensor(raw)[None], lengths, None))
+    return logits.numpy(), None if valid is None else valid.numpy()

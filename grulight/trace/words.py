@@ -13,9 +13,9 @@ from grulight.model import GRUNet
 from grulight.task import GRUClassifier
 from grulight.trace.answers import Answers
 from grulight.trace.recorder import Epoch
-from grulight.trace.walk import Walk
 
 Floats = NDArray[np.float32]
+Metrics = dict[str, float]
 
 
 class Question(NamedTuple):
@@ -37,15 +37,21 @@ def percent(share: float) -> str:
     return f"{shown}\N{NO-BREAK SPACE}%"
 
 
-def listing(names: Sequence[str]) -> str:
+def listing(names: Sequence[str], what: str) -> str:
     """Return names as in a sentence; many or long ones become a number."""
     if len(names) > 4 or sum(map(len, names)) > 60:
-        return f"{len(names)} classes"
-    return _joined(names)
+        return f"{len(names)} {what}"
+    return joined(names)
 
 
-def _joined(names: Sequence[str]) -> str:
+def joined(names: Sequence[str]) -> str:
+    """Return names as in a sentence."""
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def capital(text: str) -> str:
+    """Return a sentence with its first letter large."""
+    return text[:1].upper() + text[1:]
 
 
 def lead(
@@ -62,27 +68,27 @@ def lead(
             f"{done} Its answers are not numbers: the training diverged. A smaller learning rate "
             "is the usual cure."
         )
-    return f"{done} Of {answers.sampled}, it names {percent(answers.accuracy)} right."
+    return f"{done} {capital(answers.result)}."
 
 
 def insight(classifier: GRUClassifier, answers: Answers) -> str:
     """Say in one sentence what the run shows."""
-    _, steps, features = answers.part.values.shape
-    many = f"{steps * features:,} numbers ({steps} time steps × {features} features)"
-    if (answers.part.lengths < steps).any():
-        many = f"up to {many}"
-    often = np.bincount(answers.labels).max() / len(answers.labels)
-    result = (
-        f"{percent(answers.accuracy)} of {answers.counted} are named right; always naming the "
-        f"most frequent class would reach {percent(float(often))}"
-    )
+    result = f"{answers.result}; {answers.without}"
+    many = _many(classifier, answers)
     network = classifier.network
     if not isinstance(network, GRUNet):
-        return f"From {many} the model names one of {answers.probabilities.shape[1]} classes: " + (
-            f"{result}."
-        )
+        return f"From {many} the model {answers.does}: {result}."
     size = network.head.in_features
     return f"The GRU turns {many} into a summary of {size}, and from these {size} alone {result}."
+
+
+def _many(classifier: GRUClassifier, answers: Answers) -> str:
+    """Say how much the network reads of a sequence."""
+    _, steps, features = answers.part.values.shape
+    up_to = "up to " if (answers.part.lengths < steps).any() else ""
+    if getattr(classifier.network, "num_ids", None) is not None:
+        return f"{up_to}{steps * features:,} ids"
+    return f"{up_to}{steps * features:,} numbers ({steps} time steps × {features} features)"
 
 
 def questions(
@@ -94,13 +100,10 @@ def questions(
 
 def _about_output(classifier: GRUClassifier, answers: Answers, trained_on: int) -> Question:
     network = classifier.network
-    classes = answers.probabilities.shape[1]
     if not isinstance(network, GRUNet):
-        return Question(
-            f"What do the {classes} numbers of an answer represent?",
-            f"The probability of each class: they add up to 1. Guessing would give each "
-            f"{percent(1 / classes)}.",
-        )
+        count = len(answers.names)
+        what = f"do the {count} numbers of an answer" if count > 1 else "does an answer"
+        return Question(f"What {what} represent?", answers.represents)
     size = network.head.in_features
     last = f"the {size} hidden values after its last time step"
     if network.gru.bidirectional:
@@ -122,69 +125,49 @@ def _about_training(answers: Answers, epochs: Sequence[Epoch]) -> Question:
         if math.isfinite(after) and math.isfinite(before)
     ]
     if not moves:
-        sure = float(answers.confidence.mean())
-        return Question(
-            "How sure is the model of its answers, and is it right as often?",
-            f"On average it gives its answer {percent(sure)}; it is right in "
-            f"{percent(answers.accuracy)} of cases.",
-        )
+        return Question(*answers.doubt)
     _, n = max(moves)
     before, after = epochs[n], epochs[n + 1]
     start, end = losses[n], losses[n + 1]
     way = "down" if end < start else "up"
-    gain = 100 * (after.metrics["train_accuracy"] - before.metrics["train_accuracy"])
     return Question(
         f"Which way did the loss move from epoch {before.number} to epoch {after.number}, "
         "and by how much?",
         f"It went {way} by {abs(end - start):.3f}, from {start:.3f} to {end:.3f} "
         f"({(end - start) / max(abs(start), 1e-12):+.0%}): the largest move of the training. "
-        f"The accuracy moved by {gain:+.1f} points.",
+        f"{_metric_move(before.metrics, after.metrics, answers)}",
     )
 
 
-def why(
-    classifier: GRUClassifier,
-    class_names: Sequence[str],
-    seen: Walk,
-    shares: Floats,
-    logits: Floats,
-) -> str:
-    """Say what a sequence's answer rests on.
+def _metric_move(before: Metrics, after: Metrics, answers: Answers) -> str:
+    name = f"train_{answers.metric}"
+    move = after[name] - before[name]
+    if answers.metric == "accuracy":
+        return f"The accuracy moved by {100 * move:+.1f} points."
+    return f"The {answers.metric_words[1]} moved by {move:+.3g}."
+
+
+def loudest_units(network: GRUNet, summary: Floats, shares: Floats, names: Sequence[str]) -> str:
+    """Name the units of the summary that put the answer above the next class.
 
     Args:
-        classifier: Who answered.
-        class_names: C names.
-        seen: The sequence on its way.
-        shares: (K, C) probabilities had the sequence ended there, or (1, C).
-        logits: (C,) of the whole sequence, the first 0 where there is but one.
+        network: Who answered.
+        summary: (S,) of the sequence.
+        shares: (C,) probabilities.
+        names: C names.
     """
-    second, first = np.argsort(shares[-1])[-2:].tolist()
-    text = (
-        f"It gets “{class_names[first]}” with {percent(float(shares[-1, first]))}: its logit "
-        f"{logits[first]:+.2f} is {logits[first] - logits[second]:.2f} above that of "
-        f"“{class_names[second]}”."
-    )
-    if isinstance(classifier.network, GRUNet):
-        text += f" {_loudest_units(classifier.network, seen, first, second)}"
-    if len(shares) > 1:
-        others = np.flatnonzero(shares.argmax(axis=1) != first)
-        step = seen.steps[others[-1] + 1] + 1 if len(others) else 1
-        since = (
-            f"since step {step} of {seen.steps[-1] + 1}" if step > 1 else "from the first step on"
-        )
-        text += f" It has been the answer {since}."
-    return text
-
-
-def _loudest_units(network: GRUNet, seen: Walk, first: int, second: int) -> str:
-    """Name the units of the summary that put one class above another."""
-    weight = network.head.weight.detach().float().cpu().numpy()
+    second, first = np.argsort(shares)[-2:].tolist()
+    weight, bias = (each.detach().float().cpu().numpy() for each in network.head.parameters())
     if len(weight) == 1:  # one logit stands against an implied zero
         weight = np.concatenate([np.zeros_like(weight), weight])
-    shift = (weight[first] - weight[second]) * seen.summary
+        bias = np.concatenate([np.zeros_like(bias), bias])
+    logits, shift = weight @ summary + bias, (weight[first] - weight[second]) * summary
     size = network.gru.hidden_size
     units = [
         f"{'backward ' if unit >= size else ''}unit {unit % size} ({shift[unit]:+.2f})"
         for unit in np.argsort(shift)[::-1][:3]
     ]
-    return f"Of the summary, {_joined(units)} speak most for it."
+    return (
+        f"Its logit {logits[first]:+.2f} is {logits[first] - logits[second]:.2f} above that of "
+        f"“{names[second]}”. Of the summary, {joined(units)} speak most for it."
+    )
