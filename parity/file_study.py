@@ -1,6 +1,6 @@
 """What both sides are asked about a Keras file: its own weights, random ones, a short training."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -79,8 +79,13 @@ class Study:
         numbers = sum(array.size for array in few.values())
         return step_question(NOT_A_GRUNET, few, "adam", 1 if numbers < 20_000 else 50)
 
-    def training(self, start: Arrays) -> Question:
-        """Ask for a training of 20 steps of Adam, in inference mode: dropout is off."""
+    def training(self, start: Arrays, still: Collection[str] = ()) -> Question:
+        """Ask for a training of 20 steps of Adam, in inference mode: dropout is off.
+
+        Args:
+            start: Weights to start from.
+            still: Those that are not trained.
+        """
         numbers = sum(array.size for array in start.values())
         question = self._network("twenty_steps_of_adam", start, 30, self.heads, ROWS * BATCHES)
         settings = {
@@ -88,6 +93,7 @@ class Study:
             "rows": ROWS,
             "steps": STEPS,
             "every": 1 if STEPS * numbers <= SNAPSHOT_NUMBERS else STEPS,
+            "trained": tuple(n for n in self.settings["trained"] if n not in still),
         }
         return replace(question, task="training", settings=settings)
 
@@ -124,7 +130,7 @@ def random_weights(like: Arrays, seed: int) -> Arrays:
         if name.endswith("/embeddings"):
             reach = 1.0
         values = rng.uniform(-reach, reach, array.shape)
-        if name.endswith(("/moving_variance", "/gamma")):
+        if name.endswith(("/moving_variance", "/gamma", "/variance")):
             values += 1.0
         drawn[name] = single(values)
     return drawn

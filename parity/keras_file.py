@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grulight.errors import InputError
+from grulight.keras_files.base import KerasLayer
 from grulight.keras_files.port import PortedModel, load_keras
 from parity import file_reference
 from parity.cases import Arrays, Precision, Question
@@ -21,6 +22,7 @@ from parity.file_arrays import arrays_of
 from parity.file_faults import faults_for, grus, single_steps
 from parity.file_inputs import inputs_of
 from parity.file_study import OWN, RANDOM, Study, random_weights
+from parity.file_vanishing import moved_by_rounding, vanishing, without
 from parity.noise import FLOAT32_FLOORS, FLOAT64_BOUND, Side, noise_floor, saturation_floor
 from parity.ported_side import PortedSide, flat
 from parity.result import Implementation, Result
@@ -97,15 +99,27 @@ def _sides(path: Path, config: str | Path | None) -> tuple[Study, PortedSide, "W
 
 def _climb(result: Result, study: Study, ours: PortedSide, theirs: Side) -> None:
     random, start = study.random(ours), random_weights(study.weights, 100)
+    still: set[str] = set()
     for asked in (study.weights_question(), study.own(), random, study.steps(start)):
         for dtype in PRECISIONS:
-            ask(result, asked.as_dtype(dtype), ours, theirs)
-    ask(result, study.training(start), ours, theirs)
+            still |= ask(result, asked.as_dtype(dtype), ours, theirs)
+    if still:
+        names = ", ".join(sorted(still))
+        result.notes.append(
+            f"{names}: without a gradient but for rounding, so it stays as it is in rung 5."
+        )
+    ask(result, study.training(start, still), ours, theirs)
 
 
-def ask(result: Result, question: Question, ours: PortedSide, theirs: Side) -> None:
-    """Ask both sides one question and add what is found to ``result``."""
+def ask(result: Result, question: Question, ours: PortedSide, theirs: Side) -> set[str]:
+    """Ask both sides one question and add what is found to ``result``.
+
+    Returns:
+        The weights without a gradient, which a training moves by rounding only.
+    """
     our_answer, their_answer = ours(question), theirs(question)
+    still = vanishing(question, our_answer, their_answer)
+    our_judged, their_judged = without(our_answer, still), without(their_answer, still)
 
     def floors() -> tuple[dict[str, float], dict[str, float]]:
         return (
@@ -114,7 +128,7 @@ def ask(result: Result, question: Question, ours: PortedSide, theirs: Side) -> N
         )
 
     single = question.dtype == "float32" and question.task != "weights"
-    found = judge(question, our_answer, their_answer, floors() if single else None)
+    found = judge(question, our_judged, their_judged, floors() if single else None)
     if question.name == OWN and not single:
         found = _conditioned(result, found, floors, saturation_floor(question, their_answer))
     gated = tuple(grus(question.weights))
@@ -131,6 +145,7 @@ def ask(result: Result, question: Question, ours: PortedSide, theirs: Side) -> N
     if question.task == "training":
         losses = our_answer["train.loss"].tolist(), their_answer["train.loss"].tolist()
         result.curves[question.dtype] = losses
+    return moved_by_rounding(still) if question.name == RANDOM else set()
 
 
 def _conditioned(
@@ -193,6 +208,12 @@ def _notes(model: PortedModel, study: Study) -> list[str]:
         notes.append("Second witness: the float64 reference in NumPy.")
     if "BatchNormalization" in kinds:
         notes.append("Batch normalisation keeps its moving statistics in rung 5.")
+    layers = [each for each in model.modules() if isinstance(each, KerasLayer)]
+    if awake := [each.keras_name for each in layers if each.always]:
+        notes.append(
+            f"The file calls {', '.join(awake)} as in training, where dropout draws anew each "
+            "time; here they are compared as in inference."
+        )
     if not grus(study.weights):
         notes.append("No GRU in this file, so no wrong port of one can be tried.")
     return notes

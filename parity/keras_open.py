@@ -137,7 +137,9 @@ def variables_of(layer: Any, prefix: str = "") -> dict[str, Any]:
         names = [name for name in names if name != "layer" or "forward_layer" not in names]
         parts = {SHORT.get(name, f"{name}/"): getattr(layer, name) for name in names}
     if not parts:
-        return {prefix + each.name: each for each in layer.weights}
+        # what a Normalization counts is no number of the model
+        floats = (each for each in layer.weights if "float" in str(each.dtype))
+        return {prefix + each.name: each for each in floats}
     found: dict[str, Any] = {}
     for name, part in parts.items():
         found |= variables_of(part, prefix + name)

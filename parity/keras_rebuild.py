@@ -53,6 +53,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Maximum": (),
     "Minimum": (),
     "Multiply": (),
+    "Normalization": ("axis", "mean", "variance", "invert"),
     "PReLU": ("shared_axes",),
     "Permute": ("dims",),
     "ReLU": ("max_value", "negative_slope", "threshold"),
@@ -139,6 +140,8 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
         settings["use_cudnn"] = False
     if spec.kind == "BatchNormalization":
         [settings["axis"]] = spec.integers("axis", -1)  # a list in Keras 2
+    if spec.kind == "Normalization":
+        settings["axis"] = spec.config.get("axis", -1)  # null is a setting of its own
     if spec.kind == "LeakyReLU":
         old = "alpha" in spec.config
         settings["negative_slope"] = spec.number("alpha" if old else "negative_slope", 0.3)

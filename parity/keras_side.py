@@ -3,8 +3,9 @@
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from typing import Any, Literal
 
 # Before TensorFlow is imported: oneDNN reorders sums, and its log lines drown ours.
@@ -31,6 +32,11 @@ def _silence() -> Iterator[None]:
             os.dup2(kept, 2)
             os.close(kept)
 
+
+# torch imports Triton where it is installed, sooner or later; after TensorFlow, their two copies
+# of LLVM end the process (triton 3.9 with TensorFlow 2.21).
+with suppress(ImportError):
+    import_module("triton")
 
 with _silence():
     import keras

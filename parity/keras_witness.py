@@ -42,7 +42,7 @@ class Witness:
         """Give the model a question's weights; return its variables."""
         if question.dtype not in self.models:
             with _floatx(question.dtype):
-                self.models[question.dtype] = self.make(question.dtype)
+                self.models[question.dtype] = _alive(self.make(question.dtype))
         variables = variables_of(self.models[question.dtype])
         for name, variable in variables.items():
             variable.assign(question.weights[name])
@@ -102,6 +102,24 @@ class Witness:
         return {"train.loss": np.array(losses)} | {
             f"train.{name}": np.stack([each[name] for each in snapshots]) for name in trained
         }
+
+
+class _Normalization(keras.layers.Normalization):  # type: ignore[misc]  # Keras has no types
+    """One that reads its variables at each call; Keras' own keeps what they were when loaded."""
+
+    mean = property(lambda self: self._read(self.adapt_mean), lambda self, value: None)
+    variance = property(lambda self: self._read(self.adapt_variance), lambda self, value: None)
+
+    def _read(self, variable: Any) -> Any:
+        return keras.ops.reshape(variable, self._broadcast_shape)
+
+
+def _alive(model: Any) -> Any:
+    """Let every layer of a model see that its weights change."""
+    for layer in model._flatten_layers():
+        if type(layer) is keras.layers.Normalization and layer.input_mean is None:
+            layer.__class__ = _Normalization
+    return model
 
 
 def _answer(

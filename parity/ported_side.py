@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from grulight.keras_files.base import KerasLayer
 from grulight.keras_files.port import PortedModel
 from parity.cases import Array, Arrays, Question
 from parity.file_inputs import fed
@@ -32,11 +33,12 @@ class PortedSide:
     ) -> None:
         self.model = model
         self.models = {
-            "float64": copy.deepcopy(model).double().eval(),
-            "float32": copy.deepcopy(model).float().eval(),
+            "float64": copy.deepcopy(model).double(),
+            "float32": copy.deepcopy(model).float(),
         }
         for each in self.models.values():
             each.apply(change)
+            each.apply(_at_rest).eval()
         self.places = places_of(model)
 
     @property
@@ -142,6 +144,12 @@ class PortedSide:
         """Return arrays in Keras' layout for tensors in the order of the ``state_dict``."""
         numbers = torch.cat([each.detach().reshape(-1) for each in tensors]).numpy()
         return {name: numbers[place] for name, place in self.places.items()}
+
+
+def _at_rest(module: nn.Module) -> None:
+    """Let a layer that the file calls with training=True compute what it does in inference."""
+    if isinstance(module, KerasLayer):
+        module.always = None
 
 
 def places_of(model: PortedModel) -> dict[str, Array]:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from grulight.kernels.fused import Kernel
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from grulight.data.batches import Batches, Order
 from grulight.data.sequences import Sequences
+from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from grulight.task import GRUClassifier
 from parity.cases import Arrays, Network, Question, cast

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from interrupting import assert_same_run, weights
 
 Run = Callable[..., str]

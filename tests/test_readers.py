@@ -155,7 +155,7 @@ def with_value(value: float, dtype: type = np.float32) -> np.ndarray:
         ({"y": Y}, "no key 'x' (keys: y)"),
         ({}, "no key 'x' (keys: none)"),
         ({"x": X}, "no labels, expected y"),
-        ({"x": X[0], "y": Y}, "x has shape (3, 2), expected three axes"),
+        ({"x": X[0, 0], "y": Y}, "x has shape (2,), expected three axes"),
         ({"x": X[:0], "y": Y[:0]}, "x has shape (0, 3, 2): there are no sequences"),
         ({"x": X[:, :0], "y": Y}, "x has shape (4, 0, 2): there are no steps"),
         ({"x": X[:, :, :0], "y": Y}, "x has shape (4, 3, 0): there are no features"),
@@ -622,3 +622,12 @@ def test_missing_extra_is_named(
     message = refusal(text(tmp_path, content, f"data{suffix}"))
     assert "pip install 'grulight[data]'" in message
     assert module.partition(".")[0] in message
+
+
+def test_two_axes_are_one_feature(tmp_path: Path) -> None:
+    np.savez(tmp_path / "ids.npz", x=np.arange(12).reshape(4, 3), y=[0, 1, 0, 1])
+    np.save(tmp_path / "ids.npy", np.arange(12).reshape(4, 3))
+    for name in ("ids.npz", "ids.npy"):
+        found = read(str(tmp_path / name), ReadOptions(require_labels=False))
+        assert found.values.shape == (4, 3, 1)
+        assert found.values[1, :, 0].tolist() == [3, 4, 5]

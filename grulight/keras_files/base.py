@@ -25,6 +25,9 @@ class Place(NamedTuple):
     layer: str
 
 
+Step = str | Place  # of the path to an array
+
+
 @dataclass(frozen=True)
 class Variable:
     """One array that a layer needs.
@@ -39,7 +42,7 @@ class Variable:
 
     name: str
     shapes: tuple[Shape, ...]
-    path: tuple[str | Place, ...]
+    path: tuple[Step, ...]
     layer: str
     trainable: bool = True
 
@@ -129,7 +132,7 @@ def variable(
     return Variable(name, shapes, ("vars", str(at)), spec.name, trainable)
 
 
-def nested(variables: Variables, *path: str | Place) -> Variables:
+def nested(variables: Variables, *path: Step) -> Variables:
     """Return the variables of a layer inside another, whose groups lie below ``path``."""
     return {
         name: nested(held, *path)

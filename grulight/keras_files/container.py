@@ -153,12 +153,15 @@ def _container(headers: Headers, config: dict[str, Json], version: Json) -> Cont
     version = version or config.get("keras_version") or text("keras_version")
     version = version if isinstance(version, str) else None
     parsed = KerasVersion.parse(version, default, text("backend") or "")
+    compiled = config.get("compile_config") or _compiled(text("training_config"))
+    loss = recorded_loss(compiled)
     ignored = ["training_config"] if text("training_config") else []
     ignored += ["compile_config"] if config.get("compile_config") else []
+    if loss:
+        ignored = [f"{each} but for its loss" for each in ignored]
     if names is None or group != headers.root:  # else the members of the root are the layers
         ignored += _ignored(tops)
-    compiled = config.get("compile_config") or _compiled(text("training_config"))
-    return Container(config, parsed, weights, tuple(ignored), recorded_loss(compiled))
+    return Container(config, parsed, weights, tuple(ignored), loss)
 
 
 def _compiled(text: str | None) -> Json:

@@ -73,6 +73,7 @@ from grulight.keras_files.shaping import (
     ZeroPadding1D,
 )
 from grulight.keras_files.spec import LayerSpec, Shape
+from grulight.keras_files.standardization import Normalization
 from grulight.keras_files.wrappers import Bidirectional, TimeDistributed
 
 
@@ -193,6 +194,7 @@ KINDS.update(
         "Maximum": Maximum,
         "Minimum": Minimum,
         "Multiply": Multiply,
+        "Normalization": Normalization,
         "PReLU": PReLU,
         "Permute": Permute,
         "RNN": StackedRNN,

@@ -1,13 +1,14 @@
 """Which array of the file belongs to which layer, checked by name and shape before any is read."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from grulight.errors import InputError
-from grulight.keras_files.base import Array, Place, Variable, Variables
+from grulight.keras_files.base import Array, Place, Step, Variable, Variables
 from grulight.keras_files.container import LegacyWeights, NativeWeights
-from grulight.keras_files.hdf5 import Stored
+from grulight.keras_files.hdf5 import MAX_GROWTH, Stored
 from grulight.keras_files.plain import quote
 from grulight.keras_files.spec import Graph, Shape
 
@@ -48,6 +49,11 @@ class LazyArrays(Mapping[str, Any]):
             for name, held in self._placed.items()
         }
 
+    def shared(self) -> list[str]:
+        """Return the groups of the file whose arrays several layers take."""
+        takers = Counter(stored.name for stored in _flat_stored(self._placed))
+        return sorted({name.partition("/vars/")[0] for name, n in takers.items() if n > 1})
+
     def dtype(self) -> str:
         """Return the type that holds every array without loss."""
         doubles = (
@@ -71,6 +77,7 @@ def place(variables: Variables, weights: NativeWeights | LegacyWeights, graph: G
     whole = {name for name, _ in graph.siblings} <= {*graph.layers, *graph.input_names}
     if isinstance(weights, NativeWeights):
         found = _native(variables, weights)
+        _check_copies(found)
         if whole:
             _check_all_taken(weights, {stored.name for stored in _flat_stored(found)})
     else:
@@ -79,33 +86,78 @@ def place(variables: Variables, weights: NativeWeights | LegacyWeights, graph: G
 
 
 def _native(variables: Variables, weights: NativeWeights) -> Placed:
-    placed: Placed = {}
-    for name, held in variables.items():
-        if isinstance(held, dict):
-            placed[name] = _native(held, weights)
-            continue
-        path = _resolve(held, weights)
+    alike: dict[tuple[Step, ...], list[Variable]] = {}
+    for variable in _flat(variables):
+        alike.setdefault(_own_part(variable), []).append(variable)
+    shared = any(len(each) > 1 for each in alike.values())
+
+    def found(held: Variable) -> Stored:
+        path = _resolve(held, weights, alike[_own_part(held)] if shared else [])
         if path not in weights.arrays:
             raise InputError(f"layer {quote(held.layer)} lacks its {held.name} ({quote(path)}).")
-        placed[name] = _fitting(held, weights.arrays[path])
-    return placed
+        return _fitting(held, weights.arrays[path])
+
+    def placed(held: Variables) -> Placed:
+        return {
+            name: placed(each) if isinstance(each, dict) else found(each)
+            for name, each in held.items()
+        }
+
+    return placed(variables)
 
 
-def _resolve(variable: Variable, weights: NativeWeights) -> str:
-    """Return the path of a variable: each place counted out among the groups of its class."""
-    path = ""
-    for step in variable.path:
-        path = _group_of(step, path, weights) if isinstance(step, Place) else f"{path}/{step}"
+def _own_part(variable: Variable) -> tuple[Step, ...]:
+    """Return what tells a variable whatever model its layer lies in: layer and class, and name."""
+    at = max(n for n, step in enumerate(variable.path) if isinstance(step, Place))
+    place = variable.path[at]
+    assert isinstance(place, Place)
+    return (place.class_name, variable.layer, *variable.path[at + 1 :])
+
+
+def _resolve(variable: Variable, weights: NativeWeights, alike: list[Variable]) -> str:
+    """Return the path of a variable.
+
+    A layer that several models share is written once, in the first of them: then its arrays are
+    those of the layer of that name and class in another model (``alike``).
+    """
+    for each in sorted(alike, key=lambda other: other is not variable):
+        if (path := _counted(each, weights, True)) is not None:
+            return path
+    path = _counted(variable, weights, False)
+    assert path is not None  # only with True it may be
     return path
 
 
-def _group_of(step: Place, path: str, weights: NativeWeights) -> str:
+def _counted(variable: Variable, weights: NativeWeights, shared: bool) -> str | None:
+    """Return a path, each place counted out among the groups of its class."""
+    path = ""
+    for step in variable.path:
+        if not isinstance(step, Place):
+            path = f"{path}/{step}"
+            continue
+        group = _group_of(step, path, weights, shared)
+        if group is None:
+            return None
+        path = group
+    return path
+
+
+def _group_of(step: Place, path: str, weights: NativeWeights, shared: bool) -> str | None:
+    """Return the group of a layer; None where it may be shared and lie in another model."""
     containers = [f"{path}/{each}" for each in CONTAINERS] if path else [""]
     container = next((each for each in containers if each in weights.children), containers[0])
     pattern = re.compile(rf"{re.escape(_snake(step.class_name))}(?:_(\d{{1,6}}))?")
     matches = (pattern.fullmatch(child) for child in weights.children.get(container, ()))
     # The numbers have gaps in files of Keras 2.13, which counts layers with weights twice.
     groups = sorted((int(match[1] or 0), match[0]) for match in matches if match)
+    named = all("/".join(filter(None, (container, name))) in weights.names for _, name in groups)
+    if shared and len(groups) < step.of and named:
+        # Keras 3 counts a shared layer where it does not write it, too; Keras 2, which notes no
+        # names, does not: then nobody knows which one is missing, unless all are
+        groups = [(number, name) for number, name in groups if number == step.ordinal]
+        if not groups:
+            return None
+        step = step._replace(ordinal=0, of=1)
     if len(groups) != step.of:
         raise InputError(
             f"the file keeps weights of {len(groups)} {step.class_name} layers, expected {step.of} "
@@ -128,9 +180,22 @@ def _snake(name: str) -> str:
     return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+def _check_copies(placed: Placed) -> None:
+    """Refuse a file that would grow without bound because many layers share its arrays."""
+    every = [*_flat_stored(placed)]
+    once = sum({stored.name: stored.size for stored in every}.values())
+    copies = sum(stored.size for stored in every) - once
+    if copies > once + MAX_GROWTH:
+        raise InputError(
+            f"models share arrays so often that the copies take {copies} bytes, expected at most "
+            f"{once + MAX_GROWTH}. Refused."
+        )
+
+
 def _check_all_taken(weights: NativeWeights, taken: set[str]) -> None:
     for path, stored in weights.arrays.items():
-        if stored.name not in taken and "seed_generator" not in path.split("/"):
+        idle = _is_counter(stored) or "seed_generator" in path.split("/")
+        if stored.name not in taken and not idle:
             raise InputError(
                 f"no layer takes the array {quote(path)}: the configuration is of another model."
             )
@@ -143,7 +208,7 @@ def _legacy(variables: Variables, weights: LegacyWeights, graph: Graph, whole: b
         held = variables[name]
         assert isinstance(held, dict)
         flat = list(_flat(held))
-        arrays = weights.layers[group]
+        arrays = tuple(each for each in weights.layers[group] if not _is_counter(each))
         if len(arrays) != len(flat):
             wanted = ", ".join(each.name for each in flat)
             raise InputError(
@@ -157,6 +222,11 @@ def _legacy(variables: Variables, weights: LegacyWeights, graph: Graph, whole: b
         matches = {id(v): _fitting(v, a) for v, a in zip(order, arrays, strict=True)}
         placed[name] = _rebuilt(held, matches)
     return placed
+
+
+def _is_counter(stored: Stored) -> bool:
+    """Return whether an array counts what a Normalization has seen, which nothing depends on."""
+    return stored.dtype is None and stored.shape == ()
 
 
 def _legacy_groups(

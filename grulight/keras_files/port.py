@@ -107,6 +107,9 @@ def load_keras(
         graph, variables = _planned(description)
         arrays = place(variables, container.weights, graph)
         description |= {"shapes": arrays.shapes(), "dtype": arrays.dtype()}
+        description["ignored"] += [
+            f"that models share {quote(each)}, each has its own copy" for each in arrays.shared()
+        ]
         return _built(graph, arrays, description)
 
 

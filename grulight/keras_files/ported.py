@@ -15,6 +15,10 @@ from grulight.keras_files.port import PortedModel
 from grulight.keras_files.spec import Graph, LayerSpec, Ref, Shape
 
 EPSILON = 1e-7  # where Keras clips probabilities before it takes their logarithm
+KEEPING_NUMBERS = (
+    *("ActivityRegularization", "Dropout", "SpatialDropout1D"),
+    *("Flatten", "Permute", "RepeatVector", "Reshape"),
+)
 FROM_PYTHON = "`grulight.load_keras` runs it from Python."
 
 
@@ -135,7 +139,10 @@ def _head(graph: Graph, shape: Shape, loss: Json) -> tuple[str, Head]:
     """Return the activation that the answers went through, linear if none, and their meaning."""
     size, per_step = int(shape[-1] or 0), len(shape) == 3
     compiled, from_logits = (loss["name"], loss["from_logits"]) if loss else (None, False)
-    name = _activation(_last_layer(graph, graph.outputs[0]))
+    last, whole = _last_layer(graph, graph.outputs[0])
+    name = _activation(last)
+    if name == "softmax" and not whole:
+        name = "linear"
     if compiled in ("mean_squared_error", "mean_absolute_error") and name != "softmax":
         return "linear", ValueHead(size, per_step, compiled)
     if from_logits and name not in ("softmax", "sigmoid"):
@@ -150,12 +157,24 @@ def _head(graph: Graph, shape: Shape, loss: Json) -> tuple[str, Head]:
     return "linear", ValueHead(size, per_step)
 
 
-def _last_layer(graph: Graph, output: Ref) -> LayerSpec:
-    """Return the layer that a tensor comes from, in nested models and wrappers the innermost."""
+def _last_layer(graph: Graph, output: Ref) -> tuple[LayerSpec, bool]:
+    """Return the layer that a tensor's numbers come from, and whether they lie in its last axis.
+
+    In nested models and wrappers that is the innermost; dropout and changes of shape are passed.
+    """
     last = graph.layers[output.layer]
     while last.kind == "TimeDistributed" and "layer" in last.inner:
         last = last.inner["layer"]
-    return last if last.graph is None else _last_layer(last.graph, last.graph.outputs[0])
+    if last.graph is not None:
+        return _last_layer(last.graph, last.graph.outputs[output.tensor])
+    if last.kind not in KEEPING_NUMBERS:
+        return last, True
+    [source] = (call.inputs[0] for call in graph.calls if (call.layer, call.index) == output[:2])
+    if not isinstance(source, Ref) or source in graph.inputs:
+        return last, True
+    found, whole = _last_layer(graph, source)
+    seen = trace(graph, graph.shapes)
+    return found, whole and last.kind != "Permute" and seen[source][-1:] == seen[output][-1:]
 
 
 def _activation(last: LayerSpec) -> str:

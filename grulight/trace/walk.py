@@ -69,7 +69,7 @@ def walk(classifier: GRUClassifier, part: Sequences, position: int, most_steps: 
     """
     like = next(classifier.parameters())
     length = int(part.lengths[position])
-    raw = np.array(part.values[position, :length], np.float32)
+    raw = np.array(part.values[position : position + 1, :length], np.float32)[0]
     with torch.inference_mode():
         seen = classifier.standardized(torch.tensor(raw).to(like)).float().cpu().numpy()
     network = classifier.network

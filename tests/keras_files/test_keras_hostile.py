@@ -1,5 +1,6 @@
 """Files that want more than to be read are refused in one line; nothing they name is touched."""
 
+import encodings.cp437  # noqa: F401 - zipfile's, which a watched test must not be first to import
 import socket
 import sys
 from collections.abc import Iterator

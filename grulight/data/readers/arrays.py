@@ -66,7 +66,7 @@ def read_npz(path: str, scratch: str | None = None) -> Raw:
             return _texts(path, key, array(key))
 
         return Raw(
-            values=_values(path, archive, members["x"], scratch),
+            values=_with_features(_values(path, archive, members["x"], scratch)),
             labels=array("y"),
             lengths=array("lengths"),
             class_names=texts("class_names"),
@@ -91,7 +91,7 @@ def read_npy(path: str, labels_file: str | None, lengths_file: str | None) -> Ra
     with _named_errors(path, "the array"):
         values = _mapped(path, 0, os.path.getsize(path))
     return Raw(
-        values=values,
+        values=_with_features(values),
         labels=array("labels_file", labels_file),
         lengths=array("lengths_file", lengths_file),
         names={
@@ -139,6 +139,11 @@ def mapped(path: str) -> NDArray[Any]:
     """
     with _named_errors(path, "the array"):
         return _mapped(path, 0, os.path.getsize(path))
+
+
+def _with_features(values: NDArray[np.generic]) -> NDArray[np.generic]:
+    """Return (sequences, steps), such as the ids that an Embedding reads, as one feature."""
+    return values[:, :, None] if values.ndim == 2 else values
 
 
 def _values(

@@ -81,7 +81,8 @@ def _check_shape(source: str, raw: Raw) -> None:
     if x.ndim != 3:
         raise bad(
             source,
-            f"{name} has shape {x.shape}, expected three axes (sequences, steps, features).",
+            f"{name} has shape {x.shape}, expected three axes (sequences, steps, features), "
+            "or two for one feature.",
         )
     for axis, size in zip(("sequences", "steps", "features"), x.shape, strict=True):
         if size == 0:
