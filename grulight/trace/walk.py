@@ -133,7 +133,7 @@ def _answered_by_step(
     steps: NDArray[np.int64],
 ) -> Walk:
     """Follow a sequence through a model that answers for each step, or for steps of its own."""
-    raw = np.array(part.values[position, : len(seen)], np.float32)
+    raw = np.array(part.values[position : position + 1, : len(seen)], np.float32)[0]
     logits, valid = _answers(classifier, part, raw)
     if not part.follows_steps:
         own = np.unique(np.linspace(0, logits.shape[1] - 1, len(steps) + 1).round().astype(int))
