@@ -40,8 +40,7 @@ class Watch(Callback):
 
 def train(question: Question, device: torch.device, kernel: Kernel = "auto") -> Arrays:
     """Answer a "training" question with Lightning's Trainer on grulight's own task."""
-    task = classifier_for(question.network)
-    task.network = GRUNet(**vars(question.network), kernel=kernel)
+    task = classifier_for(question.network, kernel)
     load(task.network, question.weights)
     order = question.inputs["order"]
     watch = Watch(question.settings["every"])
@@ -117,7 +116,7 @@ def without_advice() -> Iterator[None]:
         yield
 
 
-def classifier_for(network: Network) -> GRUClassifier:
+def classifier_for(network: Network, kernel: Kernel = "auto") -> GRUClassifier:
     """Return the task of ``grulight fit`` around a network of these sizes."""
     return GRUClassifier(
         network.input_size,
@@ -126,6 +125,7 @@ def classifier_for(network: Network) -> GRUClassifier:
         network.num_layers,
         network.bidirectional,
         bias=network.bias,
+        kernel=kernel,
     )
 
 

@@ -61,6 +61,7 @@ def test_asked_to_stop_at_random_moments_it_loses_nothing(uninterrupted: Path, n
     assert not list(Path("lightning_logs").glob("version_1"))
 
 
+@pytest.mark.slurm
 def test_killed_at_random_moments_it_goes_on_from_its_last_checkpoint(uninterrupted: Path) -> None:
     draw = random.Random(9)
     for epoch in range(3):

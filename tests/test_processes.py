@@ -49,6 +49,7 @@ def metrics(run: Path) -> list[dict[str, float]]:
     return [{name: float(value or "nan") for name, value in row.items()} for row in rows]
 
 
+@pytest.mark.slurm
 def test_two_processes_train_and_count_as_one() -> None:
     fit("--trainer.default_root_dir", "one")
     printed = fit("--trainer.devices", 2, "--trainer.default_root_dir", "two")
@@ -57,6 +58,7 @@ def test_two_processes_train_and_count_as_one() -> None:
     assert [path.name for path in Path("two/lightning_logs").iterdir()] == ["version_0"]
 
 
+@pytest.mark.slurm
 def test_torchrun_replaces_a_killed_process() -> None:
     fit("--trainer.default_root_dir", "whole", launcher=torchrun())
     struck = strike([60], "SIGKILL", rank=1)
@@ -65,6 +67,7 @@ def test_torchrun_replaces_a_killed_process() -> None:
     assert_same_run(RUN, "whole" / RUN)
 
 
+@pytest.mark.slurm
 def test_a_run_goes_on_with_another_number_of_processes() -> None:
     fit("--trainer.default_root_dir", "one")
     command = (*strike([40], "SIGUSR1"), "--ckpt_path", "auto")

@@ -51,7 +51,7 @@ def test_check_of_a_default_model_says_the_same(
     assert min(control["factor"] for control in found["controls"]) >= 1000
     assert [
         entry["name"].split("(")[1].split(",")[0].rstrip(")") for entry in found["implementations"]
-    ] == ["torch", "eager", "function", "xla", "compile"]
+    ] == ["auto", "torch", "numba", "eager", "function", "xla", "compile"]
     assert "<svg" in page.read_text()
 
 
@@ -66,7 +66,10 @@ def test_check_of_a_default_model_says_the_same(
             ["record", "model.keras", "-o", "r.safetensors"],
             "is a Keras file; expected a checkpoint",
         ),
-        (["check", "x.ckpt", "--kernel", "magic"], "--kernel magic: choose one of torch, compile"),
+        (
+            ["check", "x.ckpt", "--kernel", "magic"],
+            "--kernel magic: choose one of auto, torch, numba",
+        ),
         (["check", "x.ckpt", "--device", "magic"], "--device magic: choose cpu or cuda"),
         (["replay", "missing.safetensors"], "missing.safetensors: cannot be read"),
     ],
