@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim import Optimizer
 
 from grulight.data.blocks import Block
@@ -34,7 +35,6 @@ _HOOKS = (
     "on_before_zero_grad",
 )
 _SLOTS = ("exp_avg", "exp_avg_sq")
-_OURS = ("grulight.", "lightning.pytorch.callbacks.model_checkpoint")
 
 
 def steps_together(module: "GRUClassifier", asked: int | None, batches: int) -> int:
@@ -48,13 +48,16 @@ def steps_together(module: "GRUClassifier", asked: int | None, batches: int) -> 
     Raises:
         InputError: More than one was asked for, and something needs to see each of them.
     """
+    if asked is not None and asked < 1:
+        raise InputError(f"--model.steps_per_execution {asked}: expected at least 1.")
     trainer: Any = module.trainer  # Lightning sets some of its attributes where mypy cannot see
     obstacle = None if asked == 1 else _obstacle(trainer)
     if asked is not None:
         if obstacle:
             raise InputError(f"--model.steps_per_execution {asked}: {obstacle}. Leave it out.")
         return asked
-    if obstacle or any(map(_watches_steps, trainer.callbacks)) or not is_compiled(module):
+    watched = any(map(_watches_steps, trainer.callbacks)) or _has_steps_of_its_own(module)
+    if obstacle or watched or not is_compiled(module):
         return 1
     savers = [each for each in trainer.callbacks if isinstance(each, RunSaver)]
     for each in savers:
@@ -83,12 +86,27 @@ def _obstacle(trainer: Any) -> str | None:
 
 def _watches_steps(callback: Callback) -> bool:
     """Return whether a callback of the user's has to do with single steps."""
-    if type(callback).__module__.startswith(_OURS):
+    if isinstance(callback, ModelCheckpoint):
+        return bool(callback._every_n_train_steps or callback._train_time_interval)
+    if type(callback).__module__.startswith("grulight."):
         return False
     return any(
         getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
         for hook in _HOOKS
     )
+
+
+def _has_steps_of_its_own(module: "GRUClassifier") -> bool:
+    """Return whether a class of the user's has to do with single steps."""
+    own = type(module)
+    if own.__module__.startswith("grulight."):
+        return False
+    names = (*_HOOKS, "training_step", "evaluate", "optimizer_step", "backward")
+    return any(name in vars(each) for each in own.__mro__ if not _is_base(each) for name in names)
+
+
+def _is_base(kind: type) -> bool:
+    return kind.__module__.startswith(("grulight.", "lightning.", "torch."))
 
 
 def compiled_predictor(module: "GRUClassifier") -> Predictor | None:

@@ -31,7 +31,8 @@ def launched_as(environment: Mapping[str, str] = os.environ) -> tuple[int, int] 
             f"this Slurm job has --ntasks={tasks}; expected --ntasks-per-node, with as many tasks "
             "on every node."
         )
-    return int(environment.get("SLURM_NTASKS_PER_NODE", tasks)), nodes
+    here = int(environment.get("SLURM_NTASKS_PER_NODE", tasks))
+    return min(here, tasks), nodes
 
 
 def is_first_process(environment: Mapping[str, str] = os.environ) -> bool:

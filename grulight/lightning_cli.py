@@ -214,8 +214,10 @@ class FitCLI(_CommandCLI):
         if not len(self.datamodule.parts.train):
             raise InputError("there are no sequences to train on; raise --data.train_size.")
         callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
-        callbacks += [self.config_init["checkpoint"], Timing(None if self.bar else self.console)]
-        if self.config_init["trainer"].enable_checkpointing is not False:
+        callbacks.append(Timing(None if self.bar else self.console))
+        chosen = self.config_init["trainer"]
+        if chosen.enable_checkpointing is not False and not chosen.fast_dev_run:
+            callbacks.append(self.config_init["checkpoint"])
             callbacks.append(
                 RunCheckpoint("val_loss" if len(self.datamodule.parts.val) else "train_loss")
             )
@@ -224,6 +226,11 @@ class FitCLI(_CommandCLI):
         self.resumed: Checkpoint | None = None  # whose run goes on in its own directory
         version = step = None
         if path == "auto":
+            if self.config_init["trainer"].logger not in (None, True):
+                raise InputError(
+                    "--ckpt_path auto: goes on in the run directory of grulight's own loggers. "
+                    "Leave out --trainer.logger, or name the checkpoint."
+                )
             self.ckpt_path = newest_checkpoint(self.root, self.console.print)
             if self.ckpt_path is not None:
                 version = int(self.ckpt_path.parent.parent.name.removeprefix("version_"))
@@ -249,7 +256,9 @@ class FitCLI(_CommandCLI):
             for name, value in chosen.items()
         }
         if self.ckpt_path is not None:
-            checkpoint = require_continuable(self.ckpt_path, self.model)
+            checkpoint = require_continuable(
+                self.ckpt_path, self.model, -1 if self.resumed is None else self.trainer.max_steps
+            )
             if self.resumed is None:
                 require_epochs_left(self.ckpt_path, checkpoint, self.trainer)
 

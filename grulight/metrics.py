@@ -79,9 +79,9 @@ class MetricsFile(Logger):
         columns = sorted(set(self._columns).union(*rows))
         if columns == self._columns:
             with self.path.open("r+b") as file:
-                file.truncate(self._start_of_last)
                 file.seek(self._start_of_last)
                 file.write(b"".join(map(self._line, rows)))
+                file.truncate()
         else:
             rows = self._read()[:-1] + rows
             self._columns = columns

@@ -23,7 +23,7 @@ def newest_checkpoint(root: str | Path, warn: Callable[[str], None]) -> Path | N
     """
     runs = sorted(Path(root, RUNS).glob("version_*"), key=_version, reverse=True)
     for run in runs:
-        found = sorted(run.glob("checkpoints/*.ckpt"), key=_age, reverse=True)
+        found = sorted(filter(_is_ours, run.glob("checkpoints/*.ckpt")), key=_age, reverse=True)
         for path in found:
             try:
                 read_checkpoint(path)
@@ -39,6 +39,11 @@ def newest_checkpoint(root: str | Path, warn: Callable[[str], None]) -> Path | N
     return None
 
 
+def _is_ours(path: Path) -> bool:
+    """Return whether this is no callback's of the user, and no file that was never finished."""
+    return path.name in ("last.ckpt", "best.ckpt") or path.name.startswith("step_")
+
+
 def _version(run: Path) -> int:
     number = run.name.removeprefix("version_")
     return int(number) if number.isdigit() else -1
@@ -48,8 +53,10 @@ def _age(path: Path) -> tuple[int, str]:
     return path.stat().st_mtime_ns, path.name
 
 
-def require_continuable(path: Path, classifier: GRUClassifier) -> Checkpoint:
+def require_continuable(path: Path, classifier: GRUClassifier, max_steps: int = -1) -> Checkpoint:
     """Check that a run can go on from a checkpoint before Lightning tries; return it.
+
+    A run that has reached ``max_steps`` may be asked to go on: it has nothing left to train.
 
     Raises:
         InputError: It holds no training, or was trained with other settings.
@@ -62,7 +69,8 @@ def require_continuable(path: Path, classifier: GRUClassifier) -> Checkpoint:
             "it with --model.from_keras and the Keras file."
         )
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
-    if epochs["processed"] == epochs["started"] and not ended_epoch(checkpoint):
+    cut = epochs["processed"] == epochs["started"] and not ended_epoch(checkpoint)
+    if cut and not 0 <= max_steps <= checkpoint["global_step"]:
         raise InputError(
             f"{path}: a limit ended it within epoch {checkpoint['epoch'] + 1}, which Lightning "
             "counts as done. Continue from a step_….ckpt or a run without --trainer.max_steps."

@@ -24,14 +24,19 @@ _NAME = "step_{:09d}.ckpt"
 class RunCheckpoint(ModelCheckpoint):
     """Write ``last.ckpt`` after each epoch, and let ``best.ckpt`` be the best of these.
 
-    One file is written for both: the second is a link to the first where it is the best.
+    One file is written where it is both: the other name is a link to it.
 
     Args:
         loss: The metric whose smallest value is the best.
     """
 
     def __init__(self, loss: str) -> None:
-        super().__init__(filename="last", monitor=None, enable_version_counter=False)
+        super().__init__(
+            filename="last",
+            monitor=None,
+            enable_version_counter=False,
+            save_on_train_epoch_end=True,  # however often there is validation
+        )
         self.loss = loss
         self.best = math.inf
 
@@ -52,17 +57,20 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         loss = float(trainer.callback_metrics.get(self.loss, math.inf))
-        better = loss < self.best
-        if better:
-            self.best = loss
-        super()._save_checkpoint(trainer, filepath)
-        if better and trainer.is_global_zero:
-            with written_whole(Path(filepath).with_name("best.ckpt")) as temporary:
+        if loss >= self.best:
+            super()._save_checkpoint(trainer, filepath)
+            return
+        self.best = loss
+        # the best first: killed between the two, the run goes on from it
+        best = Path(filepath).with_name("best.ckpt")
+        super()._save_checkpoint(trainer, str(best))
+        if trainer.is_global_zero:
+            with written_whole(filepath) as temporary:
                 temporary.unlink()
                 try:
-                    os.link(filepath, temporary)
+                    os.link(best, temporary)
                 except OSError:  # a file system without links
-                    shutil.copyfile(filepath, temporary)
+                    shutil.copyfile(best, temporary)
 
 
 class RunSaver(Callback):
@@ -154,10 +162,8 @@ class RunSaver(Callback):
 
     def _save(self, trainer: Trainer) -> None:
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
-        last = trainer.checkpoint_callback
-        if not isinstance(last, ModelCheckpoint):
-            return
-        directory = Path(str(last.dirpath))
+        [own] = [each for each in trainer.checkpoint_callbacks if isinstance(each, RunCheckpoint)]
+        directory = Path(str(own.dirpath))
         trainer.save_checkpoint(directory / _NAME.format(trainer.global_step))
         if trainer.is_global_zero:
             for old in sorted(directory.glob("step_*.ckpt"))[: -self.keep]:

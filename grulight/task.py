@@ -317,6 +317,8 @@ class GRUClassifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take over what each process had, for the batches that are still to come."""
+        if self._trainer is None:  # load_from_checkpoint: nothing is to come
+            return
         if self.trainer.precision == "64-true":
             # Lightning loads the weights before it converts the module: they would be rounded
             self.double()

@@ -143,3 +143,42 @@ def test_a_callback_that_watches_steps_sees_each(run: Run) -> None:
     with pytest.raises(SystemExit):  # at exactly this step, not at the end of an execution
         run("fit", *strike([33], "SIGUSR1"))
     assert (RUN / "checkpoints" / "step_000000034.ckpt").is_file()
+
+
+@pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")
+def test_a_loss_of_the_users_is_the_one_that_trains() -> None:
+    from lightning.pytorch import Trainer
+
+    from grulight import GRUClassifier, SequenceDataModule
+
+    class Own(GRUClassifier):
+        called = 0
+
+        def evaluate(self, *given: object) -> torch.Tensor:
+            type(self).called += 1
+            return super().evaluate(*given)
+
+    data = SequenceDataModule()
+    trainer = Trainer(max_epochs=1, logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.fit(Own(**data.describe()), datamodule=data)
+    assert Own.called == 25
+
+
+def test_no_steps_at_all_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", TOGETHER, "0"]) == 2
+    assert "expected at least 1" in capsys.readouterr().err
+
+
+def test_a_users_checkpoints_come_at_their_steps(run: Run) -> None:
+    own = ("--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.dirpath=mine")
+    every = ("--trainer.callbacks.every_n_train_steps=10", "--trainer.callbacks.save_top_k=-1")
+    run("fit", *own, *every, "--trainer.max_epochs", 1)
+    steps = sorted(path.stem.rpartition("=")[2] for path in Path("mine").iterdir())
+    assert steps == ["10", "20"]
+
+
+def test_a_checkpoint_loads_without_a_trainer(default_run: tuple[Path, str]) -> None:
+    from grulight import GRUClassifier
+
+    path = default_run[0] / "checkpoints" / "last.ckpt"
+    assert GRUClassifier.load_from_checkpoint(path, map_location="cpu").class_names[0] == "up"

@@ -164,3 +164,71 @@ def kill_while_writing(script: Path, path: Path, delays: list[float]) -> None:
     command = [sys.executable, "-c", spawner, str(script), str(path), *map(str, delays)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     assert read_checkpoint(path)["value"].numel() == 2_000_000
+
+
+def test_an_epoch_without_validation_is_saved_too(run: Run) -> None:
+    often = ("--trainer.max_epochs", 3, "--trainer.check_val_every_n_epoch", 2)
+    run("fit", *often, "--data.val_size", 0.1)
+    saved = torch.load(RUN / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["epoch"] == 2
+
+
+def test_a_users_own_checkpoints_are_left_alone(run: Run) -> None:
+    Path("mine").mkdir()
+    Path("mine/step_000000001.ckpt").write_text("theirs")
+    own = ("--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.dirpath=mine")
+    run("fit", "--checkpoint.every_n_steps", 10, "--checkpoint.keep", 1, *own)
+    assert Path("mine/step_000000001.ckpt").read_text() == "theirs"
+    assert len(list(RUN.rglob("step_*.ckpt"))) == 1
+
+
+def test_a_kill_in_the_first_checkpoint_is_a_fresh_start(run: Run) -> None:
+    (RUN / "checkpoints").mkdir(parents=True)
+    (RUN / "checkpoints" / ".last-abc.ckpt").write_bytes(b"half")
+    run("fit", "--ckpt_path", "auto", "--trainer.max_epochs", 1)
+    assert Path("lightning_logs/version_1/checkpoints/last.ckpt").is_file()
+
+
+def test_a_run_that_its_steps_ended_is_finished(run: Run) -> None:
+    limited = ("fit", "--trainer.max_steps", 60, "--ckpt_path", "auto")
+    run(*limited)
+    before = (RUN / "metrics.csv").read_text().splitlines()
+    assert "test (200 sequences)" in run(*limited)
+    after = (RUN / "metrics.csv").read_text().splitlines()
+    assert after[:-1] == before[:-1]
+    assert after[-1].split(",")[1:] == before[-1].split(",")[1:]  # Lightning counts the epoch up
+
+
+def test_the_best_is_known_whenever_a_kill_comes(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("fit", "--trainer.max_epochs", 5, "--trainer.default_root_dir", "whole")
+    links, link = [], os.link
+
+    def die_at_the_third(*arguments: Path) -> None:
+        links.append(arguments)
+        if len(links) == 3:
+            raise KeyboardInterrupt
+        link(*arguments)
+
+    monkeypatch.setattr(os, "link", die_at_the_third)
+    assert main(["fit", "--ckpt_path", "auto"]) == 130
+    monkeypatch.setattr(os, "link", link)
+    run("fit", "--ckpt_path", "auto")
+    assert_same_run(RUN, "whole" / RUN)
+    best, last = (RUN / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+    assert best.samefile(last)
+
+
+def test_another_seed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--data.seed", 1, *strike([10], "SIGUSR1")) == 75
+    assert fit("--data.seed", 2) == 2
+    assert "shuffles with 1" in capsys.readouterr().err
+
+
+def test_auto_needs_our_loggers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit("--trainer.logger", "false") == 2
+    assert "Leave out --trainer.logger" in capsys.readouterr().err
+
+
+def test_a_trial_run_leaves_nothing_behind(run: Run) -> None:
+    run("fit", "--trainer.fast_dev_run", 3, "--checkpoint.every_n_steps", 1)
+    assert not list(Path().rglob("*.ckpt"))

@@ -247,9 +247,17 @@ class SequenceDataModule(LightningDataModule):
         return {"seed": self.seed}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the shuffling of the run that is resumed."""
-        if self.seed is None:
-            self.seed = state_dict["seed"]
+        """Go on with the shuffling of the run that is resumed.
+
+        Raises:
+            InputError: Another seed was asked for.
+        """
+        if self.seed not in (None, state_dict["seed"]):
+            raise InputError(
+                f"--data.seed {self.seed}: the run that goes on shuffles with "
+                f"{state_dict['seed']}. Leave it out."
+            )
+        self.seed = state_dict["seed"]
 
     def val_dataloader(self) -> Batches | list[Batches]:
         """Return the validation batches; an empty list where there is no validation part."""
