@@ -33,7 +33,9 @@ def fit(arguments: list[str]) -> None:
         with one_line_errors():
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.ckpt_path)
     except SystemExit as stop:
-        cli.console.print("`--ckpt_path auto` goes on from the newest checkpoint")
+        directory = _run_directory(cli.trainer)
+        if directory is not None and any(directory.glob("checkpoints/*.ckpt")):
+            cli.console.print("`--ckpt_path auto` goes on from the newest checkpoint")
         _show_files(cli.trainer, cli.console)
         if stop.code == EXIT_CODE:
             raise

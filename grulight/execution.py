@@ -59,13 +59,13 @@ def steps_together(module: "GRUClassifier", asked: int | None, batches: int) -> 
     watched = any(map(_watches_steps, trainer.callbacks)) or _has_steps_of_its_own(module)
     if obstacle or watched or not is_compiled(module):
         return 1
-    savers = [each for each in trainer.callbacks if isinstance(each, RunSaver)]
-    for each in savers:
-        if each.every_n_steps is not None:  # checkpoints come exactly when they are asked for
-            batches = math.gcd(batches, each.every_n_steps)
-    if not any(each.every_n_steps for each in savers):
+    savers = (each for each in trainer.callbacks if isinstance(each, RunSaver))
+    every = next((each.every_n_steps for each in savers), None)
+    if every is None:
         return min(batches, MOST)
-    return max(n for n in range(1, min(batches, MOST) + 1) if batches % n == 0)
+    # so that an execution ends exactly where a checkpoint is asked for
+    fitting = math.gcd(batches, every)
+    return max(n for n in range(1, min(fitting, MOST) + 1) if fitting % n == 0)
 
 
 def _obstacle(trainer: Any) -> str | None:

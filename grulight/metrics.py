@@ -63,9 +63,10 @@ class MetricsFile(Logger):
         """Drop the rows of this step and later ones, which the resumed run writes anew."""
         rows = [row for row in self._read() if int(row["step"]) < step]
         self._columns, self._last = [], {}
-        self.path.unlink(missing_ok=True)
         if rows:
-            self._write(rows)
+            self._rewrite(rows)
+        else:
+            self.path.unlink(missing_ok=True)
 
     def _take_up(self, rows: list[dict[str, str]]) -> None:
         """Go on after ``rows``, which the file ends with."""
@@ -76,18 +77,21 @@ class MetricsFile(Logger):
 
     def _write(self, rows: list[dict[str, str]]) -> None:
         """Put ``rows`` in the place of the last row."""
-        columns = sorted(set(self._columns).union(*rows))
-        if columns == self._columns:
+        if set().union(*rows) <= set(self._columns):
             with self.path.open("r+b") as file:
                 file.seek(self._start_of_last)
                 file.write(b"".join(map(self._line, rows)))
                 file.truncate()
+            self._take_up(rows)
         else:
-            rows = self._read()[:-1] + rows
-            self._columns = columns
-            lines = [self._line(dict(zip(columns, columns, strict=True))), *map(self._line, rows)]
-            with written_whole(self.path) as temporary:
-                temporary.write_bytes(b"".join(lines))
+            self._rewrite(self._read()[:-1] + rows)
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        """Put ``rows`` in the place of the file, with all the columns that they have."""
+        self._columns = columns = sorted(set().union(*rows))
+        lines = [self._line(dict(zip(columns, columns, strict=True))), *map(self._line, rows)]
+        with written_whole(self.path) as temporary:
+            temporary.write_bytes(b"".join(lines))
         self._take_up(rows)
 
     def _read(self) -> list[dict[str, str]]:

@@ -95,17 +95,18 @@ def sequences_of(network: Network, data: Arrays) -> Sequences:
 def quiet_trainer(epochs: int, device: torch.device, dtype: str, *callbacks: Callback) -> Trainer:
     """Return the Trainer of ``grulight fit`` without its files and its output."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    return Trainer(
-        max_epochs=epochs,
-        accelerator="gpu" if device.type == "cuda" else "cpu",
-        devices=1,
-        precision="64-true" if dtype == "float64" else "32-true",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=list(callbacks),
-    )
+    with without_advice():
+        return Trainer(
+            max_epochs=epochs,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            precision="64-true" if dtype == "float64" else "32-true",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=list(callbacks),
+        )
 
 
 @contextmanager
