@@ -17,6 +17,7 @@ KERNELS = ("auto", "torch", "numba", "triton")
 LARGEST = 256
 
 HAS_NUMBA = find_spec("numba") is not None  # a torch-only installation still reads checkpoints
+HAS_TRITON = find_spec("triton") is not None
 
 
 class FusedGRU(nn.GRU):
@@ -27,9 +28,9 @@ class FusedGRU(nn.GRU):
 
     Args:
         *args: Those of ``nn.GRU``.
-        kernel: ``auto`` takes Numba on a CPU where it can run and is fast, else torch, which is
-            cuDNN on CUDA; ``triton`` is taken only by name, as nobody has timed it yet. A kernel
-            that is asked for by name and cannot run is an error.
+        kernel: ``auto`` takes Numba on a CPU where it can run and is fast, Triton on CUDA where it
+            can run in float32, else torch, which is cuDNN on CUDA. A kernel that is asked for by
+            name and cannot run is an error.
         **kwargs: Those of ``nn.GRU``.
 
     Raises:
@@ -51,17 +52,20 @@ class FusedGRU(nn.GRU):
         Raises:
             InputError: The kernel that was asked for cannot run with these weights.
         """
-        if self.asked == "triton":
-            if obstacle := self._obstacle_to_triton():
-                raise InputError(f"kernel='triton' {obstacle}. Choose auto or torch.")
-            return "triton"
-        obstacle = self._obstacle()
-        if self.asked == "numba" and obstacle:
-            raise InputError(f"kernel='numba' {obstacle}. Choose auto or torch.")
-        takes = self.asked == "numba" or (
-            self.asked == "auto" and not obstacle and self.hidden_size <= LARGEST
-        )
-        return "numba" if takes else "torch"
+        if self.asked == "torch":
+            return "torch"
+        weight = self.weight_hh_l0
+        wanted = self.asked
+        if wanted == "auto":
+            wanted = "triton" if weight.is_cuda else "numba"
+        obstacle = self._obstacle_to_triton() if wanted == "triton" else self._obstacle()
+        if self.asked != "auto":
+            if obstacle:
+                raise InputError(f"kernel={wanted!r} {obstacle}. Choose auto or torch.")
+            return wanted
+        # 16 bits on CUDA were timed by nobody
+        fast = weight.dtype == torch.float32 if weight.is_cuda else self.hidden_size <= LARGEST
+        return wanted if fast and not obstacle else "torch"
 
     def _obstacle(self) -> str | None:
         """Say why Numba's kernel cannot run with these weights, if it cannot."""
@@ -76,13 +80,11 @@ class FusedGRU(nn.GRU):
         weight = self.weight_hh_l0
         if weight.device.type != "cuda":
             return f"runs on CUDA, and the weights are on {weight.device}"
-        if find_spec("triton") is None:
+        if not HAS_TRITON:
             return "needs the package triton, which comes with torch for CUDA"
         from grulight.kernels import triton_cuda
 
-        if not triton_cuda.fits(self.hidden_size, weight.dtype):
-            return f"does not take {self.hidden_size} units in {weight.dtype}"
-        return None
+        return triton_cuda.obstacle(self.hidden_size, weight.dtype, weight.device)
 
     def extra_repr(self) -> str:
         """Add the kernel to what ``nn.GRU`` shows."""

@@ -22,22 +22,51 @@ a GPU yet: the kernels ran in Triton's interpreter and were compiled for compute
 where up to ``LARGEST`` units no register spills.
 """
 
+from functools import cache
+
 import torch
 import triton
 from torch import Tensor
+from triton.backends.nvidia.compiler import CUDAOptions
 
-from grulight.kernels.triton_kernels import backward_kernel, forward_kernel
+from grulight.kernels.triton_kernels import PRECISION, backward_kernel, forward_kernel
 
 DTYPES = torch.float32, torch.bfloat16, torch.float16
-LARGEST = 64  # units: W_hh of more does not fit into shared memory in both passes
-# in float32 Triton 3.9 sums products over 8 numbers; 3.6 refuses fewer than 16
-SMALL = tuple(map(int, triton.__version__.split(".")[:2])) >= (3, 9)
-ROOMY = 32  # units that leave room on chip for the gradients of the weights
+LARGEST = 64  # units in float32: on no GPU is there room for W_hh of 128 as three bfloat16 each
+LARGEST_HALF = 128  # units in 16 bits
+LEAST = 16  # numbers that tensor cores sum over
+ROOMY = 16  # padded units that leave room on chip for the gradients of the weights
+
+# by padded units: sequences and warps of a program, the fastest of those tried on an H100, and the
+# bytes of shared memory that the greedier kernel takes
+FORWARD = {16: (64, 4), 32: (64, 4), 64: (16, 4), 128: (16, 8)}
+BACKWARD = {16: (16, 1), 32: (16, 4), 64: (16, 8), 128: (16, 8)}
+SHARED = {16: 16_384, 32: 53_248, 64: 176_128, 128: 225_280}
 
 
-def fits(hidden_size: int, dtype: torch.dtype) -> bool:
-    """Say whether the kernels are made for such a layer; else cuDNN is better."""
-    return hidden_size <= LARGEST and dtype in DTYPES
+@cache
+def obstacle(hidden: int, dtype: torch.dtype, device: torch.device) -> str | None:
+    """Say why the kernels cannot compute such a layer on a CUDA device, if they cannot."""
+    if dtype not in DTYPES:
+        return f"computes in float32, bfloat16 or float16, and the weights are {dtype}"
+    largest = LARGEST if dtype == torch.float32 else LARGEST_HALF
+    if hidden > largest:
+        return f"takes at most {largest} units in {dtype}, and there are {hidden}"
+    if PRECISION.value not in CUDAOptions.allowed_dot_input_precisions:
+        return f"needs a Triton that knows {PRECISION.value}, and this is {triton.__version__}"
+    found = torch.cuda.get_device_properties(device)
+    needed = SHARED[_padded(hidden)]
+    if found.major < 8 or found.shared_memory_per_block_optin < needed:
+        return (
+            f"needs compute capability 8.0 and, for {hidden} units, {needed} bytes of shared "
+            f"memory; {found.name} has {found.major}.{found.minor} and "
+            f"{found.shared_memory_per_block_optin}"
+        )
+    return None
+
+
+def _padded(hidden: int) -> int:
+    return max(int(triton.next_power_of_2(hidden)), LEAST)
 
 
 def forward(
@@ -68,7 +97,7 @@ def forward(
     (batch, steps, _), hidden = x.shape, w_hh.shape[1]
     out, last = x.new_empty(batch, steps, hidden), x.new_empty(batch, hidden)
     arrays = _ready(x, h0, _lengths(lengths, x), w_ih, w_hh, b_ih, b_hh)
-    tile, settings = _settings(w_ih, w_hh, reverse)
+    tile, settings = _settings(w_ih, w_hh, reverse, FORWARD)
     with torch.cuda.device_of(x):  # type: ignore[no-untyped-call]
         forward_kernel[(triton.cdiv(batch, tile),)](*arrays, out, last, batch, steps, **settings)
     return out, last
@@ -105,7 +134,7 @@ def backward(
         needs_x: Whether derivatives by x are asked for.
     """
     (batch, steps, inputs), hidden = x.shape, w_hh.shape[1]
-    tile, settings = _settings(w_ih, w_hh, reverse)
+    tile, settings = _settings(w_ih, w_hh, reverse, BACKWARD)
     programs, parameters = triton.cdiv(batch, tile), 3 * hidden * (inputs + hidden)
     d_x, d_h0 = x.new_empty(x.shape if needs_x else (0, 0, 0)), h0.new_empty(h0.shape)
     sums = d_gates = None
@@ -132,20 +161,21 @@ def backward(
     return d_x, d_h0, torch.cat([weights, *biases]).to(x.dtype)
 
 
-def _settings(w_ih: Tensor, w_hh: Tensor, reverse: bool) -> tuple[int, dict[str, int]]:
-    """Return the sequences of a program and the kernels' settings, by the layer's size alone."""
+def _settings(
+    w_ih: Tensor, w_hh: Tensor, reverse: bool, tiles: dict[int, tuple[int, int]]
+) -> tuple[int, dict[str, int]]:
+    """Return the sequences of a program and a kernel's settings, by the layer's size alone."""
     inputs, hidden = w_ih.shape[1], w_hh.shape[1]
-    least = 8 if SMALL and w_ih.dtype == torch.float32 else 16
-    units = max(triton.next_power_of_2(hidden), least)
-    sequences = 32 if units <= ROOMY else 16
+    units = _padded(hidden)
+    sequences, warps = tiles[units]
     return sequences, {
         "INPUTS": inputs,
         "HIDDEN": hidden,
         "REVERSE": reverse,
         "TILE_B": sequences,
-        "TILE_I": least if inputs <= least else 16,
+        "TILE_I": LEAST,
         "TILE_H": units,
-        "num_warps": sequences * units // 128,  # four states a thread: more would spill
+        "num_warps": warps,
         "num_stages": 1,
         "enable_fp_fusion": True,
     }

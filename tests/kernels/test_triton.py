@@ -4,6 +4,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -198,17 +199,40 @@ def test_derivatives_that_are_not_given_are_zero_and_those_not_asked_for_are_emp
         assert all(torch.equal(a, b) for a, b in zip(short[1:], full[1:], strict=True))
 
 
-def test_layers_that_do_not_fit_are_told_apart() -> None:
-    assert triton_cuda.fits(64, torch.float32)
-    assert triton_cuda.fits(33, torch.bfloat16)
-    assert not triton_cuda.fits(65, torch.float32)
-    assert not triton_cuda.fits(16, torch.float64)
+def on(name: str, major: int, kilobytes: int) -> Any:
+    memory = kilobytes * 1024
+    return lambda _: SimpleNamespace(
+        name=name, major=major, minor=0, shared_memory_per_block_optin=memory
+    )
+
+
+def test_layers_that_do_not_fit_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    obstacle = triton_cuda.obstacle.__wrapped__  # the cache knows no other GPU
+    device = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", on("H100", 9, 227))
+    assert obstacle(64, torch.float32, device) is None
+    assert obstacle(128, torch.bfloat16, device) is None
+    assert "at most 64 units in torch.float32" in obstacle(65, torch.float32, device)
+    assert "at most 128 units in torch.float16" in obstacle(129, torch.float16, device)
+    assert "torch.float64" in obstacle(16, torch.float64, device)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", on("A100", 8, 163))
+    assert obstacle(32, torch.float32, device) is None
+    assert "A100 has 8.0" in obstacle(64, torch.float32, device)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", on("T4", 7, 64))
+    assert "compute capability 8.0" in obstacle(16, torch.float32, device)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(5, 16), (16, 32), (64, 64)], ids=str)
-def test_kernels_compile_for_compute_capability_9_without_spilling(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("size", [(5, 16), (37, 16), (16, 32), (64, 64), (100, 128)], ids=str)
+def test_kernels_take_no_more_shared_memory_than_they_say(
+    size: tuple[int, int], dtype: str
+) -> None:
+    if size[1] > 64 and dtype == "float32":
+        pytest.skip("such a layer does not fit")
     environment = os.environ | {"TRITON_INTERPRET": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, COMPILING, *map(str, size)]
+    command = [sys.executable, COMPILING, *map(str, size), dtype]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert re.findall(r"STACK:(\d+)", done.stdout) == ["0", "0"]
+    taken = [int(number) for number in re.findall(r"shared (\d+)", done.stdout)]
+    assert len(taken) == 2
+    assert max(taken) <= triton_cuda.SHARED[triton_cuda._padded(size[1])]
