@@ -15,20 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from grulight.kernels.numba_simd import (
-    VECTOR,
-    compiled,
-    fused,
-    jit,
-    product1,
-    product3,
-    sigmoid,
-    tanh,
-)
+from grulight.kernels.numba_gates import cell
+from grulight.kernels.numba_simd import VECTOR, compiled, jit, product_of
 
 BLOCK = 32  # sequences that share the reading of weights
 GROUPS = 32  # at most this many partial sums of gradients
 N, R, Z, C = 1, 2, 3, 4  # slots of a step; h is slot 0
+
+shares_of_input = product_of(False, False, False)  # of n, r, z
+shares_of_state = product_of(True, True, False)  # of r and z, and c
+onto_one, onto_three = product_of(True), product_of(True, True, True)
 
 
 @jit
@@ -72,25 +68,6 @@ def pack(w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Any:
 
 
 @jit
-def cell(tape: Any, at: int, slot: int, used: int, ahead: int) -> None:
-    """Turn the shares of a step's gates into gates, and its states into those ahead.
-
-    One loop for each line, since LLVM gives up vectors where a loop has many arrays.
-    """
-    h, new = tape[at : at + used], tape[ahead : ahead + used]
-    n, r = tape[at + N * slot :], tape[at + R * slot :]
-    z, c = tape[at + Z * slot :], tape[at + C * slot :]
-    for i in range(used):
-        r[i] = sigmoid(r[i])
-    for i in range(used):
-        z[i] = sigmoid(z[i])
-    for i in range(used):
-        n[i] = tanh(fused(r[i], c[i], n[i]))
-    for i in range(used):
-        new[i] = fused(z[i], h[i] - n[i], n[i])
-
-
-@jit
 def read(x: Any, p: int, lengths: Any, order: Any, reverse: bool, into: Any) -> None:
     """Copy the step that is p-th to be read by each sequence of ``order`` into rows (S, I)."""
     inputs = x.shape[2]
@@ -113,28 +90,23 @@ def forward_block(
     slot = rows * p
     zero, one = np.int64(0), np.int64(1)  # each literal would be compiled for itself
     xs = np.empty(rows * inputs, x.dtype)
-    biases = np.empty(4 * slot, x.dtype)
-    for gate in range(4):
-        for s in range(rows):
-            copy(bias, gate * p, biases, gate * slot + s * p, p)
     for i in range(slot):
         tape[i] = 0
+    states = h0.ravel()
     for s in range(rows):
-        copy(h0.ravel(), order[s] * hidden, tape, s * p, hidden)
+        copy(states, order[s] * hidden, tape, s * p, hidden)
     active = rows
     for step in range(lengths[order[0]]):
         while lengths[order[active - 1]] <= step:
             active -= 1
         at = (step if keep else step % 2) * 5 * slot
         ahead = (step + 1 if keep else (step + 1) % 2) * 5 * slot
-        for gate in range(4):
-            copy(biases, gate * slot, tape, at + (gate + 1) * slot, active * p)
         read(x, step, lengths, order[:active], reverse, xs)
-        product3(tape, at + N * slot, p, slot, xs, zero, inputs, one,
-                 by_input, zero, 3 * p, p, active, p, inputs)  # fmt: skip
-        product3(tape, at + R * slot, p, slot, tape, at, p, one,
-                 by_state, zero, 3 * p, p, active, p, hidden)  # fmt: skip
-        cell(tape, at, slot, active * p, ahead)
+        shares_of_input(tape, at + N * slot, p, slot, xs, zero, inputs, one,
+                        by_input, zero, 3 * p, p, active, p, inputs)  # fmt: skip
+        shares_of_state(tape, at + R * slot, p, slot, tape, at, p, one,
+                        by_state, zero, 3 * p, p, active, p, hidden)  # fmt: skip
+        cell(tape, at, slot, active, p, bias, ahead)
         for s in range(active):
             b = order[s]
             if out.size:
@@ -213,9 +185,11 @@ def backward_block(
     zero, one = np.int64(0), np.int64(1)  # each literal would be compiled for itself
     xs, d_xs = np.empty(rows * inputs, x.dtype), np.empty(rows * wide, x.dtype)
     d_tape = np.zeros(5 * slot, x.dtype)
+    ones, of_step = np.ones(rows, x.dtype), np.empty(4 * p, x.dtype)
     if d_last.size:
+        pulls = d_last.ravel()
         for s in range(rows):
-            copy(d_last.ravel(), order[s] * hidden, d_tape, s * p, hidden)
+            copy(pulls, order[s] * hidden, d_tape, s * p, hidden)
     active = 0
     for step in range(lengths[order[0]] - 1, -1, -1):
         while active < rows and lengths[order[active]] > step:
@@ -229,12 +203,12 @@ def backward_block(
                     d_tape[s * p + j] += d_out[b, t, j]
         cell_backward(tape, at, slot, active * p, d_tape)
         for gate in range(3):
-            product1(d_tape, zero, p, zero, d_tape, (gate + 2) * slot, p, one,
+            onto_one(d_tape, zero, p, zero, d_tape, (gate + 2) * slot, p, one,
                      by_state, gate * hidden * p, p, zero, active, p, hidden)  # fmt: skip
         if d_x.size:
             d_xs[:] = 0
             for gate in range(3):
-                product1(d_xs, zero, wide, zero, d_tape, (gate + 1) * slot, p, one,
+                onto_one(d_xs, zero, wide, zero, d_tape, (gate + 1) * slot, p, one,
                          by_input, gate * hidden * wide, wide, zero,
                          active, wide, hidden)  # fmt: skip
             for s in range(active):
@@ -243,15 +217,17 @@ def backward_block(
                 for i in range(inputs):
                     d_x[b, t, i] = d_xs[s * wide + i]
         read(x, step, lengths, order[:active], reverse, xs)
-        product3(sums, zero, 3 * p, p, xs, zero, one, inputs,
-                 d_tape, N * slot, p, slot, inputs, p, active)  # fmt: skip
-        product3(sums, 3 * inputs * p, 3 * p, p, tape, at, one, p,
-                 d_tape, R * slot, p, slot, hidden, p, active)  # fmt: skip
+        onto_three(sums, zero, 3 * p, p, xs, zero, one, inputs,
+                   d_tape, N * slot, p, slot, inputs, p, active)  # fmt: skip
+        onto_three(sums, 3 * inputs * p, 3 * p, p, tape, at, one, p,
+                   d_tape, R * slot, p, slot, hidden, p, active)  # fmt: skip
+        for i in range(4 * p):
+            of_step[i] = 0
         for gate in range(4):
-            for s in range(active):
-                start = (gate + 1) * slot + s * p
-                for j in range(p):
-                    d_bias[gate * p + j] += d_tape[start + j]
+            onto_one(of_step, gate * p, zero, zero, ones, zero, zero, one,
+                     d_tape, (gate + 1) * slot, p, zero, one, p, active)  # fmt: skip
+        for i in range(4 * p):
+            d_bias[i] += of_step[i]
     for s in range(rows):
         for j in range(hidden):
             d_h0[order[s], j] = d_tape[s * p + j]
@@ -264,12 +240,13 @@ def pack_backward(w_ih: Any, w_hh: Any) -> Any:
     wide, p = padded(inputs, w_ih.itemsize), padded(hidden, w_ih.itemsize)
     by_input = np.zeros(3 * hidden * wide, w_ih.dtype)
     by_state = np.zeros(3 * hidden * p, w_ih.dtype)
+    flat_ih, flat_hh = w_ih.ravel(), w_hh.ravel()
     for gate in range(3):
         for k in range(hidden):
             row = gate * hidden + k
             # the slots of a step are n, r, z, c
-            copy(w_ih.ravel(), row * inputs, by_input, ((gate + 1) % 3 * hidden + k) * wide, inputs)
-            copy(w_hh.ravel(), row * hidden, by_state, row * p, hidden)
+            copy(flat_ih, row * inputs, by_input, ((gate + 1) % 3 * hidden + k) * wide, inputs)
+            copy(flat_hh, row * hidden, by_state, row * p, hidden)
     return by_input, by_state, wide, p
 
 

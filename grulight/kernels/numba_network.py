@@ -16,6 +16,7 @@ from grulight.kernels.numba_cpu import (
     padded,
     total,
 )
+from grulight.kernels.numba_gates import sigmoid
 from grulight.kernels.numba_simd import compiled, jit
 
 
@@ -66,14 +67,6 @@ def raise_to_shares(row: Any) -> Any:
     return np.log(total) + top
 
 
-@jit
-def logistic(logit: Any) -> Any:
-    """Return 1 / (1 + e^-logit)."""
-    one = type(logit)(1)
-    raised = np.exp(-abs(logit))
-    return (one if logit > 0 else raised) / (one + raised)
-
-
 @compiled
 def predict(
     values: Any, lengths: Any, mean: Any, scale: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any,
@@ -118,7 +111,7 @@ def predict(
     else:
         label(last, weight, bias, probabilities[:, 1:])
         for b in range(batch):
-            second = logistic(probabilities[b, 1])
+            second = sigmoid(probabilities[b, 1])
             probabilities[b, 0], probabilities[b, 1] = kind.type(1) - second, second
 
 
@@ -134,7 +127,7 @@ def loss_backward(logits: Any, labels: Any) -> Any:
             logit = row[0]
             right += (logit > 0) == (y == 1)
             loss += max(logit, logit * 0) - logit * y + np.log1p(np.exp(-abs(logit)))
-            row[0] = (logistic(logit) - y) / count
+            row[0] = (sigmoid(logit) - y) / count
             continue
         best = 0
         for c in range(1, classes):
@@ -186,12 +179,13 @@ def gather(values: Any, lengths: Any, labels: Any, chosen: Any) -> Any:
     batch, steps, inputs = len(chosen), values.shape[1], values.shape[2]
     x = np.empty((batch, steps, inputs), values.dtype)
     lens, y = np.full(batch, steps), np.empty(batch, np.int64)
+    source, into, size = values.ravel(), x.ravel(), steps * inputs
     for b in range(batch):
         n = chosen[b]
         y[b] = labels[n]
         if lengths.size:
             lens[b] = lengths[n]
-        copy(values.ravel(), n * steps * inputs, x.ravel(), b * steps * inputs, steps * inputs)
+        copy(source, n * size, into, b * size, size)
     return x, lens, y
 
 

@@ -23,6 +23,7 @@ where up to ``LARGEST`` units no register spills.
 """
 
 from functools import cache
+from typing import Any
 
 import torch
 import triton
@@ -54,7 +55,7 @@ def obstacle(hidden: int, dtype: torch.dtype, device: torch.device) -> str | Non
         return f"takes at most {largest} units in {dtype}, and there are {hidden}"
     if PRECISION.value not in CUDAOptions.allowed_dot_input_precisions:
         return f"needs a Triton that knows {PRECISION.value}, and this is {triton.__version__}"
-    found = torch.cuda.get_device_properties(device)
+    found: Any = torch.cuda.get_device_properties(device)  # torch's types lack one of these
     needed = SHARED[_padded(hidden)]
     if found.major < 8 or found.shared_memory_per_block_optin < needed:
         return (

@@ -6,7 +6,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
-from grulight.kernels import numba_simd
+from grulight.kernels import numba_gates
 from grulight.model import GRUNet
 
 CASES: dict[str, dict[str, Any]] = {
@@ -69,14 +69,14 @@ def test_gates_err_by_three_units_in_the_last_place_at_most(kind: type[np.floati
     wide = x.astype(np.longdouble)
     right = {"tanh": np.tanh(wide), "sigmoid": 1 / (1 + np.exp(-wide))}
     for name, exact in right.items():
-        found = apply(getattr(numba_simd, name), x)
+        found = apply(getattr(numba_gates, name), x)
         assert (np.abs(found - exact) <= 3 * np.spacing(np.abs(exact).astype(kind))).all()
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_gates_saturate_and_pass_on_what_is_no_number(kind: type[np.floating]) -> None:
     x = np.array([0.0, -0.0, 1e4, -1e4, np.inf, -np.inf, np.nan], kind)
-    tanh, sigmoid = (apply(getattr(numba_simd, name), x) for name in ("tanh", "sigmoid"))
+    tanh, sigmoid = (apply(getattr(numba_gates, name), x) for name in ("tanh", "sigmoid"))
     np.testing.assert_array_equal(tanh, np.array([0, -0.0, 1, -1, 1, -1, np.nan], kind))
     assert np.signbit(tanh[1])
     np.testing.assert_allclose(sigmoid, [0.5, 0.5, 1, 0, 1, 0, np.nan], rtol=0, atol=1e-30)
