@@ -13,10 +13,9 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim import Optimizer
 
+from grulight.compiled import plain_network
 from grulight.data.blocks import Block
 from grulight.errors import InputError
-from grulight.heads import ClassHead
-from grulight.kernels.prediction import Predictor
 from grulight.kernels.steps import Adam, State, train_steps
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
@@ -109,27 +108,9 @@ def _is_base(kind: type) -> bool:
     return kind.__module__.startswith(("grulight.", "lightning.", "torch."))
 
 
-def compiled_predictor(module: "GRUClassifier") -> Predictor | None:
-    """Return what predicts in one compiled call, where the network is one that it knows."""
-    if _plain_network(module) is None:
-        return None
-    constants = (None if each is None else each.numpy() for each in (module.mean, module.scale))
-    return Predictor([each.detach().numpy() for each in module.network.parameters()], *constants)
-
-
-def _plain_network(module: "GRUClassifier") -> GRUNet | None:
-    """Return a network that is a GRU of one layer in one direction, which Numba computes."""
-    network = module.network
-    if not isinstance(network, GRUNet) or not isinstance(module.head, ClassHead):
-        return None
-    gru = network.gru
-    plain = gru.kernel == "numba" and gru.num_layers == 1 and not gru.bidirectional
-    return network if plain else None
-
-
 def is_compiled(module: "GRUClassifier") -> bool:
     """Return whether the steps can be taken by one compiled call."""
-    network, trainer = _plain_network(module), module.trainer
+    network, trainer = plain_network(module), module.trainer
     if network is None:
         return False
     optimizer = trainer.optimizers[0]

@@ -11,15 +11,15 @@ from torch import Tensor, distributed
 from torch.optim import Optimizer
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from grulight.compiled import CompiledPredictor, compiled_predictor
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
 from grulight.errors import InputError
 from grulight.evaluation import scores_of
-from grulight.execution import compiled_predictor, execute, go_on_within_epoch, steps_together
+from grulight.execution import execute, go_on_within_epoch, steps_together
 from grulight.heads import ClassHead, Head, Score, predicted_classes
 from grulight.init import keras_init_
 from grulight.kernels.fused import Kernel
-from grulight.kernels.prediction import Predictor
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
 from grulight.wanted import Wanted, ported_network, require_classes
@@ -156,8 +156,7 @@ class GRUClassifier(LightningModule):
         self.confusion: MulticlassConfusionMatrix | None = None
         if 0 < num_classes <= MATRIX_CLASSES and isinstance(self.head, ClassHead):
             self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
-        self._weights = tuple(self.network.parameters())
-        self._predictor: tuple[tuple[int, ...], Predictor | None] | None = None
+        self._predictor: CompiledPredictor | None = None
         self.optimization: dict[str, Any] | None = None  # what the command line asked for
         self._resumed_steps: int | None = None  # those of the epoch that is finished first
         self._resumed: list[dict[str, Tensor]] | None = None  # what each process has to go on with
@@ -227,10 +226,9 @@ class GRUClassifier(LightningModule):
         Raises:
             ValueError: Values or lengths do not fit the model.
         """
-        weights = tuple(map(Tensor.data_ptr, self._weights))
-        if self._predictor is None or weights != self._predictor[0]:
-            self._predictor = weights, compiled_predictor(self)
-        predictor = self._predictor[1]
+        predictor = self._predictor
+        if predictor is None or not predictor.is_current():
+            predictor = self._predictor = compiled_predictor(self)
         if predictor is not None:
             return predictor(values, lengths)
         like = next(self.parameters())

@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -6,6 +8,7 @@ import torch
 from lightning.pytorch import Trainer
 from test_batches import sequences
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from grulight.data.batches import Batch, Batches
 from grulight.heads import (
@@ -107,3 +110,52 @@ def test_predict_proba_takes_and_gives_arrays(classes: int, options: dict[str, o
     moved = classifier.predict_step(batch).detach().numpy()
     np.testing.assert_allclose(classifier.predict_proba(values, lengths), moved, atol=1e-6)
     np.testing.assert_allclose(classifier.double().predict_proba(values, lengths), moved, atol=1e-6)
+
+
+def replace_one(classifier: GRUClassifier) -> None:
+    gru = classifier.network.gru
+    gru.weight_hh_l0 = torch.nn.Parameter(2 * gru.weight_hh_l0.detach())
+
+
+def point_elsewhere(classifier: GRUClassifier) -> None:
+    classifier.network.gru.bias_ih_l0.data = torch.full((48,), 0.3)
+
+
+def write_behind_its_back(classifier: GRUClassifier) -> None:
+    classifier.network.gru.weight_ih_l0.detach().numpy()[:] *= 3.0
+
+
+def prune_head(classifier: GRUClassifier) -> None:
+    prune.random_unstructured(classifier.network.head, "weight", amount=0.5)
+
+
+def prune_gru(classifier: GRUClassifier) -> None:
+    prune.random_unstructured(classifier.network.gru, "weight_hh_l0", amount=0.5)
+
+
+@pytest.mark.parametrize(
+    "change", [replace_one, point_elsewhere, write_behind_its_back, prune_head, prune_gru]
+)
+def test_predict_proba_follows_whatever_becomes_of_the_weights(
+    change: Callable[[GRUClassifier], None],
+) -> None:
+    classifier = GRUClassifier(5, 3).eval()
+    values = np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32)
+    before = classifier.predict_proba(values)
+    change(classifier)
+    expected = classifier.predict_step(Batch(torch.tensor(values), None, None)).detach().numpy()
+    assert np.abs(expected - before).max() > 1e-3
+    np.testing.assert_allclose(classifier.predict_proba(values), expected, atol=1e-6)
+
+
+def test_predict_proba_is_the_same_in_many_threads_while_weights_change() -> None:
+    classifier = GRUClassifier(5, 3).eval()
+    values = np.random.default_rng(0).normal(size=(2, 6, 5)).astype(np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(50):
+            with torch.no_grad():
+                classifier.network.gru.weight_hh_l0 *= 1.01
+            answers = list(pool.map(classifier.predict_proba, [values] * 8))
+            right = classifier.predict_step(Batch(torch.tensor(values), None, None))
+            for answer in answers:
+                np.testing.assert_allclose(answer, right.detach().numpy(), atol=1e-6)

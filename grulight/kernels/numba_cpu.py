@@ -118,6 +118,22 @@ def forward_block(
                     last[b, j] = tape[ahead + s * p + j]
 
 
+@jit
+def forward_blocks(
+    x: Any, h0: Any, lengths: Any, order: Any, reverse: bool, packed: Any,
+    tape: Any, out: Any, last: Any, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Read sequences ``order[start:stop]`` with packed weights; see ``forward``."""
+    p = packed[2].size // 4
+    per_sequence = (5 * x.shape[1] + 1) * p
+    keep = tape.size > 0
+    scratch = np.empty(0 if keep else 10 * BLOCK * p, x.dtype)
+    for first in range(start, stop, BLOCK):
+        end = min(first + BLOCK, stop)
+        mine = tape[first * per_sequence : end * per_sequence] if keep else scratch
+        forward_block(x, h0, lengths, order[first:end], reverse, packed, mine, keep, out, last)
+
+
 @compiled
 def forward(
     x: Any, h0: Any, lengths: Any, order: Any, reverse: bool,
@@ -143,14 +159,7 @@ def forward(
         stop: One past the last sequence.
     """
     packed = pack(w_ih, w_hh, b_ih, b_hh)
-    p = packed[2].size // 4
-    per_sequence = (5 * x.shape[1] + 1) * p
-    keep = tape.size > 0
-    scratch = np.empty(0 if keep else 10 * BLOCK * p, x.dtype)
-    for first in range(start, stop, BLOCK):
-        end = min(first + BLOCK, stop)
-        mine = tape[first * per_sequence : end * per_sequence] if keep else scratch
-        forward_block(x, h0, lengths, order[first:end], reverse, packed, mine, keep, out, last)
+    forward_blocks(x, h0, lengths, order, reverse, packed, tape, out, last, start, stop)
 
 
 @jit

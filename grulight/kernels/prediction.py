@@ -1,6 +1,7 @@
 """Arrays in, class probabilities out: a GRUNet of one layer in one direction in one call."""
 
 from collections.abc import Sequence
+from threading import Lock
 
 import numpy as np
 
@@ -14,7 +15,8 @@ class Predictor:
     """Tell class probabilities, a sequence's the same bits in any batch.
 
     Args:
-        parameters: Those of the GRUNet in its order, float32 or float64; they are not copied.
+        parameters: Those of the GRUNet in its order, float32 or float64, C-contiguous. They are
+            not copied: what is changed in place counts from then on.
         mean: Taken off each feature first (feature,), or None for no standardisation.
         scale: Divided by then (feature,), or None likewise.
     """
@@ -25,10 +27,15 @@ class Predictor:
         from grulight.kernels import numba_network
 
         self._predict = numba_network.predict
-        w_ih, w_hh, *biases, weight, bias = map(np.ascontiguousarray, parameters)
-        self._kind, none = w_ih.dtype, np.empty(0, w_ih.dtype)
-        self._weights = w_ih, w_hh, *(biases or (none, none)), weight, bias
-        self._standard = [none if a is None else a.astype(self._kind) for a in (mean, scale)]
+        w_ih, w_hh, *biases, weight, bias = parameters
+        kind = w_ih.dtype
+        standard = [None if a is None else np.ascontiguousarray(a, kind) for a in (mean, scale)]
+        self._arrays = *standard, w_ih, w_hh, *(biases or (None, None)), weight, bias
+        self._kind, self._features, self._classes = kind, w_ih.shape[1], max(2, len(bias))
+        self._sizes = w_hh.shape[1], self._classes
+        self._room = numba_network.room_to_pack(self._features, w_hh.shape[1], kind.itemsize)
+        self._kept, self._alone = self._fresh(), Lock()
+        self._places = self._addresses(self._kept)
         self._every = np.empty(0, np.int64)
         self._cost = w_ih.size + w_hh.size
 
@@ -42,20 +49,34 @@ class Predictor:
             ValueError: Values or lengths do not fit.
         """
         values = np.ascontiguousarray(values, self._kind)
-        features = self._weights[0].shape[1]
-        if values.ndim != 3 or values.shape[2] != features or not values.shape[1]:
-            raise ValueError(f"values {values.shape}: expected (batch, time, {features}).")
-        batch, steps, _ = values.shape
-        lens = self._every if lengths is None else np.ascontiguousarray(lengths, np.int64)
-        if lengths is not None and (
-            lens.shape != (batch,) or (batch and not 1 <= lens.min() <= lens.max() <= steps)
-        ):
-            raise ValueError(f"lengths: expected {batch} numbers from 1 to {steps}.")
-        found = np.empty((batch, max(2, len(self._weights[-1]))), self._kind)
+        shape = values.shape
+        if len(shape) != 3 or shape[2] != self._features or not shape[1]:
+            raise ValueError(f"values {shape}: expected (batch, time, {self._features}).")
+        batch, steps, _ = shape
+        found = np.empty((batch, self._classes), self._kind)
+        if lengths is None:
+            lens = self._every
+        else:
+            lens = np.ascontiguousarray(lengths, np.int64)
+            if lens.shape != (batch,) or (batch and not 1 <= lens.min() <= lens.max() <= steps):
+                raise ValueError(f"lengths: expected {batch} numbers from 1 to {steps}.")
+        if batch <= BLOCK:
+            with self._alone:  # it may pack the weights anew
+                self._predict(values, lens, self._places, *self._sizes, found)
+            return found
 
         def work(start: int, stop: int) -> None:
-            part = slice(start * BLOCK, stop * BLOCK)
-            self._predict(values[part], lens[part], *self._standard, *self._weights, found[part])
+            part, kept = slice(start * BLOCK, stop * BLOCK), self._fresh()
+            places = self._addresses(kept)
+            self._predict(values[part], lens[part], places, *self._sizes, found[part])
 
         share(work, -(-batch // BLOCK), batch * steps * self._cost)
         return found
+
+    def _fresh(self) -> Array:
+        """Return room for packed weights."""
+        return np.zeros(self._room, self._kind)
+
+    def _addresses(self, kept: Array) -> Array:
+        arrays = (*self._arrays, kept)
+        return np.array([0 if array is None else array.ctypes.data for array in arrays])
