@@ -18,6 +18,7 @@ from grulight.resume import ended_epoch
 from grulight.task import GRUClassifier
 from grulight.trace import terminal
 from grulight.trace.page import write_page
+from grulight.trace.recorder import TraceRecorder
 
 _AT_ONCE = 256  # sequences of a prediction
 
@@ -142,8 +143,10 @@ def _continue_metrics(trainer: Trainer, checkpoint: Checkpoint) -> None:
         if isinstance(logger, MetricsFile) and trainer.is_global_zero:
             logger.continue_from(step)
             if ended_epoch(checkpoint):  # a kill may have come before the epoch's row
-                epoch = checkpoint["callbacks"]["TraceRecorder"]["epochs"][-1]
-                logger.log_metrics({"epoch": epoch["number"] - 1} | epoch["metrics"], step - 1)
+                recorder = TraceRecorder()
+                recorder.load_state_dict(checkpoint["callbacks"]["TraceRecorder"])
+                epoch = recorder.epochs[-1]
+                logger.log_metrics({"epoch": epoch.number - 1} | epoch.metrics, step - 1)
 
 
 def _show_files(trainer: Trainer, console: Console) -> None:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from grulight.heads import ClassHead
 from grulight.kernels.prediction import Predictor
@@ -22,13 +22,17 @@ def plain_network(module: "GRUClassifier") -> GRUNet | None:
         return None
     gru = network.gru
     plain = gru.kernel == "numba" and gru.num_layers == 1 and not gru.bidirectional
-    own = list(map(id, network.parameters()))
-    return network if plain and list(map(id, _weights(network))) == own else None
+    return network if plain and all(map(_is_parameter, weights_of(network))) else None
 
 
-def _weights(network: GRUNet) -> list[Tensor]:
+def weights_of(network: GRUNet) -> list[Tensor]:
+    """Return what a plain network computes with, in the order of its parameters."""
     weights: list[Tensor] = [*vars(network.gru)["_flat_weights"]]
     return [*weights, network.head.weight, network.head.bias]
+
+
+def _is_parameter(weight: Tensor) -> bool:
+    return isinstance(weight, nn.Parameter)
 
 
 class CompiledPredictor(Predictor):
@@ -42,7 +46,7 @@ class CompiledPredictor(Predictor):
 
     def __init__(self, network: GRUNet, mean: Tensor | None, scale: Tensor | None) -> None:
         constants = (None if each is None else each.numpy() for each in (mean, scale))
-        super().__init__([each.detach().numpy() for each in _weights(network)], *constants)
+        super().__init__([each.detach().numpy() for each in weights_of(network)], *constants)
         # read without nn.Module's __getattr__, which takes longer than a time step
         self._gru, self._head = vars(network.gru), network.head._parameters
         self._seen = self.addresses()

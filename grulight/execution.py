@@ -13,7 +13,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.optim import Optimizer
 
-from grulight.compiled import plain_network
+from grulight.compiled import plain_network, weights_of
 from grulight.data.blocks import Block
 from grulight.errors import InputError
 from grulight.kernels.steps import Adam, State, train_steps
@@ -113,7 +113,7 @@ def is_compiled(module: "GRUClassifier") -> bool:
     network, trainer = plain_network(module), module.trainer
     if network is None:
         return False
-    optimizer = trainer.optimizers[0]
+    optimizer, weights = trainer.optimizers[0], weights_of(network)
     [group, *others] = optimizer.param_groups
     return (
         trainer.precision in ("32-true", "64-true")
@@ -121,8 +121,8 @@ def is_compiled(module: "GRUClassifier") -> bool:
         and type(optimizer) is KerasAdam
         and not others
         and not group["amsgrad"]
-        and list(map(id, group["params"])) == list(map(id, network.parameters()))
-        and all(parameter.requires_grad for parameter in network.parameters())
+        and list(map(id, group["params"])) == list(map(id, weights))
+        and all(weight.requires_grad for weight in weights)
     )
 
 
@@ -179,7 +179,8 @@ def _compiled(module: "GRUClassifier", block: Block, count: int) -> None:
     [optimizer] = module.trainer.optimizers
     [group] = optimizer.param_groups
     tables = [group["params"], *(_moments(optimizer, group, name) for name in _SLOTS)]
-    vectors = [torch.cat([each.detach().flatten() for each in table]) for table in tables]
+    views = [[each.detach().numpy().reshape(-1) for each in table] for table in tables]
+    state = State(*map(np.concatenate, views))
     starts = np.concatenate(([0], np.cumsum(block.sizes[:count])))
     lengths, labels = block.whole.lengths, block.whole.labels
     assert labels is not None
@@ -187,7 +188,7 @@ def _compiled(module: "GRUClassifier", block: Block, count: int) -> None:
     assert isinstance(network, GRUNet)
     gru = network.gru
     losses, rights = train_steps(
-        State(*(vector.numpy() for vector in vectors)),
+        state,
         group["step"],
         Adam(group["lr"], group["betas"], group["eps"], group["weight_decay"]),
         (gru.input_size, gru.hidden_size, gru.bias),
@@ -198,11 +199,11 @@ def _compiled(module: "GRUClassifier", block: Block, count: int) -> None:
         ),
         [np.arange(*each) for each in pairwise(starts)],
     )
-    with torch.no_grad():
-        for table, vector in zip(tables, vectors, strict=True):
-            parts = torch.split(vector, [each.numel() for each in table])
-            shaped = [part.view_as(each) for part, each in zip(parts, table, strict=True)]
-            torch._foreach_copy_(table, shaped)
+    for vector, parts in zip(state, views, strict=True):
+        at = 0
+        for part in parts:
+            part[:] = vector[at : at + part.size]
+            at += part.size
     group["step"] += count
     counts = np.diff(starts)
     sums = np.stack((losses * counts, counts, rights, counts), axis=1)

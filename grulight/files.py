@@ -1,6 +1,7 @@
 """Files appear whole or not at all."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,20 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def link_whole(source: Path, target: Path) -> None:
+    """Let ``target`` name the file ``source`` too, which is whole; a copy where that cannot be."""
+    link = source.with_name(f".{target.name}-link")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(source, link)
+    except OSError:  # a file system without links
+        with written_whole(target) as temporary:
+            shutil.copyfile(source, temporary)
+    else:
+        link.replace(target)
+        link.unlink(missing_ok=True)  # where both were the same file already, it is still there
 
 
 def require_writable(directory: str | os.PathLike[str]) -> None:

@@ -78,11 +78,13 @@ class MetricsFile(Logger):
     def _write(self, rows: list[dict[str, str]]) -> None:
         """Put ``rows`` in the place of the last row."""
         if set().union(*rows) <= set(self._columns):
+            lines = [self._line(row) for row in rows]
             with self.path.open("r+b") as file:
                 file.seek(self._start_of_last)
-                file.write(b"".join(map(self._line, rows)))
+                file.write(b"".join(lines))
                 file.truncate()
-            self._take_up(rows)
+            self._last = rows[-1]
+            self._start_of_last += sum(map(len, lines[:-1]))
         else:
             self._rewrite(self._read()[:-1] + rows)
 
@@ -103,5 +105,6 @@ class MetricsFile(Logger):
 
     def _line(self, row: dict[str, str]) -> bytes:
         text = io.StringIO()
-        csv.DictWriter(text, self._columns, lineterminator="\n").writerow(row)
+        cells = [row.get(name, "") for name in self._columns]
+        csv.writer(text, lineterminator="\n").writerow(cells)
         return text.getvalue().encode()

@@ -1,8 +1,6 @@
 """When a run saves itself: after each epoch, every so often, and when it is asked to stop."""
 
 import math
-import os
-import shutil
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,16 +13,20 @@ from torch import distributed
 
 from grulight import interruption
 from grulight.errors import InputError
-from grulight.files import written_whole
+from grulight.files import link_whole
 
 _EVERY = 5  # batches between questions to all processes: asked each time they would cost 10 %
 _NAME = "step_{:09d}.ckpt"
+_PAUSE = 1.0  # seconds that a small checkpoint may wait for the next
+_SMALL = 4 * 1024**2  # bytes of weights
 
 
 class RunCheckpoint(ModelCheckpoint):
     """Write ``last.ckpt`` after each epoch, and let ``best.ckpt`` be the best of these.
 
-    One file is written where it is both: the other name is a link to it.
+    One file is written where it is both: the other name is a link to it. A small model's epoch may
+    take less time than its checkpoint: one process then keeps it in memory for up to a second, and
+    writes the newest and the best at once; what ends the training, an exception too, writes them.
 
     Args:
         loss: The metric whose smallest value is the best.
@@ -39,6 +41,8 @@ class RunCheckpoint(ModelCheckpoint):
         )
         self.loss = loss
         self.best = math.inf
+        self._held: dict[str, dict[str, Any]] = {}  # checkpoints that wait, by file name
+        self._written_at = -math.inf
 
     @property
     def state_key(self) -> str:
@@ -57,20 +61,58 @@ class RunCheckpoint(ModelCheckpoint):
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         loss = float(trainer.callback_metrics.get(self.loss, math.inf))
-        if loss >= self.best:
-            super()._save_checkpoint(trainer, filepath)
-            return
-        self.best = loss
-        # the best first: killed between the two, the run goes on from it
-        best = Path(filepath).with_name("best.ckpt")
-        super()._save_checkpoint(trainer, str(best))
-        if trainer.is_global_zero:
-            with written_whole(filepath) as temporary:
-                temporary.unlink()
-                try:
-                    os.link(best, temporary)
-                except OSError:  # a file system without links
-                    shutil.copyfile(best, temporary)
+        names = ["last.ckpt"]
+        if loss < self.best:
+            self.best = loss
+            names.append("best.ckpt")
+        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        self._last_global_step_saved = trainer.global_step
+        waits = (
+            trainer.world_size == 1
+            and time.monotonic() - self._written_at < _PAUSE
+            and sum(each.nbytes for each in checkpoint["state_dict"].values()) <= _SMALL
+        )
+        self._held |= dict.fromkeys(names, _still(checkpoint) if waits else checkpoint)
+        if not waits:
+            self.write_held(trainer)
+
+    def write_held(self, trainer: Trainer) -> None:
+        """Write the checkpoints that wait, the best first: killed between, a run starts from it."""
+        held, self._held = self._held, {}
+        last, best = held.get("last.ckpt"), held.get("best.ckpt")
+        directory = Path(str(self.dirpath))
+        if best is not None:
+            trainer.strategy.save_checkpoint(best, directory / "best.ckpt")
+        if last is not None and last is not best:
+            trainer.strategy.save_checkpoint(last, directory / "last.ckpt")
+        elif last is not None and trainer.is_global_zero:
+            link_whole(directory / "best.ckpt", directory / "last.ckpt")
+        if held:
+            trainer.strategy.barrier("RunCheckpoint")
+            self._written_at = time.monotonic()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what waits."""
+        self.write_held(trainer)
+        super().on_train_end(trainer, pl_module)
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Write what waits."""
+        self.write_held(trainer)
+        super().on_exception(trainer, pl_module, exception)
+
+
+def _still(value: Any) -> Any:
+    """Copy a checkpoint, whose tensors the training goes on to move."""
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _still(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_still(each) for each in value]
+    return value
 
 
 class RunSaver(Callback):

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from interrupting import HOOKS, assert_same_run, environment, strike
 
+from grulight import saver
 from grulight.checkpoint import WholeCheckpointIO, read_checkpoint
 from grulight.cli import main
 from grulight.errors import InputError
@@ -209,6 +211,7 @@ def test_the_best_is_known_whenever_a_kill_comes(run: Run, monkeypatch: pytest.M
             raise KeyboardInterrupt
         link(*arguments)
 
+    monkeypatch.setattr(saver, "_PAUSE", 0.0)
     monkeypatch.setattr(os, "link", die_at_the_third)
     assert main(["fit", "--ckpt_path", "auto"]) == 130
     monkeypatch.setattr(os, "link", link)
@@ -216,6 +219,31 @@ def test_the_best_is_known_whenever_a_kill_comes(run: Run, monkeypatch: pytest.M
     assert_same_run(RUN, "whole" / RUN)
     best, last = (RUN / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
     assert best.samefile(last)
+
+
+@pytest.mark.parametrize("ends", ["by itself", "interrupted"])
+def test_short_epochs_wait_for_each_other_and_none_is_lost(
+    ends: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, save = [], WholeCheckpointIO.save_checkpoint
+
+    def count(self: WholeCheckpointIO, checkpoint: dict[str, Any], path: Path, **rest: Any) -> None:
+        written.append((Path(path).name, checkpoint["global_step"]))
+        save(self, checkpoint, path, **rest)
+
+    monkeypatch.setattr(WholeCheckpointIO, "save_checkpoint", count)
+    monkeypatch.setattr(saver, "_PAUSE", 1e9)
+    command = ("fit", "--trainer.max_epochs", "6", "--model.steps_per_execution", "1")
+    options = strike([100], "SIGINT") if ends == "interrupted" else ()
+    assert main([*command, *options]) == (130 if options else 0)
+    steps = 100 if options else 150
+    assert written[0] == ("best.ckpt", 25)
+    assert written[-1][1] == steps
+    assert len(written) <= 3
+    assert read_checkpoint(RUN / "checkpoints/last.ckpt")["global_step"] == steps
+    run(*command, "--ckpt_path", "auto")
+    run(*command, "--trainer.default_root_dir", "whole")
+    assert_same_run(RUN, "whole" / RUN)
 
 
 def test_another_seed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """What a run shows of itself: the stages with their shapes, and the numbers of every epoch."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,6 +168,7 @@ class TraceRecorder(Callback):
     def __init__(self) -> None:
         self.stages: list[Stage] = []
         self.epochs: list[Epoch] = []
+        self._lines: list[str] = []  # the epochs as JSON
         self.validates = False
         self.metric = "accuracy"
         self._validated = False
@@ -206,9 +208,11 @@ class TraceRecorder(Callback):
         self.epochs.append(Epoch(number, metrics, observation, self._learning_rate))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the epochs as plain values."""
-        return {"epochs": [dict(vars(epoch)) for epoch in self.epochs]}
+        """Return the epochs as one text: a checkpoint's cost grows with the objects in it."""
+        self._lines += [json.dumps(vars(epoch)) for epoch in self.epochs[len(self._lines) :]]
+        return {"epochs": "\n".join(self._lines)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the epochs of the run that is resumed."""
-        self.epochs = [Epoch(**epoch) for epoch in state_dict["epochs"]]
+        self._lines = state_dict["epochs"].splitlines()
+        self.epochs = [Epoch(**json.loads(line)) for line in self._lines]

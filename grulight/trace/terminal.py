@@ -39,7 +39,7 @@ class TerminalTrace(Callback):
         if trainer.is_global_zero:
             recorder = self.recorder
             row = epoch_row(recorder.epochs[-1], recorder.validates, recorder.metric)
-            self.console.print(row, highlight=False, soft_wrap=True)
+            self.console.out(row, highlight=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Draw the loss of every epoch."""
