@@ -1,6 +1,7 @@
 """Climb the rungs: ask both sides every question in both precisions, compare, try the faults."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 PRECISIONS: tuple[Precision, Precision] = ("float64", "float32")
 Floors = Mapping[str, float]
+# a training with many steps at once, and which snapshots of a whole answer it has
+Together = Callable[[Question], tuple[Arrays, list[int]]]
 
 
 class Theirs(Protocol):
@@ -45,14 +48,25 @@ class Live:
         return noise_floor(self.side, question, answer)
 
 
-def climb(result: Result, questions: Iterable[Question], ours: Side, theirs: Theirs) -> None:
-    """Ask every question, in float64 first, and add what is found to ``result``."""
+def climb(
+    result: Result,
+    questions: Iterable[Question],
+    ours: Side,
+    theirs: Theirs,
+    together: Together | None = None,
+) -> None:
+    """Ask every question, in float64 first, and add what is found to ``result``.
+
+    Trainings are asked for twice where ``together`` takes many of their steps at once.
+    """
     for asked in questions:
         for dtype in PRECISIONS:
-            _ask(result, asked.as_dtype(dtype), ours, theirs)
+            _ask(result, asked.as_dtype(dtype), ours, theirs, together)
 
 
-def _ask(result: Result, question: Question, ours: Side, theirs: Theirs) -> None:
+def _ask(
+    result: Result, question: Question, ours: Side, theirs: Theirs, together: Together | None
+) -> None:
     our_answer, their_answer = ours(question), theirs(question)
     floors = None
     if question.dtype == "float32" and question.task != "weights":
@@ -64,6 +78,14 @@ def _ask(result: Result, question: Question, ours: Side, theirs: Theirs) -> None
     if question.task == "training":
         losses = our_answer["train.loss"], their_answer["train.loss"]
         result.curves[question.dtype] = (losses[0].tolist(), losses[1].tolist())
+    if question.task == "training" and together is not None:
+        answer, kept = together(question)
+        shared = {
+            name: array if name == "train.loss" else array[kept]
+            for name, array in their_answer.items()
+        }
+        asked = replace(question, name=f"{question.name}, steps together")
+        result.findings += judge(asked, answer, shared, floors)
     profiles = [
         step_profile(our_answer[name], their_answer[name])
         for name in our_answer

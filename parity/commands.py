@@ -44,7 +44,8 @@ def check(options: argparse.Namespace) -> int:
 
     theirs = KerasSide()
     notes = list(target.notes)
-    result = Result(target.name, target.sha256, ours.name, theirs.name, _versions(), notes)
+    names = ours.name_for(target.network), theirs.name
+    result = Result(target.name, target.sha256, *names, _versions(), notes)
     questions = target.questions()
     _climb(result, questions, ours, Live(theirs))
     result.implementations += _implementations(ours, theirs, target)
@@ -81,25 +82,24 @@ def replay(options: argparse.Namespace) -> int:
     began = time.monotonic()
     theirs = Record(options.record)
     ours = TorchSide(options.kernel, options.device)
-    facts = theirs.facts
+    facts, network = theirs.facts, theirs.questions[0].network
     recorded = {f"recorded {name}": number for name, number in facts["versions"].items()}
     result = Result(
         f"{facts['target']} (recorded in {options.record})",
         facts["weights_sha256"],
-        ours.name,
+        ours.name_for(network),
         f"{facts['theirs']}, recorded",
         {name: n for name, n in _versions().items() if name in LIBRARIES[:3]} | recorded,
         list(facts["notes"]),
     )
     _climb(result, theirs.questions, ours, theirs)
-    network = theirs.questions[0].network
     result.implementations.append(against_reference(ours.name, ours, network))
     return _finish(result, options, began)
 
 
 def _climb(result: Result, questions: Iterable[Question], ours: TorchSide, theirs: Theirs) -> None:
     try:
-        climb(result, questions, ours, theirs)
+        climb(result, questions, ours, theirs, ours.together)
     except Incomparable as error:
         raise InputError(f"the two sides cannot be compared. {error}") from error
 

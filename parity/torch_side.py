@@ -17,8 +17,16 @@ from grulight.keras_files.layout import network_to_keras, network_to_torch
 from grulight.kernels.fused import FusedGRU, Kernel
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam, KerasRMSprop, KerasSGD
-from parity.cases import Array, Arrays, Question, gradients_of
-from parity.torch_training import copy_of, load, sizes_of, stack, train, without_advice
+from parity.cases import Array, Arrays, Network, Question, gradients_of
+from parity.torch_training import (
+    copy_of,
+    load,
+    sizes_of,
+    stack,
+    train,
+    train_together,
+    without_advice,
+)
 
 KERNELS = ("auto", "torch", "numba", "compile")
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -57,7 +65,19 @@ class TorchSide:
     @property
     def name(self) -> str:
         """What computes, for reports."""
-        return f"torch {torch.__version__} ({self.kernel}, {self.device})"
+        return self._named(self.kernel)
+
+    def name_for(self, network: Network) -> str:
+        """What computes with a network of these sizes: what ``auto`` takes, too."""
+        if self.kernel != "auto":
+            return self.name
+        net = GRUNet(**vars(network)).to(self.device)
+        double, single = (net.to(dtype).gru.kernel for dtype in (torch.float64, torch.float32))
+        taken = single if single == double else f"{double} in float64, {single} in float32"
+        return self._named(f"auto: {taken}")
+
+    def _named(self, kernel: str) -> str:
+        return f"torch {torch.__version__} ({kernel}, {self.device})"
 
     def __call__(self, question: Question) -> Arrays:
         """Compute what a question asks."""
@@ -65,6 +85,11 @@ class TorchSide:
         with _exact_float32(), without_advice() if self.kernel == "compile" else nullcontext():
             answer: Arrays = getattr(self, f"_{question.task}")(question)
         return answer
+
+    def together(self, question: Question) -> tuple[Arrays, list[int]]:
+        """Answer a "training" question with many steps at once; see :func:`train_together`."""
+        with _exact_float32():
+            return train_together(question, self.device, self._arithmetic)
 
     def _weights(self, question: Question) -> Arrays:
         """Port Keras variables into a GRUNet, and the GRUNet's parameters back."""

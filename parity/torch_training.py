@@ -13,10 +13,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
 from grulight.data.batches import Batches, Order
+from grulight.data.blocks import Block, Blocks
 from grulight.data.sequences import Sequences
+from grulight.execution import MOST
 from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier
+from grulight.task import EpochMeans, GRUClassifier
 from parity.cases import Arrays, Network, Question, cast
 
 
@@ -26,24 +28,70 @@ class Watch(Callback):
     def __init__(self, every: int) -> None:
         self.every = every
         self.losses: list[float] = []
-        self.snapshots: list[Arrays] = []
+        self.snapshots: dict[int, Arrays] = {}  # by the steps taken
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Take the loss that the training itself computed."""
-        self.losses.append(float(outputs["loss"]))
+        assert isinstance(pl_module, GRUClassifier)
+        if not isinstance(batch, Block):
+            self.losses.append(float(outputs["loss"]))
         if trainer.global_step % self.every == 0:
-            assert isinstance(pl_module, GRUClassifier)
-            self.snapshots.append(copy_of(dict(pl_module.network.named_parameters())))
+            weights = dict(pl_module.network.named_parameters())
+            self.snapshots[trainer.global_step] = copy_of(weights)
+
+
+class SeenMeans(EpochMeans):
+    """Note the mean loss of every batch, which nobody else sees of steps that are taken at once."""
+
+    def __init__(self, losses: list[float]) -> None:
+        super().__init__()
+        self.losses = losses
+
+    def add(self, sums: torch.Tensor) -> None:
+        """Add the sums of batches, and note their losses."""
+        rows = torch.atleast_2d(sums)
+        self.losses += (rows[:, 0] / rows[:, 1]).tolist()
+        super().add(sums)
 
 
 def train(question: Question, device: torch.device, kernel: Kernel = "auto") -> Arrays:
     """Answer a "training" question with Lightning's Trainer on grulight's own task."""
+    watch = _watched(question, device, kernel)
+    return _answer(question, watch)
+
+
+def train_together(
+    question: Question, device: torch.device, kernel: Kernel = "auto"
+) -> tuple[Arrays, list[int]]:
+    """Answer a "training" question with many steps in one of Lightning's, as ``grulight fit`` does.
+
+    Returns:
+        The answer, whose weights are those at the ends of executions; and which snapshots of a
+        whole answer these are.
+    """
+    batches = -(-question.inputs["order"].shape[1] // question.settings["batch_size"])
+    watch = _watched(question, device, kernel, min(batches, MOST))
+    every = question.settings["every"]
+    return _answer(question, watch), [step // every - 1 for step in watch.snapshots]
+
+
+def _answer(question: Question, watch: Watch) -> Arrays:
+    weights = stack(list(watch.snapshots.values()))
+    snapshots = {f"train.{name}": array for name, array in weights.items()}
+    return {"train.loss": np.array(watch.losses, question.dtype)} | snapshots
+
+
+def _watched(
+    question: Question, device: torch.device, kernel: Kernel, together: int | None = None
+) -> Watch:
     task = classifier_for(question.network, kernel)
     load(task.network, question.weights)
     order = question.inputs["order"]
     watch = Watch(question.settings["every"])
+    if together is not None:
+        task.train_means = SeenMeans(watch.losses)
     trainer = quiet_trainer(len(order), device, question.dtype, watch)
     batches = Batches(
         sequences_of(question.network, question.inputs),
@@ -52,9 +100,8 @@ def train(question: Question, device: torch.device, kernel: Kernel = "auto") -> 
         lambda: trainer.current_epoch,
     )
     with without_advice():
-        trainer.fit(task, batches)
-    snapshots = {f"train.{name}": array for name, array in stack(watch.snapshots).items()}
-    return {"train.loss": np.array(watch.losses, question.dtype)} | snapshots
+        trainer.fit(task, batches if together is None else Blocks(batches, together))
+    return watch
 
 
 def train_seeds(network: Network, data: Arrays, held_out: Arrays, seeds: int) -> Arrays:

@@ -42,7 +42,7 @@ def test_fit_shows_the_four_stages_and_a_row_per_epoch(default_run: tuple[Path, 
     for stage in (
         r"input +1000 × 10 × 5",
         r"split +800 / 200",
-        r"GRU +800 × 16",
+        r"GRU \(numba\) +800 × 16",
         r"dense \+ softmax +800 × 3",
     ):
         assert re.search(stage, printed)

@@ -95,8 +95,10 @@ def _layers(
         answer = classifier.predict_step(Batch(values, lengths, None))[0]
         if isinstance(network, GRUNet):
             summary = classifier.summarize(values, lengths)[0]
+            shape = (count, *summary.shape)
             stages = [
-                _layer("GRU", (count, *summary.shape), summary, network.gru),
+                # the kernel too, which may be a choice of `auto`
+                _layer(f"GRU ({network.gru.kernel})", shape, summary, network.gru),
                 _layer("dense + softmax", (count, *answer.shape), answer, network.head),
             ]
         else:

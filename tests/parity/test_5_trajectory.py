@@ -1,12 +1,16 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
 from grulight.keras_files.layout import network_to_keras
+from grulight.kernels.steps import train_steps
 from parity.cases import Arrays, Network, Question, batches_of, training_question
 from parity.compare import compare
 from parity.keras_side import KerasSide, original_pipeline
 from parity.noise import FLOAT64_BOUND, Side, noise_floor
 from parity.rungs import judge
+from parity.torch_side import TorchSide
 from parity.torch_training import arrays_of, fresh
 
 NETWORK = Network(5, 3)
@@ -34,6 +38,26 @@ def test_losses_and_weights_agree_through_all_125_steps(
     assert their_answer["train.gru.weight_hh_l0"].shape == (125, 48, 16)
     assert their_answer["train.loss"][-25:].mean() < their_answer["train.loss"][:25].mean()
     for difference in compare(our_answer, their_answer):
+        assert difference.relative <= FLOAT64_BOUND, difference
+
+
+@pytest.mark.parametrize("kernel", ["torch", "numba"])
+def test_many_steps_at_once_take_the_same_trajectory(
+    kernel: str, theirs: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = []
+
+    def spy(*arguments: Any) -> Any:
+        compiled.append(len(arguments[-1]))
+        return train_steps(*arguments)
+
+    monkeypatch.setattr("grulight.execution.train_steps", spy)
+    asked = question(ragged=True)
+    answer, kept = TorchSide(kernel).together(asked)
+    assert compiled == ([25] * 5 if kernel == "numba" else [])
+    assert kept == [24, 49, 74, 99, 124]
+    shared = {n: a if n == "train.loss" else a[kept] for n, a in theirs(asked).items()}
+    for difference in compare(answer, shared):
         assert difference.relative <= FLOAT64_BOUND, difference
 
 
