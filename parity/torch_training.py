@@ -51,7 +51,7 @@ class SeenMeans(EpochMeans):
 
     def add(self, sums: torch.Tensor) -> None:
         """Add the sums of batches, and note their losses."""
-        rows = torch.atleast_2d(sums)
+        rows = sums.reshape(-1, sums.shape[-1])
         self.losses += (rows[:, 0] / rows[:, 1]).tolist()
         super().add(sums)
 

@@ -12,6 +12,7 @@ from peers import report, suites
 from peers.asking import PEERS
 from peers.claims import CLAIMS, judged
 from peers.measuring import Benchmark
+from peers.truth import CUDNN_FLOORS
 from rich.console import Console
 
 from grulight.files import written_whole
@@ -74,7 +75,10 @@ def _versions(bench: Benchmark) -> list[str]:
     if versions:
         said.append(versions)
     if off:
-        said.append(f"checked before timing, in multiples of float32's noise, at most 8: {off}")
+        said.append(
+            "checked before timing, in multiples of float32's noise, at most 8 (cuDNN's GRU, which "
+            f"approximates, at most {CUDNN_FLOORS:.0f}): {off}"
+        )
     return said
 
 

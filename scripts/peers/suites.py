@@ -25,7 +25,7 @@ SCALED = ((16, 32), (16, 1024), (64, 1024), (128, 1024), (256, 1024))
 SCRIPTS = ("keras-tensorflow", "keras-torch", "keras-jax", "lightning", "grulight")
 CUDA = [
     (how, dtype)
-    for how in ("cudnn", "compile", "graph", "triton")
+    for how in ("cudnn", "compile", "graph", "triton", "triton-graph")
     for dtype in ("float32", "bfloat16")
 ]
 CUDA_BATCHES = (32, 1024, 65_536)

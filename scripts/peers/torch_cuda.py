@@ -12,12 +12,15 @@ from grulight.model import GRUNet
 
 
 def build(work: Work, arguments: Sequence[str]) -> Peer:
-    """Take steps as the arguments say: cudnn, compile, graph or triton; then a torch dtype."""
+    """Take steps as the arguments say; then a torch dtype.
+
+    ``cudnn``, ``compile`` (torch.compile), ``graph`` (a CUDA graph), ``triton``, ``triton-graph``.
+    """
     how, dtype = arguments[0], getattr(torch, arguments[1])
     if not torch.cuda.is_available():
         raise Unavailable("torch finds no CUDA device")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    net = _network(work, "triton" if how == "triton" else "torch").to("cuda", dtype)
+    net = _network(work, "triton" if how.startswith("triton") else "torch").to("cuda", dtype)
     logits: Callable[[Tensor], Tensor] = torch.compile(net) if how == "compile" else net
 
     def on_device(values: Array) -> Tensor:
@@ -35,7 +38,7 @@ def build(work: Work, arguments: Sequence[str]) -> Peer:
         return {name: grad.float().cpu().numpy() for name, grad in zip(names, grads, strict=True)}
 
     x, y = on_device(work.x[: work.batch]), torch.from_numpy(work.y[: work.batch]).cuda()
-    optimizer = torch.optim.Adam(net.parameters(), fused=True, capturable=how == "graph")
+    optimizer = torch.optim.Adam(net.parameters(), fused=True, capturable=how.endswith("graph"))
     sums = torch.zeros(2, device="cuda")
 
     def step() -> None:
@@ -47,7 +50,7 @@ def build(work: Work, arguments: Sequence[str]) -> Peer:
         sums.add_(torch.stack((loss.detach(), (found.argmax(-1) == y).float().mean())))
 
     def train() -> None:
-        once = _captured(step) if how == "graph" else step
+        once = _captured(step) if how.endswith("graph") else step
         while True:
             boundary()
             once()
@@ -55,7 +58,7 @@ def build(work: Work, arguments: Sequence[str]) -> Peer:
 
     device = torch.cuda.get_device_name()
     versions = f"torch {torch.__version__}, cuDNN {torch.backends.cudnn.version()}, {device}"
-    predicts = predict if how != "graph" else "only training steps are captured"
+    predicts = predict if not how.endswith("graph") else "only training steps are captured"
     return Peer(versions, predicts, gradients, train)
 
 

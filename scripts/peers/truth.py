@@ -17,6 +17,9 @@ from parity.compare import Incomparable, compare
 from parity.noise import FLOAT32_FLOORS, noise_floor
 
 SINGLE = float(np.finfo(np.float32).eps)
+# cuDNN's GRU approximates its gates: in float32 on an H100 (cuDNN 9.19) it errs 5 to 40 times as
+# much as nn.GRU on a CPU. It is the peer all the same, and how far off it is gets said.
+CUDNN_FLOORS = 500.0
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,15 @@ class Truth:
     exact: Arrays
     floors: dict[str, float]
 
-    def checked(self, answer: Arrays, epsilon: float = SINGLE) -> float:
+    def checked(
+        self, answer: Arrays, epsilon: float = SINGLE, at_most: float = FLOAT32_FLOORS
+    ) -> float:
         """Return how many noise floors an answer is off at worst.
 
         Args:
             answer: Probabilities and, from those who can, gradients.
             epsilon: Of the type that the answer was computed in.
+            at_most: Noise floors that it may be off.
 
         Raises:
             Skipped: It is too far off, or cannot be compared: it must not be timed.
@@ -51,9 +57,9 @@ class Truth:
             (each.relative / (self.floors[each.tensor] * epsilon / SINGLE), str(each))
             for each in found
         )
-        if off <= FLOAT32_FLOORS:
+        if off <= at_most:
             return off
-        raise Skipped(f"refused: {off:.0f} noise floors off, at most {FLOAT32_FLOORS:.0f}: {worst}")
+        raise Skipped(f"refused: {off:.0f} noise floors off, at most {at_most:.0f}: {worst}")
 
 
 def truth_of(work: Work) -> Truth:
