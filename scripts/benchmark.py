@@ -23,7 +23,7 @@ SUITES = ("epoch", "latency", "growth", "cold", "memory", "scaling", "gpu")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suites that were asked for; return 1 where something that must hold does not."""
     options = _parser().parse_args(arguments)
-    chosen = SUITES if options.suite == "all" else (options.suite,)
+    chosen = options.suites or SUITES
     console = Console()
     bench = Benchmark(options.peers, options.rounds, options.threads, console, options.largest)
     machine = report.hardware(options.threads)
@@ -84,7 +84,8 @@ def _versions(bench: Benchmark) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("suite", nargs="?", choices=(*SUITES, "all"), default="all")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", type=_suite,
+                        help=f"what is measured (default: all of {', '.join(SUITES)})")  # fmt: skip
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS), metavar="PEER",
                         help=f"which take part (default: all): {', '.join(PEERS)}")  # fmt: skip
     parser.add_argument("--rounds", type=_positive, default=7, help="measurements (default: 7)")
@@ -94,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, default=Path("build/benchmark"),
                         help="directory of table and picture (build/benchmark)")  # fmt: skip
     return parser
+
+
+def _suite(text: str) -> str:
+    if text not in SUITES:
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(SUITES)}")
+    return text
 
 
 def _positive(text: str) -> int:

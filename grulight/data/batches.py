@@ -169,7 +169,8 @@ class Batches:
         """Return some sequences, cut to a number of time steps, as a batch."""
         lengths, labels = self.sequences.lengths[chosen], self.sequences.labels
         # A memory-mapped array is read here and nowhere before; the copy is one batch long.
-        values = np.array(self.sequences.values[chosen, :steps], dtype=np.float32, order="C")
+        copy = np.array if isinstance(chosen, slice) else np.ascontiguousarray  # has copied already
+        values = copy(self.sequences.values[chosen, :steps], dtype=np.float32)
         if labels is not None:
             labels = labels[chosen, :steps] if self.sequences.follows_steps else labels[chosen]
         return Batch(

@@ -29,8 +29,8 @@ class FusedGRU(nn.GRU):
     Args:
         *args: Those of ``nn.GRU``.
         kernel: ``auto`` takes Numba on a CPU where it can run and is fast, Triton on CUDA where it
-            can run in float32, else torch, which is cuDNN on CUDA. A kernel that is asked for by
-            name and cannot run is an error.
+            can run, else torch, which is cuDNN on CUDA. A kernel that is asked for by name and
+            cannot run is an error.
         **kwargs: Those of ``nn.GRU``.
 
     Raises:
@@ -63,8 +63,7 @@ class FusedGRU(nn.GRU):
             if obstacle:
                 raise InputError(f"kernel={wanted!r} {obstacle}. Choose auto or torch.")
             return wanted
-        # 16 bits on CUDA were timed by nobody
-        fast = weight.dtype == torch.float32 if weight.is_cuda else self.hidden_size <= LARGEST
+        fast = weight.is_cuda or self.hidden_size <= LARGEST
         return wanted if fast and not obstacle else "torch"
 
     def _obstacle(self) -> str | None:

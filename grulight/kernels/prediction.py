@@ -8,7 +8,7 @@ import numpy as np
 from grulight.kernels.reference import Array
 from grulight.kernels.threads import share
 
-BLOCK = 256  # sequences that a thread is handed at least
+BLOCK = 1024  # sequences of a call: what is computed between stays in the cache
 
 
 class Predictor:
@@ -66,9 +66,11 @@ class Predictor:
             return found
 
         def work(start: int, stop: int) -> None:
-            part, kept = slice(start * BLOCK, stop * BLOCK), self._fresh()
+            kept = self._fresh()
             places = self._addresses(kept)
-            self._predict(values[part], lens[part], places, *self._sizes, found[part])
+            for at in range(start, stop):
+                part = slice(at * BLOCK, (at + 1) * BLOCK)
+                self._predict(values[part], lens[part], places, *self._sizes, found[part])
 
         share(work, -(-batch // BLOCK), batch * steps * self._cost)
         return found

@@ -16,10 +16,11 @@ place of 512 bytes a step, which a GPU with 20 FLOP per byte does five times as 
 
 The floor, per sequence and step, in float32 with I = 5 and H = 16: forward 4(I + H) = 84 bytes and
 6H(I + H) = 2.0 kFLOP; backward 84 bytes (168 with derivatives by every state and by x) and three
-times the FLOP; each with 3H exponentials and as many divisions. With 3.35 TB/s and 67 TFLOP/s (an
-H100's data sheet) neither takes less than 0.03 ns forward and 0.12 ns in all. No time was taken on
-a GPU yet: the kernels ran in Triton's interpreter and were compiled for compute capability 9.0,
-where up to ``LARGEST`` units no register spills.
+times the FLOP; each with 3H exponentials and as many divisions. With the 3.0 TB/s that a copy
+reached on an H100, and the 67 TFLOP/s of its data sheet outside tensor cores, neither takes less
+than 0.03 ns forward and 0.12 ns in all: 80 us for 65,536 sequences of 10 steps. There forward took
+86 us and backward 358 (Triton 3.6, spilling 128 registers), where cuDNN 9.19 takes 1.5 and 25 ms.
+In 16 bits half the bytes move and tensor cores take each product once instead of six times.
 """
 
 from functools import cache
