@@ -20,7 +20,8 @@ class GRUNet(nn.Module):
         bidirectional: Also read the sequence backwards; the summary is then both last states.
         dropout: Probability of zeroing between layers and before the head, in training only.
         bias: Whether the GRU has biases.
-        kernel: What computes the GRU: ``auto`` takes Numba on a CPU where it can, else torch.
+        kernel: What computes the GRU: ``auto`` takes Numba on a CPU and Triton on CUDA where they
+            can, else torch, which is cuDNN on CUDA.
     """
 
     def __init__(

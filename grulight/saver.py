@@ -25,8 +25,9 @@ class RunCheckpoint(ModelCheckpoint):
     """Write ``last.ckpt`` after each epoch, and let ``best.ckpt`` be the best of these.
 
     One file is written where it is both: the other name is a link to it. A small model's epoch may
-    take less time than its checkpoint: one process then keeps it in memory for up to a second, and
-    writes the newest and the best at once; what ends the training, an exception too, writes them.
+    take less time than its checkpoint: one process then keeps it in memory until an epoch ends a
+    second after the last was written, and writes the newest and the best; what ends the training,
+    an exception too, writes them.
 
     Args:
         loss: The metric whose smallest value is the best.
@@ -89,7 +90,10 @@ class RunCheckpoint(ModelCheckpoint):
             link_whole(directory / "best.ckpt", directory / "last.ckpt")
         if held:
             trainer.strategy.barrier("RunCheckpoint")
-            self._written_at = time.monotonic()
+            self._written_at, self._last_checkpoint_saved = time.monotonic(), self.best_model_path
+            if trainer.is_global_zero:
+                for logger in trainer.loggers:
+                    logger.after_save_checkpoint(self)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what waits."""
@@ -110,8 +114,8 @@ def _still(value: Any) -> Any:
         return value.clone()
     if isinstance(value, dict):
         return {key: _still(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_still(each) for each in value]
+    if type(value) in (list, tuple):
+        return type(value)(map(_still, value))
     return value
 
 
@@ -206,6 +210,7 @@ class RunSaver(Callback):
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
         [own] = [each for each in trainer.checkpoint_callbacks if isinstance(each, RunCheckpoint)]
         directory = Path(str(own.dirpath))
+        own.write_held(trainer)  # or it would be the newer file, and its best be nowhere
         trainer.save_checkpoint(directory / _NAME.format(trainer.global_step))
         if trainer.is_global_zero:
             for old in sorted(directory.glob("step_*.ckpt"))[: -self.keep]:

@@ -95,7 +95,8 @@ class GRUClassifier(LightningModule):
         scale: Standard deviation of each feature in training, divided by; None likewise.
         from_keras: A Keras model file, or its description from a checkpoint: its model takes the
             place of the GRUNet, and the sizes above are its own.
-        kernel: What computes the GRU: ``auto`` takes Numba on a CPU where it can, else torch.
+        kernel: What computes the GRU: ``auto`` takes Numba on a CPU and Triton on CUDA where they
+            can, else torch, which is cuDNN on CUDA.
         steps_per_execution: Optimiser steps in one of Lightning's, as Keras has them: the same
             training with less around it. By default as many as nobody needs to see one by one.
         num_values: Values of each label in the data; 0 where labels are classes.
@@ -166,6 +167,10 @@ class GRUClassifier(LightningModule):
         self.optimization: dict[str, Any] | None = None  # what the command line asked for
         self._resumed_steps: int | None = None  # those of the epoch that is finished first
         self._resumed: list[dict[str, Tensor]] | None = None  # what each process has to go on with
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what holds addresses and a lock: it is made anew."""
+        return super().__getstate__() | {"_predictor": None}
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return logits (batch, label) for raw sequences (batch, time, feature).

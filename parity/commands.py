@@ -93,7 +93,7 @@ def replay(options: argparse.Namespace) -> int:
         list(facts["notes"]),
     )
     _climb(result, theirs.questions, ours, theirs)
-    result.implementations.append(against_reference(ours.name, ours, network))
+    result.implementations.append(against_reference(result.ours, ours, network))
     return _finish(result, options, began)
 
 
@@ -112,7 +112,10 @@ def _implementations(ours: TorchSide, theirs: "KerasSide", target: Target) -> li
     others = [] if ours.device.type != "cpu" else [TorchSide(k) for k in ("torch", "numba")]
     sides: list[TorchSide | KerasSide] = [ours, *(o for o in others if o.kernel != ours.kernel)]
     sides += [KerasSide("eager"), theirs, KerasSide("xla")]
-    found = [against_reference(side.name, side, network) for side in sides]
+    names = [ours.name_for(network), *(side.name for side in sides[1:])]
+    found = [
+        against_reference(name, side, network) for name, side in zip(names, sides, strict=True)
+    ]
     # torch.compile unrolls time, and leaves packed sequences to eager code
     compiled = TorchSide("compile", str(ours.device))
     return [*found, against_reference(compiled.name, compiled, network, unrolled=True)]

@@ -246,6 +246,24 @@ def test_short_epochs_wait_for_each_other_and_none_is_lost(
     assert_same_run(RUN, "whole" / RUN)
 
 
+def test_what_was_saved_last_is_what_a_run_goes_on_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saver, "_PAUSE", 1e9)  # the second epoch waits when the third is stopped
+    assert fit(*strike([2 * EPOCH + 7], "SIGTERM")) == 75
+    saved = newest_checkpoint(".", print)
+    assert saved is not None
+    checkpoint = read_checkpoint(saved)
+    assert checkpoint["global_step"] == 2 * EPOCH + 7 + 1
+    assert read_checkpoint(saved.with_name("last.ckpt"))["global_step"] == 2 * EPOCH
+    best = read_checkpoint(saved.with_name("best.ckpt"))["callbacks"]
+    [known] = [state["best"] for name, state in best.items() if name.startswith("RunCheckpoint")]
+    [held] = [
+        state["best"]
+        for name, state in checkpoint["callbacks"].items()
+        if name.startswith("RunCheckpoint")
+    ]
+    assert known == held
+
+
 def test_another_seed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert fit("--data.seed", 1, *strike([10], "SIGUSR1")) == 75
     assert fit("--data.seed", 2) == 2

@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,7 +9,7 @@ import torch
 from lightning.pytorch import Trainer
 from test_batches import sequences
 from torch.nn import functional as F
-from torch.nn.utils import prune
+from torch.nn.utils import parametrizations, prune
 
 from grulight.data.batches import Batch, Batches
 from grulight.heads import (
@@ -18,6 +19,7 @@ from grulight.heads import (
     predicted_classes,
     probabilities,
 )
+from grulight.model import GRUNet
 from grulight.task import EpochMeans, GRUClassifier
 
 
@@ -133,19 +135,71 @@ def prune_gru(classifier: GRUClassifier) -> None:
     prune.random_unstructured(classifier.network.gru, "weight_hh_l0", amount=0.5)
 
 
+def turn_in_memory(classifier: GRUClassifier) -> None:
+    turned = torch.rand(16, 48).T
+    classifier.network.gru.weight_hh_l0 = torch.nn.Parameter(turned)
+
+
+def parametrise(classifier: GRUClassifier) -> None:
+    parametrizations.spectral_norm(classifier.network.gru, "weight_ih_l0")
+
+
+def another_head(classifier: GRUClassifier) -> None:
+    classifier.network.head = torch.nn.Linear(16, 3)
+
+
+def deeper_head(classifier: GRUClassifier) -> None:
+    head = torch.nn.Linear(16, 3)
+    classifier.network.head = torch.nn.Sequential(torch.nn.Dropout(0.2), head).eval()
+
+
+def another_network(classifier: GRUClassifier) -> None:
+    classifier.network = GRUNet(5, 3)
+
+
+def another_mean(classifier: GRUClassifier) -> None:
+    classifier.mean = torch.full((5,), 3.0)
+
+
 @pytest.mark.parametrize(
-    "change", [replace_one, point_elsewhere, write_behind_its_back, prune_head, prune_gru]
+    "change",
+    [
+        replace_one,
+        point_elsewhere,
+        write_behind_its_back,
+        prune_head,
+        prune_gru,
+        turn_in_memory,
+        parametrise,
+        another_head,
+        deeper_head,
+        another_network,
+        another_mean,
+    ],
 )
 def test_predict_proba_follows_whatever_becomes_of_the_weights(
     change: Callable[[GRUClassifier], None],
 ) -> None:
-    classifier = GRUClassifier(5, 3).eval()
+    classifier = GRUClassifier(5, 3, mean=[0.0] * 5, scale=[1.0] * 5).eval()
     values = np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32)
     before = classifier.predict_proba(values)
     change(classifier)
     expected = classifier.predict_step(Batch(torch.tensor(values), None, None)).detach().numpy()
     assert np.abs(expected - before).max() > 1e-3
     np.testing.assert_allclose(classifier.predict_proba(values), expected, atol=1e-6)
+
+
+def test_a_mean_alone_standardises_nothing_and_a_copy_predicts_for_itself() -> None:
+    classifier = GRUClassifier(5, 3, mean=[9.0] * 5).eval()
+    values = np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32)
+    before = classifier.predict_proba(values)
+    expected = classifier.predict_step(Batch(torch.tensor(values), None, None)).detach().numpy()
+    np.testing.assert_allclose(before, expected, atol=1e-6)
+    copied = copy.deepcopy(classifier)
+    with torch.no_grad():
+        copied.network.head.bias += torch.arange(3)
+    assert np.abs(copied.predict_proba(values) - before).max() > 0.1
+    np.testing.assert_array_equal(classifier.predict_proba(values), before)
 
 
 def test_predict_proba_is_the_same_in_many_threads_while_weights_change() -> None:

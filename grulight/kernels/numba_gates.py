@@ -8,7 +8,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from grulight.kernels.numba_simd import VECTOR, data_of, fused, jit, vectors_at
+from grulight.kernels.numba_simd import VECTOR, data_of, fused, jit, llvm, vectors_at
 
 # exp by range reduction: x = n ln 2 + r with ln 2 in two parts (Cody and Waite; the parts are those
 # of Cephes' expf.c and fdlibm's e_exp.c), e^r - 1 by its Taylor series, where |r| <= ln 2 / 2
@@ -43,17 +43,6 @@ def _like(kind: ir.Type, element: ir.Type) -> ir.Type:
 def _constant(kind: ir.Type, value: float) -> ir.Constant:
     many = isinstance(kind, ir.VectorType)
     return ir.Constant(kind, [value] * kind.count if many else value)
-
-
-def _unary(builder: Any, name: str, *arguments: Any) -> Any:
-    """Emit one of LLVM's functions, which has as many arguments as it is given."""
-    kind = arguments[0].type
-    many = isinstance(kind, ir.VectorType)
-    suffix = f"v{kind.count}{kind.element.intrinsic_name}" if many else kind.intrinsic_name
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(kind, [kind] * len(arguments)), f"llvm.{name}.{suffix}"
-    )
-    return builder.call(function, arguments)
 
 
 def _exponential(builder: Any, x: Any) -> tuple[Any, Any]:
@@ -100,14 +89,14 @@ def _tanh(builder: Any, x: Any) -> Any:
     gradients need 1 - tanh^2.
     """
     one, two = (_constant(x.type, value) for value in (1.0, 2.0))
-    size = _unary(builder, "fabs", x)
+    size = llvm(builder, "fabs", x)
     m, s = _exponential(builder, builder.fneg(builder.fmul(two, size)))
     e = fused(builder, s, m, s)
     near = builder.fcmp_ordered("<", size, _constant(x.type, 0.5))
     small = builder.fneg(fused(builder, s, m, builder.fsub(s, one)))
     part = builder.fdiv(builder.select(near, small, builder.fmul(two, e)), builder.fadd(one, e))
     found = builder.select(near, part, builder.fsub(one, part))
-    return _unary(builder, "copysign", found, x)
+    return llvm(builder, "copysign", found, x)
 
 
 def _of_one_number(emitted: Any) -> Any:

@@ -38,17 +38,20 @@ def compiled(function: Callable[..., Any]) -> Any:
         return jit(nogil=True)(function)
 
 
+def llvm(builder: Any, name: str, *arguments: Any) -> Any:
+    """Emit a function of LLVM's, all of whose arguments are of one type, as is its result."""
+    kind = arguments[0].type
+    many = isinstance(kind, ir.VectorType)
+    suffix = f"v{kind.count}{kind.element.intrinsic_name}" if many else kind.intrinsic_name
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(kind, [kind] * len(arguments)), f"llvm.{name}.{suffix}"
+    )
+    return builder.call(function, arguments)
+
+
 def fused(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Emit a b + c, rounded once where the CPU can, always the same on one machine."""
-    kind = a.type
-    if isinstance(kind, ir.VectorType):
-        name = f"llvm.fmuladd.v{kind.count}{kind.element.intrinsic_name}"
-    else:
-        name = f"llvm.fmuladd.{kind.intrinsic_name}"
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(kind, (kind, kind, kind)), name
-    )
-    return builder.call(function, (a, b, c))
+    return llvm(builder, "fmuladd", a, b, c)
 
 
 def data_of(context: Any, builder: Any, kind: Any, array: Any) -> Any:

@@ -8,7 +8,8 @@ import numpy as np
 from grulight.kernels.reference import Array
 from grulight.kernels.threads import share
 
-BLOCK = 1024  # sequences of a call: what is computed between stays in the cache
+FEW = 256  # sequences that are not worth a second thread
+BLOCK = 4  # times as many in a call: what is computed between should stay in the cache
 
 
 class Predictor:
@@ -19,6 +20,9 @@ class Predictor:
             not copied: what is changed in place counts from then on.
         mean: Taken off each feature first (feature,), or None for no standardisation.
         scale: Divided by then (feature,), or None likewise.
+
+    Raises:
+        ValueError: A parameter is not C-contiguous.
     """
 
     def __init__(
@@ -27,6 +31,8 @@ class Predictor:
         from grulight.kernels import numba_network
 
         self._predict = numba_network.predict
+        if not all(each.flags.c_contiguous for each in parameters):
+            raise ValueError("parameters: expected C-contiguous arrays.")
         w_ih, w_hh, *biases, weight, bias = parameters
         kind = w_ih.dtype
         standard = [None if a is None else np.ascontiguousarray(a, kind) for a in (mean, scale)]
@@ -60,7 +66,7 @@ class Predictor:
             lens = np.ascontiguousarray(lengths, np.int64)
             if lens.shape != (batch,) or (batch and not 1 <= lens.min() <= lens.max() <= steps):
                 raise ValueError(f"lengths: expected {batch} numbers from 1 to {steps}.")
-        if batch <= BLOCK:
+        if batch <= FEW:
             with self._alone:  # it may pack the weights anew
                 self._predict(values, lens, self._places, *self._sizes, found)
             return found
@@ -68,11 +74,11 @@ class Predictor:
         def work(start: int, stop: int) -> None:
             kept = self._fresh()
             places = self._addresses(kept)
-            for at in range(start, stop):
-                part = slice(at * BLOCK, (at + 1) * BLOCK)
+            for at in range(start, stop, BLOCK):
+                part = slice(at * FEW, min(at + BLOCK, stop) * FEW)
                 self._predict(values[part], lens[part], places, *self._sizes, found[part])
 
-        share(work, -(-batch // BLOCK), batch * steps * self._cost)
+        share(work, -(-batch // FEW), batch * steps * self._cost)
         return found
 
     def _fresh(self) -> Array:

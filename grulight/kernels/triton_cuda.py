@@ -39,11 +39,14 @@ LARGEST_HALF = 128  # units in 16 bits
 LEAST = 16  # numbers that tensor cores sum over
 ROOMY = 16  # padded units that leave room on chip for the gradients of the weights
 
-# by padded units: sequences and warps of a program, the fastest of those tried on an H100, and the
-# bytes of shared memory that the greedier kernel takes
+# by padded units: sequences and warps of a program, in float32 on an H100 the fastest of several
 FORWARD = {16: (64, 4), 32: (64, 4), 64: (16, 4), 128: (16, 8)}
 BACKWARD = {16: (16, 1), 32: (16, 4), 64: (16, 8), 128: (16, 8)}
-SHARED = {16: 16_384, 32: 53_248, 64: 176_128, 128: 225_280}
+# bytes of shared memory that the greedier kernel takes, by bytes of a number and padded units
+SHARED = {
+    4: {16: 16_384, 32: 53_248, 64: 176_128},
+    2: {16: 16_384, 32: 24_576, 64: 65_536, 128: 225_280},
+}
 
 
 @cache
@@ -54,10 +57,12 @@ def obstacle(hidden: int, dtype: torch.dtype, device: torch.device) -> str | Non
     largest = LARGEST if dtype == torch.float32 else LARGEST_HALF
     if hidden > largest:
         return f"takes at most {largest} units in {dtype}, and there are {hidden}"
+    if torch.version.hip:
+        return "was made for NVIDIA's GPUs"
     if PRECISION.value not in CUDAOptions.allowed_dot_input_precisions:
         return f"needs a Triton that knows {PRECISION.value}, and this is {triton.__version__}"
     found: Any = torch.cuda.get_device_properties(device)  # torch's types lack one of these
-    needed = SHARED[_padded(hidden)]
+    needed = SHARED[dtype.itemsize][_padded(hidden)]
     if found.major < 8 or found.shared_memory_per_block_optin < needed:
         return (
             f"needs compute capability 8.0 and, for {hidden} units, {needed} bytes of shared "

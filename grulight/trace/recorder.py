@@ -216,5 +216,8 @@ class TraceRecorder(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the epochs of the run that is resumed."""
-        self._lines = state_dict["epochs"].splitlines()
+        epochs = state_dict["epochs"]
+        # earlier checkpoints have a list
+        lines = epochs.splitlines() if isinstance(epochs, str) else map(json.dumps, epochs)
+        self._lines = list(lines)
         self.epochs = [Epoch(**json.loads(line)) for line in self._lines]

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from parity.noise import FLOAT32_FLOORS
 
-CUDNN = ("cudnn", "compile", "graph")  # what the names of its peers begin with
+CUDNN = ("cudnn float32", "compile float32", "graph float32")
 # warms a peer up and returns what measures it once
 Warm = Callable[[Process], Callable[[], float]]
 Command = tuple[Sequence[str], Mapping[str, str]]
@@ -87,7 +87,7 @@ class Benchmark:
         with np.load(path) as file:
             answer = dict(file)
         epsilon = 2.0**-7 if name.endswith("bfloat16") else 2.0**-23
-        at_most = CUDNN_FLOORS if name.startswith(CUDNN) else FLOAT32_FLOORS
+        at_most = CUDNN_FLOORS if name in CUDNN else FLOAT32_FLOORS
         self.off[name] = max(truth.checked(answer, epsilon, at_most), self.off.get(name, 0.0))
 
     def _timed(self, running: Mapping[str, Process | str], warm: Warm) -> dict[str, Sample]:

@@ -17,9 +17,10 @@ from parity.compare import Incomparable, compare
 from parity.noise import FLOAT32_FLOORS, noise_floor
 
 SINGLE = float(np.finfo(np.float32).eps)
-# cuDNN's GRU approximates its gates: in float32 on an H100 (cuDNN 9.19) it errs 5 to 40 times as
-# much as nn.GRU on a CPU. It is the peer all the same, and how far off it is gets said.
-CUDNN_FLOORS = 500.0
+# cuDNN's GRU approximates its gates: in float32 on an H100 (cuDNN 9.19) its answer to this check
+# was 10.2 floors off, and it erred up to 42 times as much as nn.GRU on a CPU in the kernels' tests.
+# It is the peer all the same, and how far off it is gets said.
+CUDNN_FLOORS = 50.0
 
 
 @dataclass(frozen=True)

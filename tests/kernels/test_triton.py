@@ -218,6 +218,7 @@ def test_layers_that_do_not_fit_are_told_apart(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "get_device_properties", on("A100", 8, 163))
     assert obstacle(32, torch.float32, device) is None
     assert "A100 has 8.0" in obstacle(64, torch.float32, device)
+    assert obstacle(64, torch.bfloat16, device) is None
     monkeypatch.setattr(torch.cuda, "get_device_properties", on("T4", 7, 64))
     assert "compute capability 8.0" in obstacle(16, torch.float32, device)
 
@@ -235,4 +236,5 @@ def test_kernels_take_no_more_shared_memory_than_they_say(
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     taken = [int(number) for number in re.findall(r"shared (\d+)", done.stdout)]
     assert len(taken) == 2
-    assert max(taken) <= triton_cuda.SHARED[triton_cuda._padded(size[1])]
+    bytes_each = {"float32": 4, "bfloat16": 2}[dtype]
+    assert max(taken) <= triton_cuda.SHARED[bytes_each][triton_cuda._padded(size[1])]

@@ -51,7 +51,7 @@ def test_check_of_a_default_model_says_the_same(
     assert min(control["factor"] for control in found["controls"]) >= 1000
     assert [
         entry["name"].split("(")[1].split(",")[0].rstrip(")") for entry in found["implementations"]
-    ] == ["auto", "torch", "numba", "eager", "function", "xla", "compile"]
+    ] == ["auto: numba", "torch", "numba", "eager", "function", "xla", "compile"]
     assert "<svg" in page.read_text()
 
 
