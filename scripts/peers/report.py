@@ -176,7 +176,9 @@ def _draw(axis, medians: Mapping[str, Mapping[str, float]]) -> None:  # noqa: AN
         for case, value in each.items()
     }
     drawn = axis.barh(list(bars), list(bars.values()))
-    axis.bar_label(drawn, fmt="%.3g", fontsize=7, padding=2)
-    axis.set_xscale("log")
+    axis.bar_label(drawn, fmt=_number, fontsize=7, padding=2)
+    axis.margins(x=0.12)
+    if max(bars.values()) > 10 * min(bars.values()):  # else bars from zero say more
+        axis.set_xscale("log")
     axis.invert_yaxis()
     axis.tick_params(axis="y", labelsize=7)
