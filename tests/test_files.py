@@ -1,9 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from grulight.errors import InputError
-from grulight.files import require_writable, written_whole
+from grulight.files import link_whole, require_writable, written_whole
 
 
 def write_half(target: Path) -> None:
@@ -41,3 +42,22 @@ def test_checking_a_directory_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*")) == []
     require_writable(tmp_path)
     assert tmp_path.exists()
+
+
+@pytest.mark.parametrize("can_link", [True, False])
+def test_a_second_name_is_there_at_once_and_leaves_nothing_beside_it(
+    can_link: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no links here")
+
+    if not can_link:
+        monkeypatch.setattr(os, "link", refuse)
+    source, target = tmp_path / "best", tmp_path / "last"
+    source.write_text("new")
+    target.write_text("old")
+    for _ in range(2):  # the second time both are one file already
+        link_whole(source, target)
+        assert target.read_text() == "new"
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["best", "last"]
+    assert source.samefile(target) is can_link
