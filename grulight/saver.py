@@ -5,6 +5,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from weakref import proxy
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -93,7 +94,7 @@ class RunCheckpoint(ModelCheckpoint):
             self._written_at, self._last_checkpoint_saved = time.monotonic(), self.best_model_path
             if trainer.is_global_zero:
                 for logger in trainer.loggers:
-                    logger.after_save_checkpoint(self)
+                    logger.after_save_checkpoint(proxy(self))  # as Lightning does
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write what waits."""

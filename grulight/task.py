@@ -290,13 +290,13 @@ class GRUClassifier(LightningModule):
         trainer.logged_metrics.update(metrics)
         row = {name: float(value) for name, value in metrics.items()}
         now = time.monotonic()
+        flushes = now - self._flushed >= 1.0
         for logger in trainer.loggers:
             # the step that Lightning logs an epoch's metrics at: its last
             logger.log_metrics(row | {"epoch": trainer.current_epoch}, trainer.global_step - 1)
-            if now - self._flushed >= 1.0:
+            if flushes:
                 logger.save()
-        if now - self._flushed >= 1.0:
-            self._flushed = now
+        self._flushed = now if flushes else self._flushed
         self.train_means.reset()
 
     def on_validation_epoch_start(self) -> None:

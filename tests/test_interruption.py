@@ -19,6 +19,7 @@ from grulight import saver
 from grulight.checkpoint import WholeCheckpointIO, read_checkpoint
 from grulight.cli import main
 from grulight.errors import InputError
+from grulight.metrics import MetricsFile
 from grulight.resume import newest_checkpoint
 
 Run = Callable[..., str]
@@ -265,6 +266,20 @@ def test_what_was_saved_last_is_what_a_run_goes_on_from(monkeypatch: pytest.Monk
         if name.startswith("RunCheckpoint")
     ]
     assert known == held
+
+
+def test_loggers_hear_of_checkpoints_once_they_are_there(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = []
+
+    def hear(self: MetricsFile, callback: Any) -> None:
+        heard.append(Path(callback.best_model_path).is_file())
+
+    monkeypatch.setattr(MetricsFile, "after_save_checkpoint", hear)
+    run("fit")
+    assert len(heard) >= 2  # of the first epoch and of the last
+    assert all(heard)
 
 
 def test_another_seed_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

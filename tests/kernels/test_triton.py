@@ -146,13 +146,17 @@ def test_float32_errs_at_most_twice_as_much_as_torch(case: dict[str, Any], devic
 
 @every_device
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("case", ["default", "reverse, ragged, gradients by products"])
+@pytest.mark.parametrize(
+    "case",
+    [CASES["default"], CASES["reverse, ragged, gradients by products"], {"hidden": 100, "time": 2}],
+    ids=["default", "reverse, ragged, gradients by products", "as many units as fit"],
+)
 def test_half_precision_errs_by_its_own_rounding(
-    case: str, dtype: torch.dtype, device: str
+    case: dict[str, Any], dtype: torch.dtype, device: str
 ) -> None:
     if device == "cpu" and dtype == torch.bfloat16:
         pytest.skip("Triton's interpreter multiplies bfloat16 as integers")
-    layer = Layer(**CASES[case])
+    layer = Layer(**case)
     for found, right in zip(ours(layer, device, dtype), exact(layer), strict=True):
         assert found.dtype == dtype
         error = np.linalg.norm(found.double().numpy() - right)
