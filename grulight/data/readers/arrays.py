@@ -1,8 +1,10 @@
 """NumPy files: mapped into memory where they are uncompressed, never unpickled."""
 
 import errno
+import io
 import math
 import os
+import shutil
 import struct
 import tokenize
 import warnings
@@ -16,12 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import Raw, bad
+from grulight.data.readers.memory import require_memory
+from grulight.data.readers.names import name_array, require_names
 from grulight.errors import InputError
 
 # The fixed part of a zip member's local header (APPNOTE.TXT 4.3.7): 26 bytes, then the lengths of
 # the name and of the extra field. These may differ from those in the central directory.
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1
+_LONGEST_HEADER = 10_000  # bytes of a .npy header, as NumPy bounds what it parses
+_LARGEST_AXIS = np.iinfo(np.intp).max
 _npy: Any = np.lib.format  # documented, but without types
 _UNREADABLE = (
     ValueError,
@@ -31,8 +37,9 @@ _UNREADABLE = (
     zlib.error,
     zipfile.BadZipFile,
     NotImplementedError,  # a compression method that Python lacks
-    RuntimeError,  # an encrypted member
-    MemoryError,  # a damaged header that promises a huge array
+    RuntimeError,  # an encrypted member, or a header of many brackets
+    MemoryError,  # likewise
+    OverflowError,
     struct.error,
     tokenize.TokenError,  # these two: NumPy's second try at a header, as Python 2 wrote it
     SyntaxError,
@@ -62,15 +69,15 @@ def read_npz(path: str, scratch: str | None = None) -> Raw:
         def array(key: str) -> NDArray[Any] | None:
             return _member(path, archive, members[key]) if key in members else None
 
-        def texts(key: str) -> list[str] | None:
+        def texts(key: str) -> NDArray[np.str_] | None:
             return _texts(path, key, array(key))
 
         return Raw(
             values=_with_features(_values(path, archive, members["x"], scratch)),
             labels=array("y"),
             lengths=array("lengths"),
-            class_names=texts("class_names"),
-            feature_names=texts("feature_names"),
+            class_names=_list(texts("class_names")),
+            feature_names=_list(texts("feature_names")),
             ids=texts("ids"),
         )
 
@@ -86,7 +93,7 @@ def read_npy(path: str, labels_file: str | None, lengths_file: str | None) -> Ra
         if file is None:
             return None
         with _named_errors(path, f"{option} {file}"):
-            return np.array(_mapped(file, 0, os.path.getsize(file)))
+            return np.asarray(_checked(path, option, _mapped(file, 0, os.path.getsize(file))))
 
     with _named_errors(path, "the array"):
         values = _mapped(path, 0, os.path.getsize(path))
@@ -138,7 +145,7 @@ def mapped(path: str) -> NDArray[Any]:
         InputError: The file is missing, damaged or needs pickle.
     """
     with _named_errors(path, "the array"):
-        return _mapped(path, 0, os.path.getsize(path))
+        return _checked(path, "the array", _mapped(path, 0, os.path.getsize(path)))
 
 
 def _with_features(values: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -153,6 +160,9 @@ def _values(
         if scratch is None:
             return _member(path, archive, info)
         with _named_errors(path, "key 'x'"):
+            if info.file_size > (free := shutil.disk_usage(scratch).free):
+                sizes = f"{info.file_size:,} bytes, and {free:,} are free"
+                raise bad(path, f"key 'x' would be unpacked to {sizes} in {scratch}.")
             unpacked = archive.extract(info, scratch)
             return _mapped(unpacked, 0, info.file_size)
     with _named_errors(path, "key 'x'"):
@@ -169,25 +179,58 @@ def _data_offset(path: str, info: zipfile.ZipInfo) -> int:
 
 
 def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
-    with _named_errors(path, f"key {info.filename.removesuffix('.npy')!r}"):
+    key = f"key {info.filename.removesuffix('.npy')!r}"
+    with _named_errors(path, key):
         with archive.open(info) as file:
-            _header(file)
+            shape, _, dtype = _header(file)
+            size = _size(shape, dtype, info.file_size - file.tell())
+        # values of another type are copied as float32
+        copied = math.prod(shape) * 4 if dtype.kind in "biuf" and dtype != np.float32 else 0
+        remedy = "Save it uncompressed, to be mapped, or write it with `grulight pack`."
+        require_memory(path, key, size + copied, remedy)
         with archive.open(info) as file:
-            return np.asarray(_npy.read_array(file, allow_pickle=False))
+            return _checked(path, key, np.asarray(_npy.read_array(file, allow_pickle=False)))
+
+
+def _checked(path: str, what: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array whose texts, if it holds some, are texts."""
+    if array.dtype.kind == "U":
+        require_names(path, what, array)
+    return array
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = _npy.read_magic(file)
-    readers = {(1, 0): _npy.read_array_header_1_0, (2, 0): _npy.read_array_header_2_0}
+    readers = {
+        (1, 0): (_npy.read_array_header_1_0, struct.Struct("<H")),
+        (2, 0): (_npy.read_array_header_2_0, struct.Struct("<I")),
+    }
     if version not in readers:
         raise ValueError(f"version {version} of the .npy format, expected (1, 0) or (2, 0)")
+    reader, number = readers[version]
+    prefix = file.read(number.size)
+    [length] = number.unpack(prefix)
+    if length > _LONGEST_HEADER:  # NumPy would read it first
+        raise ValueError(f"a header of {length:,} bytes, expected at most {_LONGEST_HEADER:,}")
     with warnings.catch_warnings():
         # NumPy advises to save files that Python 2 wrote again; they read well.
         warnings.simplefilter("ignore")
-        shape, fortran, dtype = readers[version](file)
+        shape, fortran, dtype = reader(io.BytesIO(prefix + file.read(length)))
     if dtype.hasobject:
         raise _NeedsPickle
     return shape, fortran, dtype
+
+
+def _size(shape: tuple[int, ...], dtype: np.dtype[Any], room: int) -> int:
+    """Return the bytes of an array, for which there is so much room in its file.
+
+    Raises:
+        ValueError: They are more, or there can be no such array.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if min(shape, default=0) < 0 or max(shape, default=0) > _LARGEST_AXIS or size > room:
+        raise ValueError(f"{room} bytes, expected {size} for {shape} numbers of {dtype}")
+    return size
 
 
 def _mapped(path: str, start: int, size: int) -> NDArray[Any]:
@@ -196,15 +239,13 @@ def _mapped(path: str, start: int, size: int) -> NDArray[Any]:
         file.seek(start)
         shape, fortran, dtype = _header(file)
         offset = file.tell()
-    expected = offset - start + math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or expected > size:
-        raise ValueError(f"{size} bytes, expected {expected} for {shape} numbers of {dtype}")
+    _size(shape, dtype, size - (offset - start))
     if 0 in shape or not dtype.itemsize:
         return np.empty(shape, dtype)  # nothing can be mapped
     return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
 
 
-def _texts(path: str, key: str, array: NDArray[Any] | None) -> list[str] | None:
+def _texts(path: str, key: str, array: NDArray[Any] | None) -> NDArray[np.str_] | None:
     if array is None:
         return None
     if array.ndim != 1 or array.dtype.kind not in "biuUS":
@@ -215,4 +256,8 @@ def _texts(path: str, key: str, array: NDArray[Any] | None) -> list[str] | None:
     if array.dtype.kind == "S":
         with _named_errors(path, f"key {key!r}"):
             array = np.char.decode(array, "utf-8")
-    return [str(name) for name in array.tolist()]
+    return name_array(path, f"key {key!r}", array.astype(np.str_))
+
+
+def _list(names: NDArray[np.str_] | None) -> list[str] | None:
+    return None if names is None else names.tolist()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.data.readers.names import name_array
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Labels, Sequences
 from grulight.errors import InputError
@@ -35,7 +36,7 @@ class Raw:
     lengths: NDArray[Any] | None = None
     class_names: Sequence[str] | None = None
     feature_names: Sequence[str] | None = None
-    ids: Sequence[str] | None = None
+    ids: Sequence[str] | NDArray[np.str_] | None = None
     names: dict[str, str] = field(default_factory=dict)
 
     def name(self, key: str) -> str:
@@ -100,14 +101,18 @@ def _check_shape(source: str, raw: Raw) -> None:
 
 
 def _names(
-    source: str, key: str, given: Sequence[str] | None, count: int, prefix: str
+    source: str,
+    key: str,
+    given: Sequence[str] | NDArray[np.str_] | None,
+    count: int,
+    prefix: str,
 ) -> NDArray[np.str_]:
     if given is None:
         # as an array: Python's strings take twice the memory
         return np.char.add(prefix, np.arange(count).astype(f"U{len(str(count - 1))}"))
     if len(given) != count:
         raise bad(source, f"{key} has {len(given)} names, expected {count}.")
-    return np.array(given, dtype=np.str_)
+    return given if isinstance(given, np.ndarray) else name_array(source, key, given)
 
 
 def _lengths(source: str, raw: Raw, ids: NDArray[np.str_]) -> NDArray[np.int64]:
@@ -189,6 +194,10 @@ def _stored(values: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
         return values
     ours = as_float32(values)
     steps = ours.shape[1]
-    if (lengths < steps).any():
-        ours[np.arange(steps) >= lengths[:, None]] = 0
+    at_once = max(1, _CHUNK // steps)
+    for start in range(0, len(ours) if (lengths < steps).any() else 0, at_once):
+        part = ours[start : start + at_once]
+        padding = np.arange(steps) >= lengths[start : start + at_once, None]
+        if part[padding].any():  # where it is zero, no memory may stand behind it yet
+            part[padding] = 0
     return ours
