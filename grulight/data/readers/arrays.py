@@ -256,7 +256,7 @@ def _texts(path: str, key: str, array: NDArray[Any] | None) -> NDArray[np.str_] 
     if array.dtype.kind == "S":
         with _named_errors(path, f"key {key!r}"):
             array = np.char.decode(array, "utf-8")
-    return name_array(path, f"key {key!r}", array.astype(np.str_))
+    return name_array(path, f"key {key!r}", array.astype(np.str_, copy=False))
 
 
 def _list(names: NDArray[np.str_] | None) -> list[str] | None:

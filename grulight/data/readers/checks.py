@@ -28,6 +28,8 @@ class Raw:
         feature_names: F names, or None to number them.
         ids: N names, or None to number them.
         names: What the source calls ``x``, ``y`` and ``lengths``, for messages.
+        is_whole: Whether the values are finite float32 with zeros for padding, so that nobody has
+            to look at them, and take memory for the padding.
     """
 
     values: NDArray[Any]
@@ -38,6 +40,7 @@ class Raw:
     feature_names: Sequence[str] | None = None
     ids: Sequence[str] | NDArray[np.str_] | None = None
     names: dict[str, str] = field(default_factory=dict)
+    is_whole: bool = False
 
     def name(self, key: str) -> str:
         """Return what the source calls an array."""
@@ -63,9 +66,10 @@ def checked(source: str, raw: Raw, *, require_labels: bool, wish: Wish) -> Seque
         raise bad(source, f"feature_names has duplicates: {', '.join(features.tolist())}.")
     lengths = _lengths(source, raw, ids)
     labels, class_names = _labels(source, raw, lengths, ids, wish, required=require_labels)
-    _check_values(source, raw.values, lengths, ids, features)
+    if not raw.is_whole:
+        _check_values(source, raw.values, lengths, ids, features)
     return Sequences(
-        values=_stored(raw.values, lengths),
+        values=raw.values if raw.is_whole else _stored(raw.values, lengths),
         lengths=lengths,
         labels=labels,
         class_names=class_names,
@@ -194,10 +198,6 @@ def _stored(values: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
         return values
     ours = as_float32(values)
     steps = ours.shape[1]
-    at_once = max(1, _CHUNK // steps)
-    for start in range(0, len(ours) if (lengths < steps).any() else 0, at_once):
-        part = ours[start : start + at_once]
-        padding = np.arange(steps) >= lengths[start : start + at_once, None]
-        if part[padding].any():  # where it is zero, no memory may stand behind it yet
-            part[padding] = 0
+    if (lengths < steps).any():
+        ours[np.arange(steps) >= lengths[:, None]] = 0
     return ours

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import as_float32, bad
+from grulight.data.readers.names import name_array, require_names
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Labels, Sequences
 from grulight.data.stored import StoredValues
@@ -63,7 +64,7 @@ def read_lit(source: str, *, require_labels: bool, wish: Wish) -> Sequences:
         said = f"{type(error).__name__}: {error}"
         raise bad(source, f"LitData cannot read it ({said}).") from error
     lengths = np.array([length for length, _, _ in samples])
-    ids = np.array([name for _, _, name in samples])
+    ids = name_array(source, "'id'", [name for _, _, name in samples])
     labels: Labels | None = None
     classes: tuple[str, ...] = ()
     if require_labels:
@@ -71,7 +72,11 @@ def read_lit(source: str, *, require_labels: bool, wish: Wish) -> Sequences:
             raise bad(source, "has no labels, expected a 'label' in each sample.")
         try:
             y = _stacked([label for _, label, _ in samples], lengths)
+            if y.dtype.kind == "U":
+                require_names(source, "'label'", y)
             labels, classes = targets(y, lengths, int(lengths.max()), ids, None, wish)
+        except InputError:
+            raise
         except ValueError as error:
             raise bad(source, f"'label': {error}") from error
     width = np.asarray(first["values"]).shape[1]

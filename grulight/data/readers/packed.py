@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from grulight.data.readers.arrays import mapped
 from grulight.data.readers.checks import bad
+from grulight.data.readers.names import name_array
 from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Sequences
 from grulight.data.stored import StoredValues
@@ -94,6 +95,8 @@ def read_packed(path: str, *, require_labels: bool = True, wish: Wish = _ANY) ->
     index = _index(path)
     features, classes = tuple(index["feature_names"]), index["class_names"]
     count, width = index["sequences"], len(features)
+    for key, names in (("feature_names", features), ("class_names", classes or ())):
+        name_array(os.path.join(path, INDEX), key, names)
 
     def column(name: str, kinds: str, *shape: int) -> NDArray[Any]:
         return _column(os.path.join(path, f"{name}.npy"), kinds, shape)
