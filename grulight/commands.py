@@ -7,7 +7,7 @@ from rich.console import Console
 
 from grulight.checkpoint import Checkpoint
 from grulight.data.datamodule import SequenceDataModule
-from grulight.errors import InputError
+from grulight.errors import InputError, one_line
 from grulight.evaluation import PICTURE_CLASSES, save_confusion_picture
 from grulight.files import require_writable
 from grulight.interruption import EXIT_CODE
@@ -79,10 +79,11 @@ def predict(arguments: list[str]) -> None:
     # larger batches than training's are quicker; what the user says comes later and counts
     cli = CheckpointCLI("predict", [f"--data.batch_size={_AT_ONCE}", *arguments], Console())
     output = Path(cli.config["output"])
-    require_table_suffix(output)
+    require_table_suffix(output, spreadsheet_safe=cli.config["spreadsheet_safe"])
     parts = cli.datamodule.unlabelled
     require_writable(output.parent)
-    with written_table(output) as table, one_line_errors():
+    safe = cli.config["spreadsheet_safe"]
+    with written_table(output, spreadsheet_safe=safe) as table, one_line_errors():
         writer = PredictionWriter(table, parts)
         cli.trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by a connector
         batches = [cli.datamodule.batches(part) for part in parts]
@@ -94,7 +95,7 @@ def predict(arguments: list[str]) -> None:
             )
     count = sum(map(len, parts))
     speed = f"{writer.seconds:.1f} s ({count / writer.seconds:,.0f} sequences/s)"
-    line = f"{count} sequences labelled in {speed}: {output}"
+    line = f"{count} sequences labelled in {speed}: {one_line(output)}"
     cli.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.errors import one_line
 from grulight.files import written_whole
 
 Confusion = NDArray[np.int64]
 PICTURE_CLASSES = 200  # a picture of more shows nothing and takes long
+_NAME = 40  # characters of a class name that have room beside the picture
 _READABLE = 40  # classes in a picture that still has room for every count
 
 
@@ -44,8 +46,9 @@ def save_confusion_picture(
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     ticks = range(len(class_names))
-    axes.set_xticks(ticks, class_names, rotation=90 if len(class_names) > 4 else 0)
-    axes.set_yticks(ticks, class_names)
+    names = [one_line(name, _NAME) for name in class_names]
+    axes.set_xticks(ticks, names, rotation=90 if len(class_names) > 4 else 0)
+    axes.set_yticks(ticks, names)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_parse_math(False)  # a class may be called "$a"
     axes.set(xlabel="predicted class", ylabel="true class")

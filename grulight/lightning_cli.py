@@ -291,6 +291,13 @@ class CheckpointCLI(_CommandCLI):
             parser.add_argument(
                 "--output", type=str, default="predictions.csv", help="Table (.csv or .parquet)."
             )
+            parser.add_argument(
+                "--spreadsheet_safe",
+                type=bool,
+                default=False,
+                help="Write ' before texts in a .csv that a spreadsheet would run as a formula: "
+                "those that begin with = + - @, a tab or a line break.",
+            )
 
     def before_instantiate_classes(self) -> None:
         """Read data as the checkpoint's model expects it."""

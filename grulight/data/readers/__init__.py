@@ -10,6 +10,7 @@ from grulight.data.readers.checks import Raw, bad, checked
 from grulight.data.readers.lit import PREFIX, read_lit
 from grulight.data.readers.long_csv import read_csv
 from grulight.data.readers.long_parquet import read_parquet
+from grulight.data.readers.memory import memory_errors
 from grulight.data.readers.packed import is_packed, read_packed
 from grulight.data.readers.table import Columns
 from grulight.data.readers.targets import Wish
@@ -87,6 +88,11 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
         InputError: The source is missing, damaged or not what its name says, or its content fails
             a check; the message names file and row or key.
     """
+    with memory_errors(source):
+        return _read(source, options)
+
+
+def _read(source: str, options: ReadOptions) -> Sequences:
     if options.part == "test" and not has_test_part(source):
         raise bad(source, "has no test part of its own.")
     if source == "waves":

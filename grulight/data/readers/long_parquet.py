@@ -14,6 +14,7 @@ from grulight.data.readers.table import (
     Layout,
     Rows,
     Texts,
+    bounded,
     find_columns,
     padded,
 )
@@ -56,6 +57,8 @@ def parquet_rows(
             total = sum(_row_counts(file))
             if not total:
                 raise bad(path, "has columns but no rows.")
+            if at_once < math.inf:
+                at_once = bounded(at_once, layout)
             _require_room(path, file, layout, min(total, at_once))
             first = 0
             for table in _tables(path, arrow, file, layout, at_once):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from grulight.errors import InputError
 
-_SHARE = 0.8  # of what is free: training needs some too
+_SHARE = 0.5  # of what is free: the rest is for what is computed on the way, and for training
 # By the controllers that /proc/self/cgroup names: the directory of version 2 or 1, the files of the
 # limit and of what is taken, and how the page cache, which the kernel gives back, is listed.
 _GROUPS = {
@@ -42,8 +42,8 @@ def require_memory(source: str, what: str, size: int, remedy: str) -> None:
     free = free_memory()
     if size > _SHARE * free:
         raise InputError(
-            f"{source}: {what} would take {size / 1e9:,.1f} GB of memory, and {free / 1e9:,.1f} GB are free. "
-            f"{remedy}"
+            f"{source}: {what} would take {size / 1e9:,.1f} GB of memory; expected at most half of "
+            f"the {free / 1e9:,.1f} GB that are free. {remedy}"
         )
 
 

@@ -13,6 +13,7 @@ from grulight.data.readers.names import name_array
 from grulight.data.readers.targets import Wish
 
 _DEFAULT_TIME = "time"
+_CELLS = 1 << 25  # of features, held at once where not the whole table is
 _LABEL = 10  # bytes that each label of a step takes while it becomes an index
 _REMEDY = "Write it with `grulight pack`, which stores no padding, or use less of it."
 
@@ -108,6 +109,11 @@ def _positions(path: str, names: Sequence[str]) -> dict[str, int]:
     if "" in position:
         raise bad(path, f"column {position[''] + 1} has no name in the header.")
     return position
+
+
+def bounded(rows: float, layout: Layout) -> float:
+    """Return how many rows to hold at once: so many, or fewer of a table of many columns."""
+    return max(1, min(rows, _CELLS // len(layout.features)))
 
 
 def padded(path: str, rows: Rows, columns: Columns) -> Raw:
