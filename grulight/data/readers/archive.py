@@ -23,6 +23,8 @@ def read_ts(path: str) -> Raw:
     Raises:
         InputError: aeon is not installed, or the file is not one it reads correctly.
     """
+    # aeon holds the text's numbers as float64; a line may be as long as the file
+    require_memory(path, "the file", 2 * os.path.getsize(path), "Use less of it.")
     labelled = _check_header(path)
     datasets = _aeon(path)
     try:
