@@ -336,7 +336,7 @@ def fuzz(examples: int, path: Path) -> None:
 
 
 def test_no_structure_of_a_file_crashes_a_reader(tmp_path: Path) -> None:
-    fuzz(60, tmp_path)
+    fuzz(40, tmp_path)
 
 
 @pytest.mark.slow

@@ -98,10 +98,13 @@ def _require_room(path: str, file: Any, layout: Layout, rows: float) -> None:
     size = int(rows) * (16 * len(layout.features) + 64)
     remedy = "Write it with `grulight pack`, or use less of it."
     require_memory(path, f"{int(rows):,} rows of {len(layout.features):,} features", size, remedy)
-    for group in map(file.metadata.row_group, range(file.metadata.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            what = f"a column chunk of {column.path_in_schema!r}"
-            require_memory(path, what, column.total_uncompressed_size, "Use smaller row groups.")
+    groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+    chunks = (
+        group.column(at).total_uncompressed_size
+        for group in groups
+        for at in range(group.num_columns)
+    )
+    require_memory(path, "a column of a row group", max(chunks), "Write smaller row groups.")
 
 
 def _tables(path: str, arrow: Any, file: Any, layout: Layout, at_once: float) -> Iterator[Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from grulight.errors import InputError
 
+_ALWAYS_FREE = 1 << 20  # bytes; to ask takes longer than to take them
 _SHARE = 0.5  # of what is free: the rest is for what is computed on the way, and for training
 # By the controllers that /proc/self/cgroup names: the directory of version 2 or 1, the files of the
 # limit and of what is taken, and how the page cache, which the kernel gives back, is listed.
@@ -39,6 +40,8 @@ def require_memory(source: str, what: str, size: int, remedy: str) -> None:
     Raises:
         InputError: It is more than is free.
     """
+    if size <= _ALWAYS_FREE:
+        return
     free = free_memory()
     if size > _SHARE * free:
         raise InputError(
