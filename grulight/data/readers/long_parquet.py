@@ -94,17 +94,11 @@ def _row_counts(file: Any) -> list[int]:
 
 def _require_room(path: str, file: Any, layout: Layout, rows: float) -> None:
     """Refuse what would not fit into memory: a few bytes may stand for any number of rows."""
-    # numbers as decoded, as float32, and in order; codes, times and the order of the rows
+    # Numbers as decoded, as float32, and in order; codes, times and the order of the rows. Column
+    # chunks are not asked for their size: pyarrow aborts the process where their metadata is damaged.
     size = int(rows) * (16 * len(layout.features) + 64)
     remedy = "Write it with `grulight pack`, or use less of it."
     require_memory(path, f"{int(rows):,} rows of {len(layout.features):,} features", size, remedy)
-    groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
-    chunks = (
-        group.column(at).total_uncompressed_size
-        for group in groups
-        for at in range(group.num_columns)
-    )
-    require_memory(path, "a column of a row group", max(chunks), "Write smaller row groups.")
 
 
 def _tables(path: str, arrow: Any, file: Any, layout: Layout, at_once: float) -> Iterator[Any]:
