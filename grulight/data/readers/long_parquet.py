@@ -94,8 +94,8 @@ def _row_counts(file: Any) -> list[int]:
 
 def _require_room(path: str, file: Any, layout: Layout, rows: float) -> None:
     """Refuse what would not fit into memory: a few bytes may stand for any number of rows."""
-    # Numbers as decoded, as float32, and in order; codes, times and the order of the rows. Column
-    # chunks are not asked for their size: pyarrow aborts the process where their metadata is damaged.
+    # Numbers as decoded, as float32, and in order; codes, times and the order of the rows. Sizes of
+    # column chunks are not asked for: where their metadata is damaged, pyarrow ends the process.
     size = int(rows) * (16 * len(layout.features) + 64)
     remedy = "Write it with `grulight pack`, or use less of it."
     require_memory(path, f"{int(rows):,} rows of {len(layout.features):,} features", size, remedy)
