@@ -143,9 +143,10 @@ def _continue_metrics(trainer: Trainer, checkpoint: Checkpoint) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, MetricsFile) and trainer.is_global_zero:
             logger.continue_from(step)
-            if ended_epoch(checkpoint):  # a kill may have come before the epoch's row
+            state = checkpoint["callbacks"].get("TraceRecorder", {"epochs": ""})
+            if ended_epoch(checkpoint) and state["epochs"]:  # a kill may have come before its row
                 recorder = TraceRecorder()
-                recorder.load_state_dict(checkpoint["callbacks"]["TraceRecorder"])
+                recorder.load_state_dict(state)
                 epoch = recorder.epochs[-1]
                 logger.log_metrics({"epoch": epoch.number - 1} | epoch.metrics, step - 1)
 

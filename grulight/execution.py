@@ -137,7 +137,9 @@ def go_on_within_epoch(module: "GRUClassifier", checkpoint: dict[str, Any]) -> i
     served = loops.get("state_dict", {}).get("combined_loader")
     if not served or batches["is_last_batch"]:
         return None
-    before: int = served[0]["steps_per_execution"]
+    if "batch" not in served[0]:  # of a loader of the user's
+        return None
+    before: int = served[0].setdefault("steps_per_execution", 1)  # which older ones lack
     if before == 1 or _obstacle(module.trainer) is None:
         return before
     served[0]["steps_per_execution"] = 1

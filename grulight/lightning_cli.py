@@ -235,7 +235,7 @@ class FitCLI(_CommandCLI):
             if self.ckpt_path is not None:
                 version = int(self.ckpt_path.parent.parent.name.removeprefix("version_"))
                 self.resumed = read_checkpoint(self.ckpt_path)
-                step = self.resumed["global_step"]
+                step = self.resumed.get("global_step", 0)
                 self.save_config_kwargs = {"overwrite": True}
         logger = self.loggers(version, step)
         if not logger:

@@ -16,7 +16,7 @@ from grulight.keras_files.layers import portable
 from grulight.keras_files.network import Network
 from grulight.keras_files.placement import place
 from grulight.keras_files.plain import Json, naming, quote
-from grulight.keras_files.spec import Graph, LayerSpec
+from grulight.keras_files.spec import Graph, LayerSpec, Shape
 from grulight.keras_files.table import LayerRow, layer_rows
 from grulight.keras_files.versions import KerasVersion
 
@@ -125,7 +125,8 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _from_checkpoint(path: Path, config: object, up_to: str | None) -> PortedModel:
     """Make the Keras model of a checkpoint again."""
-    from grulight.checkpoint import read_checkpoint  # which imports Lightning
+    # which imports Lightning
+    from grulight.checkpoint import read_checkpoint, require_described, require_weights
 
     checkpoint = read_checkpoint(path)
     settings = checkpoint.get("hyper_parameters", {})
@@ -138,15 +139,14 @@ def _from_checkpoint(path: Path, config: object, up_to: str | None) -> PortedMod
     prefix = "" if "keras_model" in checkpoint else "network.model."
     state = {
         name.removeprefix(prefix): held
-        for name, held in checkpoint["state_dict"].items()
+        for name, held in checkpoint.get("state_dict", {}).items()
         if name.startswith(prefix)
     }
+    require_described(path, description, state)
     with naming(path):
         model = rebuild(description)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{path}: is damaged, its weights do not fit its model.") from error
+    require_weights(path, model.state_dict(), state)
+    model.load_state_dict(state)
     return model
 
 
@@ -174,7 +174,8 @@ def rebuild(description: Mapping[str, Json]) -> PortedModel:
             f"a model description of format {quote(description.get('format'))}, expected {FORMAT}. "
             "Port the Keras file again."
         )
-    graph, _variables = _planned(description)
+    graph, variables = _planned(description)
+    _require_shapes(variables, description["shapes"])
     arrays = _zeros(description["shapes"], np.dtype(description["dtype"]))
     return _built(graph, arrays, description)
 
@@ -185,6 +186,30 @@ def _planned(description: Mapping[str, Json]) -> tuple[Graph, Variables]:
     graph = parse_model(description["model"], Reading(version, description["up_to"], portable))
     spec = LayerSpec("model", "Functional", {}, version, graph=graph)
     return graph, Network.variables(spec, graph.shapes)
+
+
+def _require_shapes(variables: Variables, shapes: Mapping[str, Json]) -> None:
+    """Refuse shapes that are not those of the layers' arrays.
+
+    Raises:
+        InputError: They are others.
+    """
+    if variables.keys() != shapes.keys():
+        raise InputError("a model description whose shapes are not those of its layers.")
+    for name, held in variables.items():
+        shape = shapes[name]
+        if isinstance(held, dict) and isinstance(shape, dict):
+            _require_shapes(held, shape)
+        elif isinstance(held, dict) or isinstance(shape, dict) or not _fits(shape, held.shapes):
+            raise InputError(f"a model description whose {quote(name)} has another shape.")
+
+
+def _fits(shape: list[int], right: tuple[Shape, ...]) -> bool:
+    return any(
+        len(shape) == len(each)
+        and all(want in (None, size) for size, want in zip(shape, each, strict=True))
+        for each in right
+    )
 
 
 def _zeros(shapes: Mapping[str, Json], dtype: np.dtype[Any]) -> Tree:
