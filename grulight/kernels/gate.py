@@ -160,7 +160,7 @@ def batches(each: Sequence[Any], step: int) -> NDArray[np.int64]:
     """Return where each batch starts in all of them, and where the last one ends."""
     if not isinstance(step, int) or step < 0:
         raise InputError(f"step {step!r}: expected a whole number of steps taken before.")
-    if not each or not all(map(len, each)):
+    if not each or not all(np.ndim(batch) == 1 and len(batch) for batch in each):
         raise InputError("batches: expected at least one, and a sequence in each.")
     return np.cumsum([0, *map(len, each)])
 
@@ -251,7 +251,7 @@ def _numbers(name: str, given: Any) -> NDArray[Any]:
 def _last_axis(name: str, array: Any) -> int:
     if np.ndim(array) != 2 or not np.size(array):
         raise InputError(f"{name} {np.shape(array)}: expected two axes.")
-    return int(array.shape[1])
+    return int(np.shape(array)[1])
 
 
 def float_of(dtype: torch.dtype) -> type[np.floating[Any]]:

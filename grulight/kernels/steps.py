@@ -60,9 +60,10 @@ def train_steps(
 
     classes = max(2, gate.state(state, *sizes))
     number = state.parameters.dtype.type
+    arrays = _ready(data, sizes[0], classes, number)
     starts = gate.batches(batches, step)
-    total = len(data[0])
-    order = gate.whole("batches", np.concatenate(batches), int(starts[-1]), 0, total - 1)
+    most = len(arrays[0]) - 1
+    order = gate.whole("batches", np.concatenate(batches), int(starts[-1]), 0, most)
     group = {"lr": adam.lr, "betas": adam.betas}
     kind = torch.from_numpy(state.parameters).dtype
     alphas = [
@@ -76,7 +77,7 @@ def train_steps(
         np.array(alphas, number),
         tuple(map(number, settings)),
         *sizes,
-        *_ready(data, sizes[0], classes, number),
+        *arrays,
         order,
         starts,
         losses,

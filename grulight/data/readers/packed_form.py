@@ -54,8 +54,8 @@ def column(path: str, name: str, kind: str, shape: tuple[int, ...]) -> NDArray[A
         expected = "texts" if kind == "U" else kind
         raise bad(
             file,
-            f"holds {str(array.dtype)[:40]} of shape {array.shape}, expected {expected} of shape {shape} as "
-            f"{INDEX} says. {AGAIN}",
+            f"holds {str(array.dtype)[:40]} of shape {array.shape}, expected {expected} of shape "
+            f"{shape} as {INDEX} says. {AGAIN}",
         )
     return array
 
