@@ -33,14 +33,17 @@ _CHUNK = 1 << 20  # numbers looked at at once
 _MOST_PADDING, _FEW = 64, 1 << 20
 
 
-def column(path: str, name: str, kind: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Map a file of such numbers, or texts, whose first axes are ``shape``.
+def column(
+    path: str, name: str, kind: str, shape: tuple[int, ...], axes: tuple[int, ...] = ()
+) -> NDArray[Any]:
+    """Map a file of such numbers, or texts.
 
     Args:
         path: The directory.
         name: Of the file, without its suffix.
         kind: NumPy's name of the type, in the machine's byte order.
-        shape: The first axes; labels may have more.
+        shape: Its shape, or the first axes of it.
+        axes: How many axes it may have, if not those of ``shape`` alone.
 
     Raises:
         InputError: It is missing, damaged or something else.
@@ -50,12 +53,14 @@ def column(path: str, name: str, kind: str, shape: tuple[int, ...]) -> NDArray[A
         raise bad(file, f"is missing. Copy it as well, or {AGAIN.lower()}")
     array = np.asarray(mapped(file))  # indexing np.memmap takes longer
     fits = array.dtype.kind == "U" and array.dtype.isnative if kind == "U" else array.dtype == kind
-    if array.shape[: len(shape)] != shape or not fits:
+    known = array.ndim in (axes or (len(shape),)) and array.size > 0
+    if not known or array.shape[: len(shape)] != shape or not fits:
         expected = "texts" if kind == "U" else kind
+        more = f" with {axes[0]} or {axes[1]} axes" if axes else ""
         raise bad(
             file,
-            f"holds {str(array.dtype)[:40]} of shape {array.shape}, expected {expected} of shape "
-            f"{shape} as {INDEX} says. {AGAIN}",
+            f"holds {str(array.dtype)[:40]} of shape {str(array.shape)[:60]}, expected {expected} of "
+            f"shape {shape}{more} as {INDEX} says. {AGAIN}",
         )
     return array
 
@@ -98,13 +103,8 @@ def read_labels(path: str, index: Index) -> NDArray[Any]:
         InputError: One is neither a class of the index nor a finite number, or of other axes.
     """
     count, known = (index.sequences,), len(index.class_names)
-    labels = column(path, "labels", "int64" if known else "float32", count)
-    axes = (1, 2) if known else (2, 3)
-    if labels.ndim not in axes or not labels.size:
-        raise bad(
-            _file(path, "labels"),
-            f"has shape {labels.shape}, expected {axes[0]} or {axes[1]} axes. {AGAIN}",
-        )
+    kind, axes = ("int64", (1, 2)) if known else ("float32", (2, 3))
+    labels = column(path, "labels", kind, count, axes)
 
     def right(part: slice) -> NDArray[np.bool_]:
         some = labels[part]
@@ -122,8 +122,6 @@ def read_ids(path: str, index: Index) -> NDArray[np.str_]:
         InputError: One has a character that does not exist.
     """
     ids = column(path, "ids", "U", (index.sequences,))
-    if ids.ndim != 1:
-        raise bad(_file(path, "ids"), f"has shape {ids.shape}, expected one axis. {AGAIN}")
     letters = ids[:, None].view(np.uint32)
 
     def right(part: slice) -> NDArray[np.bool_]:
