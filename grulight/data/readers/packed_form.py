@@ -59,8 +59,8 @@ def column(
         more = f" with {axes[0]} or {axes[1]} axes" if axes else ""
         raise bad(
             file,
-            f"holds {str(array.dtype)[:40]} of shape {str(array.shape)[:60]}, expected {expected} of "
-            f"shape {shape}{more} as {INDEX} says. {AGAIN}",
+            f"holds {str(array.dtype)[:40]} of shape {str(array.shape)[:60]}, expected {expected} "
+            f"of shape {shape}{more} as {INDEX} says. {AGAIN}",
         )
     return array
 
