@@ -217,4 +217,15 @@ def _moments(optimizer: Optimizer, group: dict[str, Any], name: str) -> list[tor
     for parameter, state in zip(group["params"], states, strict=True):
         if name not in state:
             state[name] = torch.zeros_like(parameter)
+        ours, theirs = (
+            (type(each), getattr(each, "dtype", None), tuple(getattr(each, "shape", ())))
+            for each in (state[name], parameter.data)
+        )
+        if ours != theirs:
+            raise InputError(
+                f"the optimiser's {name} is {ours[1]} of shape {ours[2]}, expected {theirs[1]} of "
+                f"{theirs[2]} as its weight is. The checkpoint that was resumed is damaged; "
+                "start from another."
+            )
+        state[name] = state[name].contiguous()  # it is moved in place
     return [state[name] for state in states]

@@ -21,6 +21,7 @@ from grulight.evaluation import scores_of
 from grulight.execution import execute, go_on_within_epoch, steps_together
 from grulight.heads import ClassHead, Head, Score, predicted_classes
 from grulight.init import keras_init_
+from grulight.kernels import gate
 from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
@@ -103,7 +104,8 @@ class GRUClassifier(LightningModule):
         per_step: Whether the data have a label for each step, which only a Keras model learns.
 
     Raises:
-        InputError: The Keras model cannot be read, or does not fit the data.
+        InputError: The Keras model cannot be read, or does not fit the data; or mean and scale are
+            not finite numbers, one for each feature, the scale above zero.
     """
 
     mean: Tensor | None
@@ -130,6 +132,7 @@ class GRUClassifier(LightningModule):
         steps_per_execution: int | None = None,
     ) -> None:
         super().__init__()
+        gate.statistics(mean, scale, input_size)
         wanted = Wanted(input_size, num_classes, num_values, per_step)
         ported = ported_network(from_keras, wanted) if from_keras is not None else None
         if ported is None:
@@ -234,22 +237,33 @@ class GRUClassifier(LightningModule):
         Returns:
             (N, C) probability of each class; see :meth:`predict_step` for Keras models.
 
+        Nothing is written to either: they may be read-only.
+
         Raises:
-            ValueError: Values or lengths do not fit the model.
+            InputError: Values or lengths do not fit the model, or what standardises is not finite.
         """
         predictor = self._predictor
         if predictor is None or not predictor.is_current():
             predictor = self._predictor = compiled_predictor(self)
         if predictor is not None:
             return predictor(values, lengths)
-        like = next(self.parameters())
-        counts = None if lengths is None else torch.as_tensor(lengths, device=like.device)
         training = self.training
         self.eval()
         with torch.inference_mode():
-            answers = self.predict_step(Batch(torch.as_tensor(values).to(like), counts, None))
+            answers = self.predict_step(self._batch(values, lengths))
         self.train(training)
         return answers.float().cpu().numpy()
+
+    def _batch(self, values: Any, lengths: Any) -> Batch:
+        """Return arrays as a batch, checked as the compiled call checks them."""
+        like, features = next(self.parameters()), self.hparams["input_size"]
+        gate.statistics(_array(self.mean), _array(self.scale), features)
+        given = gate.sequences(values, features)
+        held = torch.from_numpy(gate.ready(given, gate.float_of(like.dtype))).to(like)
+        if lengths is None:
+            return Batch(held, None, None)
+        counts = torch.from_numpy(gate.whole("lengths", lengths, len(given), 1, given.shape[1]))
+        return Batch(held, counts.to(like.device), None)
 
     def evaluate(
         self, batch: Batch, means: EpochMeans, confusion: MulticlassConfusionMatrix | None = None
@@ -366,6 +380,10 @@ class GRUClassifier(LightningModule):
         if rank:
             # its sequences are others: they need a dropout of their own
             torch.manual_seed(torch.initial_seed() + rank)
+
+
+def _array(values: Tensor | None) -> NDArray[np.floating] | None:
+    return None if values is None else values.detach().double().cpu().numpy()
 
 
 def _of_all_processes(own: dict[str, Tensor]) -> list[dict[str, Tensor]]:

@@ -3,6 +3,12 @@
 What keeps one sequence's bits in any batch: no fast-math, and every product sums over k in order,
 each of its columns in a SIMD lane of its own, so that neither a neighbour in the batch nor the
 width of a vector changes a rounding.
+
+``NUMBA_BOUNDSCHECK=1`` compiles all kernels, into a cache of their own, so that an index past the
+end of an array raises ``IndexError``. It does not see what intrinsics address (``_tile`` here,
+``numba_gates.cell``, ``numba_network.same_bits``): there ``reach`` looks at the last number. Nor
+does it see whether an address is of an array as large as is said (``numba_network.predict``), or
+that an index below zero counts from the end: these are for ``gate`` alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 VECTOR = 64  # bytes: the widest registers of today's CPUs
+
+BOUNDSCHECK = bool(config.BOUNDSCHECK)  # NUMBA_BOUNDSCHECK of the environment
 
 # Python's check of divisors, a branch, would keep LLVM from using vectors
 jit = partial(njit, error_model="numpy")
@@ -31,11 +39,18 @@ def _sources() -> str:
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile on first use, kept on disk where a place for that can be written."""
-    function.__qualname__ += _sources()  # which Numba names its files after
+    function.__qualname__ += _sources() + "bounds" * BOUNDSCHECK  # Numba names its files after it
     try:
         return jit(cache=True, nogil=True)(function)
     except RuntimeError:  # no such place
         return jit(nogil=True)(function)
+
+
+@jit
+def reach(array: Any, last: int) -> None:
+    """Raise IndexError where a flat array ends before a place; for where bounds are checked."""
+    if last < 0 or last >= array.size:
+        raise IndexError("a kernel reaches beyond an array")
 
 
 def llvm(builder: Any, name: str, *arguments: Any) -> Any:
@@ -158,6 +173,10 @@ def product_of(*adds: bool) -> Any:
         w: Any, w_at: int, w_k: int, w_band: int,
         rows: int, width: int, count: int,
     ) -> None:  # fmt: skip
+        if BOUNDSCHECK and rows and width and count:
+            reach(out, out_at + (rows - 1) * out_row + (len(adds) - 1) * out_band + width - 1)
+            reach(a, a_at + (rows - 1) * a_row + (count - 1) * a_k)
+            reach(w, w_at + (count - 1) * w_k + (len(adds) - 1) * w_band + width - 1)
         for j in range(0, width, VECTOR // out.itemsize):
             whole = rows - rows % 4
             for s in range(0, whole, 4):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.packed import FORMAT, INDEX, VERSION, shard_name
+from grulight.data.readers.packed_index import FORMAT, INDEX, VERSION, shard_name
 from grulight.data.readers.stream import ArrayStream, Block, TableStream, scattered
 from grulight.errors import InputError
 from grulight.files import require_writable
