@@ -106,6 +106,10 @@ class KerasLayer(nn.Module):
 
 # The layers that can be ported, by class; `layers.py` fills it and is the only one to do so.
 KINDS: dict[str, type[KerasLayer]] = {}
+COMMON = (
+    *("Bidirectional", "Conv1D", "Dense", "Dropout", "Embedding", "GRU", "LSTM", "Masking"),
+    *("SimpleRNN", "TimeDistributed", "ZeroPadding1D"),
+)  # of these, for a message
 
 
 def layer_class(spec: LayerSpec) -> type[KerasLayer]:
@@ -115,11 +119,11 @@ def layer_class(spec: LayerSpec) -> type[KerasLayer]:
         InputError: The class is not in the table, because it carries code or is unknown.
     """
     if spec.kind not in KINDS:
-        supported = sorted(kind for kind in KINDS if " " not in kind)  # operations have spaces
+        others = sum(" " not in kind for kind in KINDS) - len(COMMON)  # operations have spaces
         raise InputError(
             f"layer {quote(spec.name)} is a {quote(spec.kind)}, which is not ported (layers that "
             f"carry code never are). up_to={quote(spec.name)} ports the part before it. "
-            f"Supported: {', '.join(supported)}, and common operations on tensors."
+            f"Supported: {', '.join(COMMON)}, {others} others, and common operations on tensors."
         )
     return KINDS[spec.kind]
 
