@@ -26,6 +26,18 @@ def naming(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: {error}") from error.__cause__
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file that it does not open into a refusal."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or path}: cannot be read ({error.strerror or error}). Check the path "
+            "and its permissions."
+        ) from error
+
+
 def quote(name: object) -> str:
     """Return a name from a file in quotes, shortened: it may be anything."""
     text = str(name)

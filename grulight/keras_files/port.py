@@ -15,7 +15,7 @@ from grulight.keras_files.graph import Reading, parse_model
 from grulight.keras_files.layers import portable
 from grulight.keras_files.network import Network, trace
 from grulight.keras_files.placement import place
-from grulight.keras_files.plain import Json, naming, quote
+from grulight.keras_files.plain import Json, naming, quote, reading
 from grulight.keras_files.spec import Graph, LayerSpec, Shape
 from grulight.keras_files.table import LayerRow, layer_rows
 from grulight.keras_files.versions import KerasVersion
@@ -111,18 +111,25 @@ def load_keras(
         InputError: The file is damaged, refused, or has a layer that cannot be ported.
     """
     path = Path(path)
-    if _is_checkpoint(path):
-        return _from_checkpoint(path, config, up_to)
-    with naming(path):
-        container = read_container(path, config)
-        description = _described(container, up_to)
-        graph, variables = _planned(description)
-        arrays = place(variables, container.weights, graph)
-        description |= {"shapes": arrays.shapes(), "dtype": arrays.dtype()}
-        description["ignored"] += [
-            f"that models share {quote(each)}, each has its own copy" for each in arrays.shared()
-        ]
-        return _built(graph, arrays, description)
+    with reading(path):
+        if _is_checkpoint(path):
+            return _from_checkpoint(path, config, up_to)
+        with naming(path):
+            return _ported(path, config, up_to)
+
+
+def _ported(
+    path: Path, config: str | Path | dict[str, Any] | None, up_to: str | None
+) -> PortedModel:
+    container = read_container(path, config)
+    description = _described(container, up_to)
+    graph, variables = _planned(description)
+    arrays = place(variables, container.weights, graph)
+    description |= {"shapes": arrays.shapes(), "dtype": arrays.dtype()}
+    description["ignored"] += [
+        f"that models share {quote(each)}, each has its own copy" for each in arrays.shared()
+    ]
+    return _built(graph, arrays, description)
 
 
 def _is_checkpoint(path: Path) -> bool:
