@@ -65,7 +65,7 @@ def _old_file(body: bytes) -> bytes:
     return bytes(head) + body
 
 
-def names_over_each_other(count: int = 50_000, length: int = 65_000) -> bytes:
+def names_over_each_other(count: int = 50_000, length: int = 10_000) -> bytes:
     """Return 50,000 links whose long names begin one byte apart."""
     names = b"".join(b"%08x" % i for i in range((length + count) // 8 + 10)) + bytes(8)
     tree = 136
