@@ -143,35 +143,54 @@ ODD: list[Json] = [
 ]
 
 
+def chosen(config: Json, rng: random.Random, kind: type = object) -> Place:
+    """Return a place in a container of this kind, most often in a layer other than the input."""
+    every = [each for each in places(config) if isinstance(each[0], kind)]
+    inner = [
+        each
+        for entry in layers_of(config)
+        for each in places(entry)
+        if isinstance(each[0], kind) and each[1] not in ("trainable", "class_name")
+    ]
+    return rng.choice(inner if inner and rng.random() < 0.8 else every)
+
+
+def layers_of(config: Json) -> list[Json]:
+    match config:
+        case {"config": {"layers": [_, *layers]}}:
+            return layers
+    return []
+
+
 def replaced(config: Json, rng: random.Random) -> None:
-    held, key = rng.choice([*places(config)])
+    held, key = chosen(config, rng)
     held[key] = copy.deepcopy(rng.choice(ODD))
 
 
 def dropped(config: Json, rng: random.Random) -> None:
-    held, key = rng.choice([*places(config)])
+    held, key = chosen(config, rng)
     del held[key]
 
 
 def swapped(config: Json, rng: random.Random) -> None:
-    (ours, at), (theirs, there) = rng.choices([*places(config)], k=2)
+    (ours, at), (theirs, there) = chosen(config, rng), chosen(config, rng)
     ours[at], theirs[there] = copy.deepcopy((theirs[there], ours[at]))
 
 
 def wrapped(config: Json, rng: random.Random) -> None:
-    held, key = rng.choice([*places(config)])
+    held, key = chosen(config, rng)
     held[key] = rng.choice(([held[key]], [held[key], held[key]], {"config": held[key]}))
 
 
 def renamed(config: Json, rng: random.Random) -> None:
-    held, key = rng.choice([each for each in places(config) if isinstance(each[0], dict)])
+    held, key = chosen(config, rng, dict)
     held[rng.choice(("name", "axis", "config", "units", "layers", "axes", "trainable", "cell"))] = (
         held.pop(key)
     )
 
 
 def repeated(config: Json, rng: random.Random) -> None:
-    held, key = rng.choice([each for each in places(config) if isinstance(each[0], list)])
+    held, key = chosen(config, rng, list)
     held.insert(key, copy.deepcopy(held[key]))
 
 

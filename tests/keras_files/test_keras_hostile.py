@@ -75,7 +75,7 @@ def test_unknown_layer_is_named_with_what_is_supported(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["d" * 300, "file/model.keras"])
 def test_what_the_system_does_not_open_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(InputError, match="no such file|cannot be read"):
+    with pytest.raises(InputError, match=r"no such file|cannot be read"):
         load_keras(tmp_path / name)
 
 
