@@ -91,9 +91,9 @@ def layer_table(model: PortedModel) -> Table:
     table = Table("layer", "Keras", "torch", "output", "parameters", "ignored", box=None)
     for row in model.table:
         shapes = ", ".join(_shape(shape) for shape in row.output_shapes)
-        words = [row.name, row.keras, row.torch, shapes, f"{row.parameters:,}"]
-        words.append(", ".join(row.ignored))
-        table.add_row(*(escape(one_line(word)) for word in words))
+        words = (row.name, row.keras, row.torch, shapes, f"{row.parameters:,}")
+        lines = (one_line(each) for each in (*words, ", ".join(row.ignored)))
+        table.add_row(*map(escape, lines))
     return table
 
 

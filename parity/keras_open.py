@@ -16,7 +16,7 @@ from grulight.keras_files.plain import Json
 from grulight.keras_files.spec import Graph
 from parity.cases import Arrays
 from parity.file_inputs import Input
-from parity.file_trust import changed_meanings, untrusted
+from parity.file_trust import changed_meanings, unscoped, untrusted
 from parity.keras_rebuild import rebuilt
 from parity.torch_training import without_advice
 
@@ -55,7 +55,7 @@ def their_model(
         InputError: Keras has no such model.
     """
     version = f"Keras {keras.__version__}"
-    reason = untrusted(config) or changed_meanings(graph)
+    reason = untrusted(config) or changed_meanings(graph) or unscoped(graph)
     if reason is None:
         with without_advice():
             opened = _opened(path, weights, config if apart else None)
