@@ -12,24 +12,17 @@ from grulight.errors import InputError
 # The largest configurations seen are a hundredth of it.
 MAX_JSON_BYTES = 4 << 20
 MAX_JSON_DEPTH = 100  # Keras nests about ten levels, and eight more per nested model
-MAX_MESSAGE = 1200
 
 Json = Any  # what json.loads returns; everything read from it is checked where it is used
 
 
-def one_line(text: object) -> str:
-    """Return the text as one printable line of bounded length."""
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text)[: 2 * MAX_MESSAGE])
-    return line if len(line) <= MAX_MESSAGE else line[:MAX_MESSAGE] + " …"
-
-
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Put the file's name before every refusal, and keep it on one line."""
+    """Put the file's name before every refusal."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{one_line(path)}: {one_line(error)}") from error.__cause__
+        raise InputError(f"{path}: {error}") from error.__cause__
 
 
 def quote(name: object) -> str:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from grulight.errors import one_line
 from grulight.keras_files.base import KerasLayer
 from grulight.keras_files.network import Network, graph_of, trace
-from grulight.keras_files.plain import Json, one_line
+from grulight.keras_files.plain import Json
 from grulight.keras_files.recurrent import GRU
 from grulight.keras_files.spec import Graph, LayerSpec, Ref, Shape
 
