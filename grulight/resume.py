@@ -7,9 +7,9 @@ from lightning.pytorch import Trainer
 
 from grulight.checkpoint import Checkpoint, read_checkpoint, refuse_foreign_shapes
 from grulight.errors import InputError
+from grulight.run_directory import RUNS, number_of
 from grulight.task import GRUClassifier
 
-RUNS = "lightning_logs"
 _FREE = ("init", "kernel", "steps_per_execution")  # what does not change the training
 
 
@@ -21,7 +21,7 @@ def newest_checkpoint(root: str | Path, warn: Callable[[str], None]) -> Path | N
     Raises:
         InputError: None of that run's checkpoints can be read.
     """
-    runs = sorted(Path(root, RUNS).glob("version_*"), key=_version, reverse=True)
+    runs = sorted(Path(root, RUNS).glob("version_*"), key=number_of, reverse=True)
     for run in runs:
         found = sorted(filter(_is_ours, run.glob("checkpoints/*.ckpt")), key=_age, reverse=True)
         for path in found:
@@ -42,11 +42,6 @@ def newest_checkpoint(root: str | Path, warn: Callable[[str], None]) -> Path | N
 def _is_ours(path: Path) -> bool:
     """Return whether this is no callback's of the user, and no file that was never finished."""
     return path.name in ("last.ckpt", "best.ckpt") or path.name.startswith("step_")
-
-
-def _version(run: Path) -> int:
-    number = run.name.removeprefix("version_")
-    return int(number) if number.isdigit() else -1
 
 
 def _age(path: Path) -> tuple[int, str]:

@@ -108,7 +108,8 @@ def confusion_table(confusion: Confusion, class_names: Sequence[str]) -> Table:
 
 def file_list(directory: Path) -> Text:
     """Return the files of a run directory with their sizes, a line each."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    found = (path for path in directory.rglob("*") if path.is_file())
+    files = sorted(path for path in found if not path.name.startswith("."))
     lines = [f"files in {directory}"]
     lines += [f"  {path.relative_to(directory)}  ({path.stat().st_size:,} bytes)" for path in files]
     return Text("\n".join(lines))
