@@ -17,6 +17,7 @@ from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
@@ -236,6 +237,7 @@ class FitCLI(_CommandCLI):
         """Build the Trainer with the trace, the run directory and the two checkpoints."""
         if not len(self.datamodule.parts.train):
             raise InputError("there are no sequences to train on; raise --data.train_size.")
+        self._require_known_metrics()
         callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
         callbacks.append(Timing(None if self.bar else self.console))
         chosen = self.config_init["trainer"]
@@ -270,6 +272,25 @@ class FitCLI(_CommandCLI):
                 f"sequences for {trainer.world_size} processes. Use fewer."
             )
         return trainer
+
+    def _require_known_metrics(self) -> None:
+        """Refuse callbacks and schedulers that watch or set what this training does not have."""
+        validates = len(self.datamodule.parts.val) > 0
+        own = _as_list(self.config_init["trainer"].callbacks)
+        watching = {type(each).__name__: getattr(each, "monitor", None) for each in own}
+        scheduler = self.config.get("lr_scheduler")
+        watching["--lr_scheduler"] = scheduler and scheduler.get("init_args.monitor")
+        for name, metric in watching.items():
+            if not validates and str(metric).startswith("val_"):
+                raise InputError(
+                    f"{name} watches {metric}, but there is no validation part. Set "
+                    "--data.val_size, such as 0.1, or watch train_loss."
+                )
+        if any(isinstance(each, LearningRateFinder) for each in own):
+            raise InputError(
+                "LearningRateFinder sets an attribute of the model, which has none: the learning "
+                "rate is the optimizer's. Leave it out and set --optimizer.lr."
+            )
 
     @contextmanager
     def run_directory(self) -> Iterator[None]:

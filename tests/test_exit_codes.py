@@ -162,3 +162,23 @@ def test_a_prediction_that_is_not_finite_names_its_sequence(
     assert main(command) == 2
     assert "sequence 3: the answer is not finite" in capsys.readouterr().err
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--trainer.callbacks", "EarlyStopping", "--trainer.callbacks.monitor", "val_loss"],
+         "EarlyStopping watches val_loss, but there is no validation part"),
+        (["--optimizer", "KerasAdam", "--lr_scheduler", "ReduceLROnPlateau",
+          "--lr_scheduler.monitor", "val_loss"], "--lr_scheduler watches val_loss"),
+        (["--trainer.callbacks", "LearningRateFinder"], "set --optimizer.lr"),
+    ],
+    ids=["early stopping", "plateau", "learning-rate finder"],
+)  # fmt: skip
+def test_what_a_training_cannot_give_is_refused_before_it(
+    options: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", *options]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert expected in line
+    assert not list(Path().iterdir())

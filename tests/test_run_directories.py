@@ -30,12 +30,12 @@ def test_a_directory_has_one_writer_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("grulight.run_directory._PATIENCE", 0.1)
-    with held(tmp_path, print):
-        with (
-            pytest.raises(InputError, match=rf"process {os.getpid()} on .* trains here"),
-            held(tmp_path, print),
-        ):
-            pass
+    with (
+        held(tmp_path, print),
+        pytest.raises(InputError, match=rf"process {os.getpid()} on .* trains here"),
+        held(tmp_path, print),
+    ):
+        pass
     with held(tmp_path, print):
         pass
 
