@@ -35,6 +35,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         _remove_empty(made)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)  # a full disk does not say whose
         if isinstance(error, RuntimeError) and "inline_container" in str(error):
             raise InputError(  # torch's own writer does not say what the system said
                 f"{path}: cannot be written, the disk may be full. Free some space or choose "
