@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from grulight.checkpoint import Checkpoint
@@ -28,6 +29,17 @@ def fit(arguments: list[str]) -> None:
     quieten()
     cli = FitCLI(arguments, Console())
     _require_output(cli.trainer)
+    with cli.run_directory():
+        _train(cli)
+        if len(cli.datamodule.parts.test):
+            _test(cli.trainer, cli.model, cli.datamodule, cli.console)
+        try:
+            _write_page(cli)
+        finally:  # whatever becomes of the page, the run is there
+            _show_files(cli.trainer, cli.console)
+
+
+def _train(cli: FitCLI) -> None:
     if cli.resumed is not None:
         _continue_metrics(cli.trainer, cli.resumed)
     try:
@@ -38,15 +50,9 @@ def fit(arguments: list[str]) -> None:
         if directory is not None and any(directory.glob("checkpoints/*.ckpt")):
             cli.console.print("`--ckpt_path auto` goes on from the newest checkpoint")
         _show_files(cli.trainer, cli.console)
-        if stop.code == EXIT_CODE:
-            raise
-        raise KeyboardInterrupt from stop  # Lightning's answer to Ctrl-C
-    if len(cli.datamodule.parts.test):
-        _test(cli.trainer, cli.model, cli.datamodule, cli.console)
-    try:
-        _write_page(cli)
-    finally:  # whatever becomes of the page, the run is there
-        _show_files(cli.trainer, cli.console)
+        if isinstance(stop, SIGTERMException):  # it came before our own handler stood
+            raise SystemExit(EXIT_CODE) from stop
+        raise
 
 
 def validate(arguments: list[str]) -> None:
@@ -56,6 +62,7 @@ def validate(arguments: list[str]) -> None:
     if not len(cli.datamodule.parts.val):
         raise InputError("there is no validation part; set --data.val_size, such as 0.1.")
     _require_output(cli.trainer)
+    cli.make_run_directory()
     with one_line_errors():
         cli.trainer.validate(cli.classifier, datamodule=cli.datamodule, verbose=False)
     cli.console.print(terminal.score_table("validation", _metrics(cli.trainer)))
@@ -69,6 +76,7 @@ def test(arguments: list[str]) -> None:
     if not len(cli.datamodule.parts.test):
         raise InputError("there is no test part; set --data.train_size below 1.")
     _require_output(cli.trainer)
+    cli.make_run_directory()
     _test(cli.trainer, cli.classifier, cli.datamodule, cli.console)
     _show_files(cli.trainer, cli.console)
 

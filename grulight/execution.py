@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from grulight.compiled import plain_network, weights_of
 from grulight.data.blocks import Block
+from grulight.divergence import require_finite_loss
 from grulight.errors import InputError
 from grulight.kernels.steps import Adam, State, train_steps
 from grulight.model import GRUNet
@@ -207,6 +208,9 @@ def _compiled(module: "GRUClassifier", block: Block, count: int) -> None:
             part[:] = vector[at : at + part.size]
             at += part.size
     group["step"] += count
+    trainer = module.trainer
+    for n in np.flatnonzero(~np.isfinite(losses))[:1]:
+        require_finite_loss(float(losses[n]), trainer.current_epoch, trainer.global_step + n + 1)
     counts = np.diff(starts)
     sums = np.stack((losses * counts, counts, rights, counts), axis=1)
     module.train_means.add(torch.from_numpy(sums))

@@ -80,9 +80,8 @@ def packed(
         with (
             memory_errors(source),
             directory_written_whole(output) as directory,
-            tempfile.TemporaryDirectory(
-                dir=directory.parent, prefix=f"{directory.name}-"
-            ) as scratch,
+            # within, where a kill cannot leave it behind alone
+            tempfile.TemporaryDirectory(dir=directory, prefix=".scratch-") as scratch,
             Progress(*columns, console=console, transient=True, disable=silent) as bar,
             Writer(directory) as writer,
         ):

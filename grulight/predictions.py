@@ -105,14 +105,29 @@ def prediction_columns(
         ``sequence``, ``step`` (counted from 0) where there is an answer for each, then
         ``predicted`` and ``probability_<class>``, or ``probability_<label>``, or
         ``value_<name>``.
+
+    Raises:
+        InputError: An answer is not finite.
     """
     if not head.per_step:
+        _require_finite(answers, ids)
         return {"sequence": ids, **head.columns(answers, names)}
     counted = np.ones(answers.shape[:2], dtype=bool)
     if lengths is not None:
         counted = np.arange(answers.shape[1]) < lengths[:, None]
     sequences, steps = counted.nonzero()
+    _require_finite(answers[counted], ids[sequences])
     return {"sequence": ids[sequences], "step": steps, **head.columns(answers[counted], names)}
+
+
+def _require_finite(answers: NDArray[np.floating], ids: NDArray[np.str_]) -> None:
+    """Refuse answers (B, C) that say nothing."""
+    finite = np.isfinite(answers).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"sequence {ids[finite.argmin()]}: the answer is not finite. Its values, or the "
+            "model's weights, are too large; nothing was written."
+        )
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Which checkpoint a run goes on from, and whether it can."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ from grulight.checkpoint import (
 from grulight.checkpoint_format import CONTINUED
 from grulight.checkpoint_rules import Unfit
 from grulight.errors import InputError
+from grulight.run_directory import RUNS, number_of
 from grulight.task import GRUClassifier
 from grulight.training_state import require_training_state
 
-RUNS = "lightning_logs"
 _FREE = ("init", "kernel", "steps_per_execution")  # what does not change the training
 
 
@@ -34,7 +33,7 @@ def newest_checkpoint(root: str | Path, warn: Callable[[str], None]) -> Path | N
     Raises:
         InputError: None of that run's checkpoints can be read, or the directory cannot.
     """
-    for run in sorted(_runs(Path(root, RUNS)), key=_version, reverse=True):
+    for run in sorted(_runs(Path(root, RUNS)), key=number_of, reverse=True):
         furthest: list[tuple[int, int, str]] = []
         found = list(filter(_is_ours, run.glob("checkpoints/*.ckpt")))
         for path in found:
@@ -61,7 +60,7 @@ def newest_checkpoint(root: str | Path, warn: Callable[[str], None]) -> Path | N
 
 def _runs(directory: Path) -> list[Path]:
     try:
-        return [path for path in directory.iterdir() if _version(path) >= 0]
+        return [path for path in directory.iterdir() if number_of(path) >= 0]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -78,11 +77,6 @@ def _count(steps: Any) -> int:
 def _is_ours(path: Path) -> bool:
     """Return whether this is no callback's of the user, and no file that was never finished."""
     return path.name in ("last.ckpt", "best.ckpt") or path.name.startswith("step_")
-
-
-def _version(run: Path) -> int:
-    number = re.fullmatch(r"version_([0-9]{1,9})", run.name)
-    return int(number[1]) if number else -1
 
 
 def require_continuable(path: Path, classifier: GRUClassifier, max_steps: int = -1) -> Checkpoint:

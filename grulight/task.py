@@ -16,6 +16,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from grulight.compiled import CompiledPredictor, compiled_predictor
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
+from grulight.divergence import require_finite_loss, require_finite_weights
 from grulight.errors import InputError
 from grulight.evaluation import scores_of
 from grulight.execution import execute, go_on_within_epoch, steps_together
@@ -298,8 +299,13 @@ class GRUClassifier(LightningModule):
 
         Without ``self.log``, which takes half a millisecond for each number; and loggers flush once
         a second at most.
+
+        Raises:
+            InputError: The loss is not finite: no checkpoint is written of this epoch.
         """
         trainer, metrics = self.trainer, self.epoch_metrics("train")
+        step = trainer.global_step
+        require_finite_loss(float(metrics["train_loss"]), trainer.current_epoch, step)
         trainer.callback_metrics.update(metrics)
         trainer.logged_metrics.update(metrics)
         row = {name: float(value) for name, value in metrics.items()}
@@ -312,6 +318,15 @@ class GRUClassifier(LightningModule):
                 logger.save()
         self._flushed = now if flushes else self._flushed
         self.train_means.reset()
+
+    def on_train_end(self) -> None:
+        """Check the weights, which may be nan from the last step on.
+
+        Raises:
+            InputError: A weight is not finite.
+        """
+        trainer = self.trainer
+        require_finite_weights(self.state_dict(), trainer.current_epoch - 1, trainer.global_step)
 
     def on_validation_epoch_start(self) -> None:
         """Start the validation means afresh."""
@@ -345,7 +360,13 @@ class GRUClassifier(LightningModule):
         return KerasAdam(self.parameters())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Mark the checkpoint as one of ours; keep what it takes to continue to the bit."""
+        """Mark the checkpoint as one of ours; keep what it takes to continue to the bit.
+
+        Raises:
+            InputError: A weight is not finite.
+        """
+        weights = checkpoint["state_dict"]
+        require_finite_weights(weights, checkpoint["epoch"], checkpoint["global_step"])
         checkpoint["grulight_format"] = FORMAT
         checkpoint["optimization"] = self.optimization
         own = {"sums": self.train_means.sums.cpu(), "rng": torch.get_rng_state()}

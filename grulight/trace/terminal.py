@@ -115,9 +115,9 @@ def confusion_table(confusion: Confusion, class_names: Sequence[str]) -> Table:
 
 def file_list(directory: Path) -> Text:
     """Return the files of a run directory with their sizes, a line each."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    found = (path for path in directory.rglob("*") if path.is_file())
     lines = [f"files in {one_line(directory)}"]
-    for path in files:
+    for path in sorted(path for path in found if not path.name.startswith(".")):
         name = one_line(path.relative_to(directory))
         lines.append(f"  {name}  ({path.stat().st_size:,} bytes)")
     return Text("\n".join(lines))
