@@ -74,7 +74,7 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
     """Read sequences, checked.
 
     Args:
-        source: ``waves``, ``aeon:NAME``, ``litdata:PATH_OR_URL``, a path ending in .npz, .npy,
+        source: ``waves``, ``aeon:NAME``, ``litdata:DIR``, a path ending in .npz, .npy,
             .csv, .parquet or .ts, or a directory that ``grulight pack`` wrote.
         options: Names of columns and further files.
 
@@ -164,7 +164,7 @@ def _check_file(path: str, suffix: str) -> None:
     if suffix not in _EXPECTED:
         raise InputError(
             f"Unknown data source {path!r}: expected waves, aeon:NAME or a path that ends in "
-            f"{', '.join(_EXPECTED)}, or litdata:PATH, or what `grulight pack` wrote."
+            f"{', '.join(_EXPECTED)}, litdata:DIR or what `grulight pack` wrote."
         )
     try:
         if not os.path.isfile(path):
