@@ -71,7 +71,7 @@ def _settings(config: Path) -> dict[str, Any] | None:
     except Exception as error:  # PyYAML lets through whatever its constructors happen to raise
         said = " ".join(str(error)[:200].split()) or type(error).__name__
         raise InputError(
-            f"{config}: cannot be read ({said}). Name the data with --data."
+            f"{config}: cannot be read; name the data with --data ({said})."
         ) from error
 
 
