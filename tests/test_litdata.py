@@ -1,35 +1,14 @@
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from litsets import SAMPLES, optimized
 
 from grulight.cli import main
 from grulight.data.batches import Batches
 from grulight.data.orders import shuffled_sequences
 from grulight.data.readers import ReadOptions, read
 from grulight.errors import InputError
-
-SAMPLES = [
-    {
-        "values": np.random.default_rng(at).normal(size=(3 + at % 6, 2)).astype(np.float32),
-        "label": ("up", "down")[at % 2],
-        "id": f"s{at}",
-    }
-    for at in range(50)
-]
-
-
-def optimized(folder: Path, samples: list[Mapping[str, object]]) -> str:
-    # what litdata.optimize() writes with, without the processes that it starts
-    from litdata.streaming.cache import Cache
-
-    cache = Cache(str(folder / "lit"), chunk_size=8)
-    for at, sample in enumerate(samples):
-        cache[at] = sample
-    cache.done()
-    cache.merge()
-    return f"litdata:{folder / 'lit'}"
 
 
 def test_samples_become_sequences(tmp_path: Path) -> None:
