@@ -89,12 +89,13 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
     """
     if options.part == "test" and not has_test_part(source):
         raise bad(source, "has no test part of its own.")
+    if source == "waves" or source.startswith((PREFIX, "aeon:")):
+        _check_options(source, "", options)
     if source == "waves":
         from grulight.data.waves import waves
 
         return waves()
     if source.startswith(PREFIX):
-        _check_options(source, "", options)
         return read_lit(source, require_labels=options.require_labels, wish=options.targets)
     path = os.path.expanduser(source)
     if is_packed(path):
