@@ -40,24 +40,31 @@ def changed_index(folder: Path, change: Callable[[dict[str, Any]], object]) -> N
 
 
 _RUNS_CODE = ("pickle.find_class", "os.system", "os.exec", "os.posix_spawn", "subprocess.Popen")
-_seen: list[str] | None = None
+_REMOVES = ("os.remove", "shutil.rmtree")
+_watched: tuple[str, ...] = ()
+_seen: list[str] = []
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if _seen is not None and event in (*_RUNS_CODE, "os.remove", "shutil.rmtree"):
+    if event in _watched:
         _seen.append(f"{event} {arguments}")
 
 
 @contextlib.contextmanager
-def nothing_run() -> Iterator[None]:
-    """Check that Python starts no program, unpickles no class and removes no file meanwhile."""
-    global _seen
+def nothing_run(removed: bool = True) -> Iterator[None]:
+    """Check that Python starts no program, unpickles no class and removes no file meanwhile.
+
+    Args:
+        removed: Whether files may not be removed either.
+    """
+    global _watched
     if not getattr(_audit, "added", False):
         sys.addaudithook(_audit)  # for good: Python removes none
         _audit.added = True  # type: ignore[attr-defined]
-    _seen = []
+    _seen.clear()
+    _watched = (*_RUNS_CODE, *_REMOVES) if removed else _RUNS_CODE
     try:
         yield
-        assert _seen == []
     finally:
-        _seen = None
+        _watched = ()
+    assert _seen == []

@@ -1,7 +1,9 @@
 """Nothing in a data set or beside a checkpoint runs anything, and what is odd gives one line."""
 
 import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from grulight.data.readers import read
 from grulight.errors import InputError
 from grulight.run_data import data_settings
 from grulight.runs import load_run
+from grulight.task import FORMAT
 
 PLAIN: list[Any] = [
     {"values": sample["values"], "label": at % 2, "id": f"s{at}"}
@@ -49,6 +52,12 @@ def refused(source: str) -> str:
     return line
 
 
+def test_the_watch_notices_what_runs(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"pickle\.find_class"), nothing_run():
+        pickle.loads(pickle.dumps(Runs(tmp_path / "mark")))
+    assert (tmp_path / "mark").exists()
+
+
 def test_fit_refuses_a_pickled_field_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,6 +79,96 @@ def test_trace_refuses_the_pickled_set_that_a_run_names(
     assert "which may run code" in printed.err
     assert not (tmp_path / "mark").exists()
     assert not Path("trace.html").exists()
+
+
+def as_checkpoint(folder: Path, runs: Runs) -> Path:
+    torch.save({"grulight_format": FORMAT, "hyper_parameters": runs}, folder / "last.ckpt")
+    return folder / "last.ckpt"
+
+
+def as_pickle(folder: Path, runs: Runs, suffix: str = ".ckpt") -> Path:
+    path = folder / f"last{suffix}"
+    path.write_bytes(pickle.dumps(runs))
+    return path
+
+
+def as_program(folder: Path, runs: Runs) -> Path:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.ones(1, 2)), "x.ckpt")
+    return Path("x.ckpt")
+
+
+@pytest.mark.parametrize("write", [as_checkpoint, as_pickle, as_program])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("trace {}", "export {} -o x.onnx", "export {} -o x.pt2", "port {} -o x.ckpt"),
+        *("test --ckpt_path {}", "validate --ckpt_path {}", "predict --ckpt_path {}"),
+        *("fit --ckpt_path {}", "fit --ckpt_path auto", "fit --model.from_keras {}"),
+    ],
+)
+def test_no_command_runs_what_a_checkpoint_holds(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    write: Callable[[Path, Runs], Path],
+) -> None:
+    path = write(tmp_path, Runs(tmp_path / "mark"))
+    newest = tmp_path / "lightning_logs" / "version_0" / "checkpoints" / "last.ckpt"
+    newest.parent.mkdir(parents=True)
+    newest.write_bytes(path.read_bytes())
+    with nothing_run(removed=False):
+        assert main(command.format(path).split()) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert len(line) <= 500
+    assert not (tmp_path / "mark").exists()
+
+
+def objects(folder: Path, runs: Runs) -> str:
+    np.save(folder / "x.npy", np.array([[[runs]]]), allow_pickle=True)
+    return "x.npy"
+
+
+def labels(folder: Path, runs: Runs) -> str:
+    np.save(folder / "x.npy", np.ones((2, 3, 1)))
+    np.save(folder / "y.npy", np.array([runs, runs]), allow_pickle=True)
+    return "x.npy --data.labels_file y.npy"
+
+
+def members(folder: Path, runs: Runs) -> str:
+    np.savez(folder / "x.npz", x=np.ones((2, 3, 1)), y=np.array([runs, runs]))
+    return "x.npz"
+
+
+def packed(folder: Path, runs: Runs) -> str:
+    np.savez(folder / "x.npz", x=np.ones((4, 3, 1)), y=np.arange(4))
+    assert main(["pack", "x.npz", "-o", "packed"]) == 0
+    np.save(folder / "packed" / "ids.npy", np.array([runs] * 4), allow_pickle=True)
+    return "packed"
+
+
+def renamed(suffix: str) -> Callable[[Path, Runs], str]:
+    return lambda folder, runs: str(as_pickle(folder, runs, suffix))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        *(objects, labels, members, packed),
+        *map(renamed, (".npy", ".npz", ".csv", ".parquet", ".ts", ".keras", "")),
+    ],
+)
+def test_no_source_of_data_is_unpickled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], write: Callable[[Path, Runs], str]
+) -> None:
+    source = write(tmp_path, Runs(tmp_path / "mark"))
+    capsys.readouterr()
+    with nothing_run():
+        assert main(f"fit --data.source {source}".split()) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert len(line) <= 500
+    assert not (tmp_path / "mark").exists()
 
 
 def form(kind: str, context: object) -> str:
@@ -292,7 +391,7 @@ MERGES = "a: &a {x: 1}\nb: &b {<<: [*a, *a]}\ndata: {<<: *b}"
         ("data: !!timestamp x", "cannot be read"),
         (LAUGHS, "it has references"),
         (MERGES, "it has references"),
-        ("data: " + "[" * 100_000, "cannot be read"),
+        ("data: " + "[" * 9000, "cannot be read"),
         ("#" * 300_000, "it has more than 262,144 bytes"),
         (b"data: \xff", "cannot be read"),
     ],
