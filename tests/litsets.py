@@ -67,4 +67,4 @@ def nothing_run(removed: bool = True) -> Iterator[None]:
         yield
     finally:
         _watched = ()
-    assert _seen == []
+    assert not _seen, _seen
