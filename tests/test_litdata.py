@@ -1,7 +1,9 @@
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from litsets import SAMPLES, optimized
 
 from grulight.cli import main
@@ -35,6 +37,13 @@ def test_a_shuffled_part_serves_each_sample_once_and_block_by_block(tmp_path: Pa
     for at, batch in enumerate(Batches(part, 7, lambda epoch: order)):
         steps = batch.values.shape[1]
         np.testing.assert_array_equal(batch.values, expected[7 * at : 7 * at + 7, :steps])
+
+
+def test_a_set_can_be_handed_to_another_process(tmp_path: Path) -> None:
+    samples = [{"values": torch.from_numpy(each["values"]), "label": 1.5} for each in SAMPLES]
+    found = read(optimized(tmp_path, samples))
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again.values[:, :], found.values[:, :])
 
 
 def test_a_run_trains_on_litdata(tmp_path: Path) -> None:
