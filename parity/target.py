@@ -12,7 +12,7 @@ from grulight.data.datamodule import SequenceDataModule
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.model import GRUNet
-from grulight.runs import data_settings
+from grulight.run_data import data_settings
 from grulight.task import GRUClassifier
 from parity.cases import Arrays, Network, Question
 from parity.rungs import study

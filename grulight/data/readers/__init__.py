@@ -75,7 +75,7 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
     """Read sequences, checked.
 
     Args:
-        source: ``waves``, ``aeon:NAME``, ``litdata:PATH_OR_URL``, a path ending in .npz, .npy,
+        source: ``waves``, ``aeon:NAME``, ``litdata:DIR``, a path ending in .npz, .npy,
             .csv, .parquet or .ts, or a directory that ``grulight pack`` wrote.
         options: Names of columns and further files.
 
@@ -95,12 +95,13 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
 def _read(source: str, options: ReadOptions) -> Sequences:
     if options.part == "test" and not has_test_part(source):
         raise bad(source, "has no test part of its own.")
+    if source == "waves" or source.startswith((PREFIX, "aeon:")):
+        _check_options(source, "", options)
     if source == "waves":
         from grulight.data.waves import waves
 
         return waves()
     if source.startswith(PREFIX):
-        _check_options(source, "", options)
         return read_lit(source, require_labels=options.require_labels, wish=options.targets)
     path = os.path.expanduser(source)
     if is_packed(path):
@@ -170,7 +171,7 @@ def _check_file(path: str, suffix: str) -> None:
     if suffix not in _EXPECTED:
         raise InputError(
             f"Unknown data source {path!r}: expected waves, aeon:NAME or a path that ends in "
-            f"{', '.join(_EXPECTED)}, or litdata:PATH, or what `grulight pack` wrote."
+            f"{', '.join(_EXPECTED)}, litdata:DIR or what `grulight pack` wrote."
         )
     try:
         if not os.path.isfile(path):
