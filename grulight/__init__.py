@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from grulight.keras_files.port import load_keras
     from grulight.model import GRUNet
     from grulight.optim import KerasAdam, KerasRMSprop
-    from grulight.task import GRUClassifier
+    from grulight.training.classifier import GRUClassifier
 
 __all__ = [
     "GRUClassifier",
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "GRUClassifier": "task",
+    "GRUClassifier": "training.classifier",
     "GRUNet": "model",
     "InputError": "errors",
     "KerasAdam": "optim",

@@ -23,14 +23,6 @@ COMMANDS = {
     "export": "write a checkpoint as .onnx, .pt2 or .keras",
 }
 
-# commands that need no training: where they are, and what runs them
-_HOME = {
-    "trace": ("grulight.tracing", "run"),
-    "pack": ("grulight.packing", "pack"),
-    "port": ("grulight.porting", "port"),
-    "export": ("grulight.export", "run"),
-}
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code (see ``exit_codes``), after one line on bad input."""
@@ -53,6 +45,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _runner(command: str) -> Callable[[list[str]], None]:
-    module, name = _HOME.get(command, ("grulight.commands", command))
-    runner: Callable[[list[str]], None] = getattr(import_module(module), name)
+    runner: Callable[[list[str]], None] = import_module(f"grulight.commands.{command}").run
     return runner

@@ -15,6 +15,7 @@ from torch import Tensor, cat
 from torch.nn import functional as F
 
 from grulight.errors import InputError
+from grulight.logits import classification_loss, predicted_classes, probabilities
 
 Columns = dict[str, NDArray[Any]]
 
@@ -205,29 +206,3 @@ class ValueHead(Head):
 
 def _per_name(prefix: str, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:
     return {f"{prefix}{name}": column for name, column in zip(names, predicted.T, strict=True)}
-
-
-def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross entropy of logits (batch, label) and labels (batch,).
-
-    A single logit is that of the second class: binary cross entropy. Keras' losses of the same
-    name with ``from_logits=True`` are the same function.
-    """
-    if logits.shape[-1] == 1:
-        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
-    return F.cross_entropy(logits, labels)
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """Turn logits (..., label) into class probabilities (..., class)."""
-    if logits.shape[-1] == 1:
-        second = logits.sigmoid()
-        return cat((1 - second, second), dim=-1)
-    return logits.softmax(dim=-1)
-
-
-def predicted_classes(logits: Tensor) -> Tensor:
-    """Return the most probable class (...,) for logits (..., label)."""
-    if logits.shape[-1] == 1:
-        return (logits[..., 0] > 0).long()
-    return logits.argmax(dim=-1)

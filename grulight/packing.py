@@ -20,7 +20,7 @@ from grulight.data.sequences import Sequences
 from grulight.errors import InputError, one_line
 
 
-def pack(arguments: list[str]) -> None:
+def run(arguments: list[str]) -> None:
     """Write the directory, whole or not at all, and print what is in it.
 
     Raises:

@@ -11,7 +11,7 @@ from grulight.errors import InputError
 from grulight.run_data import data_settings
 from grulight.task import GRUClassifier
 from grulight.trace.recorder import Epoch, TraceRecorder, observe
-from grulight.wanted import Wanted
+from grulight.wanted import DataSpec
 
 
 class Run(NamedTuple):
@@ -36,9 +36,9 @@ def load_run(path: Path, source: str | None = None) -> Run:
     classifier = load_classifier(path)
     head, known = classifier.head, classifier.hparams
     data = SequenceDataModule(**data_settings(path, source) | _as_answered(classifier))
-    theirs = Wanted(data.input_size, data.num_classes, data.num_values, data.per_step)
+    theirs = DataSpec(data.input_size, data.num_classes, data.num_values, data.per_step)
     values = 0 if head.num_classes else head.size
-    ours = Wanted(known["input_size"], head.num_classes, values, head.per_step)
+    ours = DataSpec(known["input_size"], head.num_classes, values, head.per_step)
     if theirs != ours:
         raise InputError(
             f"{data.source}: has {theirs.input_size} features and {theirs.words}, {path} reads "

@@ -7,8 +7,8 @@ from typing import Any
 from grulight.keras_files import layers  # noqa: F401 - it fills the table
 from grulight.keras_files.activations import activation_name
 from grulight.keras_files.base import KINDS
-from grulight.keras_files.graph import OPERATION_NAMES
 from grulight.keras_files.network import RECURRENT
+from grulight.keras_files.operations import FUNCTIONS
 from grulight.keras_files.plain import Json, quote
 from grulight.keras_files.spec import Graph, LayerSpec
 
@@ -17,7 +17,7 @@ MERGES = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply")
 # What configurations of the layers that can be ported are made of; Keras looks each name up.
 NAMES = {
     *(kind for kind in KINDS if " " not in kind),
-    *OPERATION_NAMES,
+    *FUNCTIONS,
     *("InputLayer", "Model", "GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"),
     *("DTypePolicy", "__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"),
     *("Zeros", "Ones", "Constant", "Identity", "Orthogonal", "VarianceScaling"),
@@ -42,7 +42,7 @@ def untrusted(config: dict[str, Json]) -> str | None:
     seen = {key: value for key, value in config.items() if key != "compile_config"}
     for entry in _objects(seen):
         name, module = entry["class_name"], entry.get("module")
-        operation = str(module).startswith("keras.src.ops") and name in OPERATION_NAMES
+        operation = str(module).startswith("keras.src.ops") and name in FUNCTIONS
         known = name in NAMES and (module is None or module in MODULES or operation)
         if not known or entry.get("registered_name") not in (None, "", name):
             return f"does not get to open the file, because of {quote(module)} {quote(name)} in it"

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from peers import report, suites
-from peers.asking import PEERS
+from peers.benchmark_state import Benchmark
 from peers.claims import CLAIMS, judged
-from peers.measuring import Benchmark
-from peers.truth import CUDNN_FLOORS
+from peers.oracle import CUDNN_FLOORS
+from peers.peer_process import PEERS
 from rich.console import Console
 
 from grulight.files import written_whole

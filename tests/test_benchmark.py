@@ -9,9 +9,9 @@ SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import benchmark  # noqa: E402 - the scripts are no package
-from peers import asking, report, suites, truth  # noqa: E402
-from peers.asking import Process, Sample, Skipped  # noqa: E402
+from peers import oracle, peer_process, report, suites  # noqa: E402
 from peers.claims import Claim, judged, linear  # noqa: E402
+from peers.peer_process import Process, Sample, Skipped  # noqa: E402
 from peers.work import Work, draw, load, save  # noqa: E402
 
 OURS, THEIRS = ("epoch", "default", "grulight"), ("epoch", "default", "jax")
@@ -69,7 +69,7 @@ def test_work_comes_back_from_its_file_and_repeats_beyond_what_is_distinct(tmp_p
 
 @pytest.mark.parametrize("name", ["probabilities", "gru.weight_hh_l0"])
 def test_wrong_kernel_is_refused_and_a_right_one_is_not(work: Work, name: str) -> None:
-    right = truth.truth_of(work)
+    right = oracle.truth_of(work)
     answer = {key: array.astype(np.float32) for key, array in right.exact.items()}
     assert right.checked(answer) < 1
     answer[name] = answer[name] * np.float32(1.0001)
@@ -78,7 +78,7 @@ def test_wrong_kernel_is_refused_and_a_right_one_is_not(work: Work, name: str) -
 
 
 def test_answer_that_is_empty_or_misshapen_is_refused(work: Work) -> None:
-    right = truth.truth_of(work)
+    right = oracle.truth_of(work)
     for answer in ({}, {"probabilities": np.zeros((2, 3))}):
         with pytest.raises(Skipped, match="refused"):
             right.checked(answer)
@@ -89,18 +89,18 @@ def bench(rounds: int = 1) -> benchmark.Benchmark:
 
 
 def test_refused_peer_gets_no_time(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = truth.truth_of(work)
+    wrong = oracle.truth_of(work)
     wrong.exact["probabilities"][0, 0] += 1e-3
-    monkeypatch.setattr("peers.measuring.truth_of", lambda _: wrong)
+    monkeypatch.setattr("peers.benchmark_state.truth_of", lambda _: wrong)
     refused = bench()
-    refused.measure(work, refused.peers, {("epoch", "default"): asking.epochs})
+    refused.measure(work, refused.peers, {("epoch", "default"): peer_process.epochs})
     sample = refused.results["epoch", "default", "torch"]
     assert not sample.values
     assert sample.note.startswith("refused")
 
 
 PEER = """
-from serving import Peer, boundary, serve
+from peer_server import Peer, boundary, serve
 def train():
     while True:
         boundary()
@@ -110,9 +110,9 @@ serve(lambda work, _: Peer("1.0", train=train, verify=lambda: "it ends elsewhere
 
 @pytest.fixture
 def peer(work_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Process]:
-    monkeypatch.setattr(asking, "HERE", work_file.parent)
+    monkeypatch.setattr(peer_process, "HERE", work_file.parent)
     (work_file.parent / "peer.py").write_text(PEER)
-    env = asking.environment(1) | {"PYTHONPATH": str(SCRIPTS / "peers")}
+    env = peer_process.environment(1) | {"PYTHONPATH": str(SCRIPTS / "peers")}
     with Process(("peer.py",), work_file, env) as process:
         yield process
 
@@ -124,23 +124,23 @@ def test_training_gives_as_many_epochs_as_asked_for_and_waits_in_between(peer: P
 
 def test_training_that_ends_elsewhere_gets_no_time(peer: Process) -> None:
     with pytest.raises(Skipped, match="refused: it ends elsewhere"):
-        asking.epochs(peer)
+        peer_process.epochs(peer)
 
 
 def test_missing_package_is_the_reason_for_a_missing_figure(
     work_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "HERE", work_file.parent)
+    monkeypatch.setattr(peer_process, "HERE", work_file.parent)
     (work_file.parent / "peer.py").write_text("import no_such_package")
     with pytest.raises(Skipped, match="not installed: no_such_package"):
-        Process(("peer.py",), work_file, asking.environment(1))
+        Process(("peer.py",), work_file, peer_process.environment(1))
 
 
 def test_one_peer_is_timed_from_end_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Work
 ) -> None:
     monkeypatch.setattr(suites, "draw", lambda: work)
-    monkeypatch.setattr(asking, "SPAN", 0.0)
+    monkeypatch.setattr(peer_process, "SPAN", 0.0)
     monkeypatch.setattr(suites, "LATENCIES", (1, 8))
     options = ["latency", "--peers", "torch", "--rounds", "2", "-o", str(tmp_path / "out")]
     assert benchmark.main(options) == 0

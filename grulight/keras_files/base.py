@@ -2,56 +2,21 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from grulight.errors import InputError
 from grulight.keras_files.plain import quote
 from grulight.keras_files.spec import LayerSpec, Shape
+from grulight.keras_files.variables import Array, Step, Variable, Variables
 
-Array = NDArray[Any]
 MOST_NUMBERS = 1 << 26  # in one tensor of one sample, 256 MB in float32
 MOST_GROWTH = 1 << 12  # or so many times the model's inputs, where those are large
 
-
-class Place(NamedTuple):
-    """Where a layer of a nested model lies in a native file: the nth group of its class."""
-
-    class_name: str
-    ordinal: int
-    of: int
-    layer: str
-
-
-Step = str | Place  # of the path to an array
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One array that a layer needs.
-
-    Attributes:
-        name: Its name in Keras, such as `recurrent_kernel`.
-        shapes: The shapes that are right; None is any size.
-        path: Where native files keep it: names of groups, and places to be counted out.
-        layer: The layer that needs it, for messages.
-        trainable: Whether Keras lists it among the trainable weights.
-    """
-
-    name: str
-    shapes: tuple[Shape, ...]
-    path: tuple[Step, ...]
-    layer: str
-    trainable: bool = True
-
-
-# Variables, arrays and gradients of a layer by name; those of layers inside it one level deeper.
-Variables = dict[str, "Variable | Variables"]
+# Arrays or gradients of a layer by name; those of layers inside it one level deeper.
 Tree = Mapping[str, Any]
 Pick = Callable[[Tensor], Tensor]
 

@@ -1,6 +1,6 @@
 """A Keras configuration of any generation as a graph: which layers there are and who calls whom."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 from grulight.errors import InputError
 from grulight.keras_files.dialect import KINDS, translate
 from grulight.keras_files.inputs import first_shape, input_shape
-from grulight.keras_files.operations import FUNCTIONS
 from grulight.keras_files.ordering import count_from_zero, ordered, refs
 from grulight.keras_files.plain import Json, quote
 from grulight.keras_files.spec import Call, Graph, LayerSpec, Ref, Shape
@@ -17,7 +16,6 @@ from grulight.keras_files.versions import KerasVersion
 from grulight.keras_files.wiring import calls_of, loose_calls_of, refs_of
 
 MODELS = ("Sequential", "Functional")
-OPERATION_NAMES = tuple(FUNCTIONS)  # those that can be ported
 CELLS = {"GRUCell": "GRU", "LSTMCell": "LSTM", "SimpleRNNCell": "SimpleRNN"}
 MAX_CALLS = 5000  # of all nested models together
 MAX_LAYERS = 2 * MAX_CALLS  # with those that are never called
@@ -48,6 +46,7 @@ class Reading:
         version: The Keras that wrote it.
         up_to: The layer to end the model at: after it, or before it where it cannot be ported.
         portable: Whether a layer can be ported.
+        operations: The bare operations that can be ported, by Keras 3's names.
         nesting: How many models this one lies in.
         progress: How far the reading of the whole has come.
     """
@@ -55,6 +54,7 @@ class Reading:
     version: KerasVersion
     up_to: str | None = None
     portable: Callable[[LayerSpec], bool] = lambda spec: True
+    operations: Collection[str] = ()
     nesting: int = 0
     progress: Progress = field(default_factory=Progress)
 
@@ -144,7 +144,7 @@ def _sequential(config: Entry, entries: Entries, reading: Reading) -> Wiring:
 def _functional(config: Entry, entries: Entries, reading: Reading) -> Wiring:
     calls: list[Call] = []
     for name, entry in entries.items():
-        spec = LayerSpec(name, _kind(entry, reading.version), {}, reading.version)
+        spec = LayerSpec(name, _kind(entry, reading), {}, reading.version)
         known = spec.kind == "InputLayer" or reading.portable(spec)
         calls += (calls_of if known else loose_calls_of)(name, entry.get("inbound_nodes"))
     inputs = refs_of("input_layers", config.get("input_layers"))
@@ -161,7 +161,7 @@ def _graph(entries: Entries, wiring: Wiring, reading: Reading) -> Graph:
     siblings = tuple(
         (name, entry["class_name"])
         for name, entry in entries.items()
-        if not _is_operation(entry, reading.version)
+        if not _is_operation(entry, reading)
     )
     outputs = wiring.outputs
     if reading.up_to is not None:
@@ -201,18 +201,18 @@ def _size(spec: LayerSpec) -> int:
     return 1 + inner + (spec.graph.size if spec.graph else 0)
 
 
-def _kind(entry: Entry, version: KerasVersion) -> str:
+def _kind(entry: Entry, reading: Reading) -> str:
     """Return the class of a layer in the words of current Keras, whatever its settings."""
-    if _is_operation(entry, version):
+    if _is_operation(entry, reading):
         return f"operation {entry['class_name']}"
     kind = entry["class_name"]
     if kind == "RNN":
         return "GRU"  # if its cell is one; otherwise it is refused when it is read
     config = entry.get("config")
-    return translate(kind, config if isinstance(config, dict) else {}, version)[0]
+    return translate(kind, config if isinstance(config, dict) else {}, reading.version)[0]
 
 
-def _is_operation(entry: Entry, version: KerasVersion) -> bool:
+def _is_operation(entry: Entry, reading: Reading) -> bool:
     """Return whether an entry is a bare operation.
 
     `.keras` files of Keras 3 give the module; its HDF5 files do not, but only layers are
@@ -223,8 +223,8 @@ def _is_operation(entry: Entry, version: KerasVersion) -> bool:
         return False
     if "module" in entry:
         return str(entry["module"]).startswith(MODULE)
-    named = entry["class_name"] in OPERATION_NAMES and "trainable" not in config
-    return version.major >= 3 and named
+    named = entry["class_name"] in reading.operations and "trainable" not in config
+    return reading.version.major >= 3 and named
 
 
 def parse_layer(name: str, entry: Json, reading: Reading) -> LayerSpec:
@@ -241,7 +241,7 @@ def parse_layer(name: str, entry: Json, reading: Reading) -> LayerSpec:
         return LayerSpec(name, KINDS.get(kind, kind), {}, version, graph=graph)
     if not isinstance(config, dict):
         return LayerSpec(name, kind, {}, version)  # no layer of the table, so refused later
-    if _is_operation(entry, version):
+    if _is_operation(entry, reading):
         return LayerSpec(name, f"operation {kind}", config, version)
     kind, settings = translate(kind, config, version)
     inner = {

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from grulight.errors import InputError
-from grulight.keras_files.base import Array, Place, Step, Variable, Variables
 from grulight.keras_files.container import LegacyWeights, NativeWeights
 from grulight.keras_files.hdf5 import MAX_GROWTH, Stored
 from grulight.keras_files.native_groups import NativeGroups
 from grulight.keras_files.plain import quote
 from grulight.keras_files.spec import Graph, Shape
+from grulight.keras_files.variables import Array, Place, Step, Variable, Variables
 
 # Names that mean one thing in every Keras since 2.0: an array so called goes nowhere else.
 TELLING = {

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from grulight.checkpoint_reader import read_checkpoint, require_described, require_weights
 from grulight.errors import InputError
 from grulight.keras_files.base import Pick, Signal, Tree, Variables
 from grulight.keras_files.container import ZIP_MAGIC, Container, read_container
 from grulight.keras_files.graph import Reading, parse_model
 from grulight.keras_files.layers import portable
 from grulight.keras_files.network import Network, trace
+from grulight.keras_files.operations import FUNCTIONS
 from grulight.keras_files.placement import place
 from grulight.keras_files.plain import Json, naming, quote, reading
 from grulight.keras_files.spec import Graph, LayerSpec, Shape
@@ -144,8 +146,6 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _from_checkpoint(path: Path, config: object, up_to: str | None) -> PortedModel:
     """Make the Keras model of a checkpoint again."""
-    # which imports Lightning
-    from grulight.checkpoint import read_checkpoint, require_described, require_weights
 
     checkpoint = read_checkpoint(path)
     settings = checkpoint.get("hyper_parameters", {})
@@ -202,7 +202,8 @@ def rebuild(description: Mapping[str, Json]) -> PortedModel:
 def _planned(description: Mapping[str, Json]) -> tuple[Graph, Variables]:
     """Return the graph and the arrays it needs."""
     version = KerasVersion.parse(description["keras_version"], "3", description["backend"])
-    graph = parse_model(description["model"], Reading(version, description["up_to"], portable))
+    reading = Reading(version, description["up_to"], portable, FUNCTIONS)
+    graph = parse_model(description["model"], reading)
     spec = LayerSpec("model", "Functional", {}, version, graph=graph)
     return graph, Network.variables(spec, graph.shapes)
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from grulight.kernels import gate
+from grulight.kernels.adam import step_size
 from grulight.kernels.reference import Array
-from grulight.optim import KerasAdam
 
 
 class Adam(NamedTuple):
@@ -64,10 +63,9 @@ def train_steps(
     starts = gate.batches(batches, step)
     most = len(arrays[0]) - 1
     order = gate.whole("batches", np.concatenate(batches), int(starts[-1]), 0, most)
-    group = {"lr": adam.lr, "betas": adam.betas}
-    kind = torch.from_numpy(state.parameters).dtype
     alphas = [
-        KerasAdam._alpha(group | {"step": step + n}, kind) for n in range(1, len(batches) + 1)
+        step_size(adam.lr, adam.betas, step + n, double=number is np.float64)
+        for n in range(1, len(batches) + 1)
     ]
     keeps = (1 - adam.betas[0], 1 - adam.betas[1], adam.eps)
     settings = (*keeps, np.float32(adam.weight_decay), np.float32(adam.lr))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from peers.asking import Sample
+from peers.peer_process import Sample
 
 # (suite, case, peer) -> what was measured
 Results = Mapping[tuple[str, str, str], Sample]

@@ -1,11 +1,11 @@
 """Lightning's callback that tells where epochs start."""
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from serving import boundary
+from peer_server import boundary
 
 
 class EpochBoundary(Callback):
-    """Call :func:`serving.boundary` on the process that speaks for all."""
+    """Call :func:`peer_server.boundary` on the process that speaks for all."""
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """End the epoch before and start this one."""

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from epoch_boundary import EpochBoundary
+from grulight.task import FORMAT
 from lightning.pytorch import LightningModule, Trainer
-from serving import Peer, serve
+from peer_server import Peer, serve
 from torch.nn.functional import cross_entropy
 from work import Array, Work, load
 
@@ -22,7 +23,6 @@ from grulight.data.orders import shuffled_sequences
 from grulight.launch import is_first_process
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
-from grulight.task import FORMAT
 
 # An epoch in float32 ends where float64 ends but for rounding, which training amplifies. nn.GRU's
 # own distance is taken as the measure, as the proof does with its noise floors.

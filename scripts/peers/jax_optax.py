@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from serving import Peer, boundary, serve
+from peer_server import Peer, boundary, serve
 from work import Array, Work
 
 Weights = dict[str, jax.Array]

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from serving import Peer, boundary, serve
+from peer_server import Peer, boundary, serve
 from work import Array, Work, load
 
 

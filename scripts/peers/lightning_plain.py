@@ -9,7 +9,7 @@ import lightning
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
-from serving import Peer, serve
+from peer_server import Peer, serve
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from work import Array, Work, load

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
-from serving import Peer, serve
+from peer_server import Peer, serve
 from work import Array, Work
 
 

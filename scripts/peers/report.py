@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from peers.asking import Sample
 from peers.claims import Results, Verdict
+from peers.peer_process import Sample
 from rich.console import Console
 from rich.table import Table as RichTable
 

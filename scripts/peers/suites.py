@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from peers import asking
-from peers.asking import HERE, Skipped
+from peers import peer_process
+from peers.benchmark_state import Benchmark, Command
 from peers.claims import Verdict, linear
-from peers.measuring import Benchmark, Command
+from peers.peer_process import HERE, Skipped
 from peers.work import Work, draw, save
 
 NO_TRAINING, NO_PREDICTION = ("onnxruntime",), ("lightning", "jax-step")
@@ -34,14 +34,14 @@ CUDA_BATCHES = (32, 1024, 65_536)
 def epoch(bench: Benchmark) -> None:
     """An epoch of the default training."""
     peers = {n: command for n, command in bench.peers.items() if n not in NO_TRAINING}
-    bench.measure(draw(), peers, {("epoch", "default"): asking.epochs})
+    bench.measure(draw(), peers, {("epoch", "default"): peer_process.epochs})
 
 
 def latency(bench: Benchmark) -> None:
     """Predictions of one to many sequences, NumPy in and NumPy out."""
     peers = {n: command for n, command in bench.peers.items() if n not in NO_PREDICTION}
     cases = {
-        ("latency", str(size)): partial(asking.calls, size=size)
+        ("latency", str(size)): partial(peer_process.calls, size=size)
         for size in LATENCIES
         if size <= bench.largest
     }
@@ -52,27 +52,27 @@ def growth(bench: Benchmark) -> None:
     """Growth with sequences (batches of 1000), with steps, units and threads (as by default)."""
     counts = [size for size in SEQUENCES if size <= bench.largest]
     predictions = {
-        ("prediction by sequences", str(n)): partial(asking.calls, size=n) for n in counts
+        ("prediction by sequences", str(n)): partial(peer_process.calls, size=n) for n in counts
     }
     peers = {n: command for n, command in bench.peers.items() if n in GROWING}
     bench.measure(draw(), peers, predictions)
     for n in counts:
         work = draw(n, batch=1_000)
-        bench.measure(work, peers, {("epoch by sequences", str(n)): asking.epochs})
+        bench.measure(work, peers, {("epoch by sequences", str(n)): peer_process.epochs})
     for axis, sizes in (("steps", STEPS), ("hidden", HIDDEN)):
         for size in sizes:
             cases = {
-                (f"prediction by {axis}", str(size)): partial(asking.calls, size=800),
-                (f"epoch by {axis}", str(size)): asking.epochs,
+                (f"prediction by {axis}", str(size)): partial(peer_process.calls, size=800),
+                (f"epoch by {axis}", str(size)): peer_process.epochs,
             }
             bench.measure(draw(**{axis: size}), peers, cases)
     for threads in (1, 2):
         cases = {
-            ("prediction by threads", str(threads)): partial(asking.calls, size=100_000),
-            ("epoch by threads", str(threads)): asking.epochs,
+            ("prediction by threads", str(threads)): partial(peer_process.calls, size=100_000),
+            ("epoch by threads", str(threads)): peer_process.epochs,
         }
         work = draw(10_000, hidden=64, batch=1_000)
-        bench.measure(work, peers, cases, asking.environment(threads))
+        bench.measure(work, peers, cases, peer_process.environment(threads))
 
 
 def linearity(bench: Benchmark) -> list[Verdict]:
@@ -97,7 +97,7 @@ def linearity(bench: Benchmark) -> list[Verdict]:
 
 def programs(bench: Benchmark, wanted: Sequence[str]) -> None:
     """Whole programs: the default run against scripts of the same work; memory of `predict`."""
-    env = asking.environment(bench.threads)
+    env = peer_process.environment(bench.threads)
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory) / "work.npz"
         save(draw(), work)
@@ -115,7 +115,7 @@ def _script(peer: str, work: Path) -> list[str]:
     """Return the command that trains five epochs and tests."""
     if peer == "grulight":
         return [sys.executable, "-m", "grulight", "fit", "--trainer.accelerator", "cpu"]
-    file, *arguments = asking.PEERS[peer]
+    file, *arguments = peer_process.PEERS[peer]
     return [sys.executable, str(HERE / file), str(work), "script", *arguments]
 
 
@@ -123,9 +123,9 @@ def _uncompiled(bench: Benchmark, command: Command, directory: Path) -> None:
     """Time the first run after an installation, which compiles the kernels."""
     env = dict(command[1]) | {"NUMBA_CACHE_DIR": str(directory / "cache")}
     try:
-        sample = asking.Sample((asking.run_once(command[0], env)[0],))
+        sample = peer_process.Sample((peer_process.run_once(command[0], env)[0],))
     except Skipped as reason:
-        sample = asking.Sample(note=str(reason))
+        sample = peer_process.Sample(note=str(reason))
     bench.results["cold", "default", "grulight, its first run"] = sample
 
 
@@ -133,9 +133,9 @@ def _predictions(bench: Benchmark, env: Mapping[str, str], directory: Path) -> N
     python = [sys.executable, "-m", "grulight"]
     fit = [*python, "fit", "--trainer.accelerator", "cpu"]
     try:
-        asking.run_once([*fit, "--trainer.default_root_dir", str(directory)], env)
+        peer_process.run_once([*fit, "--trainer.default_root_dir", str(directory)], env)
     except Skipped as reason:
-        bench.results["memory", "predict 10000", "grulight"] = asking.Sample(note=str(reason))
+        bench.results["memory", "predict 10000", "grulight"] = peer_process.Sample(note=str(reason))
         return
     checkpoint = directory / "lightning_logs/version_0/checkpoints/last.ckpt"
     for count in (10_000, 100_000):
@@ -157,7 +157,9 @@ def scaling(bench: Benchmark) -> dict[str, int]:
             name: ("grulight_fit.py", "--trainer.devices", str(count))
             for name, count in (("1 rank", 1), ("2 ranks", 2))
         }
-        bench.measure(work, ranks, {("scaling", case): asking.epochs}, asking.environment(1))
+        bench.measure(
+            work, ranks, {("scaling", case): peer_process.epochs}, peer_process.environment(1)
+        )
     return parameters
 
 
@@ -175,12 +177,12 @@ def gpu(bench: Benchmark) -> list[str]:
         return ["GPU rows are left out: torch finds no CUDA device."]
     said = [f"GPU: {device}; float32 without TF32."]
     peers = {f"{how} {dtype}": ("torch_cuda.py", how, dtype) for how, dtype in CUDA}
-    env = asking.environment(bench.threads, gpu=True)
+    env = peer_process.environment(bench.threads, gpu=True)
     for batch in CUDA_BATCHES:
         work = draw(batch, batch=batch)
         cases = {
-            ("gpu", f"train {batch}"): asking.epochs,
-            ("gpu", f"predict {batch}"): partial(asking.calls, size=batch),
+            ("gpu", f"train {batch}"): peer_process.epochs,
+            ("gpu", f"predict {batch}"): partial(peer_process.calls, size=batch),
         }
         bench.measure(work, peers, cases, env)
         said.append(_floor(bench, work))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from serving import Peer, Unavailable, boundary, serve
+from peer_server import Peer, Unavailable, boundary, serve
 from torch import Tensor, nn
 from work import Array, Work
 

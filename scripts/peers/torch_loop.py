@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from serving import Peer, Unavailable, boundary, serve
+from peer_server import Peer, Unavailable, boundary, serve
 from torch import nn
 from work import Array, Work
 

@@ -8,7 +8,7 @@ unit in the last place, measured for this work (``parity.noise``).
 from dataclasses import dataclass
 
 import numpy as np
-from peers.asking import Skipped
+from peers.peer_process import Skipped
 from peers.work import CHECKED, Array, Work
 
 from grulight.kernels import reference

@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from peers import asking
-from peers.asking import PEERS, Process, Sample, Skipped
-from peers.truth import CUDNN_FLOORS, Truth, truth_of
+from peers import peer_process
+from peers.oracle import CUDNN_FLOORS, Truth, truth_of
+from peers.peer_process import PEERS, Process, Sample, Skipped
 from peers.work import Work, save
 from rich.console import Console
 
@@ -61,7 +61,7 @@ class Benchmark:
             cases: What warms a peer up and returns its measurement.
             env: Environment of the peers, if not the usual one.
         """
-        env = asking.environment(self.threads) if env is None else env
+        env = peer_process.environment(self.threads) if env is None else env
         with ExitStack() as stack:
             path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "work.npz"
             save(work, path)
@@ -99,7 +99,7 @@ class Benchmark:
                 measures[name] = warm(process)
             except Skipped as reason:
                 skipped[name] = Sample(note=str(reason))
-        return skipped | asking.in_turns(measures, self.rounds)
+        return skipped | peer_process.in_turns(measures, self.rounds)
 
     def run(self, suites: Sequence[str], case: str, commands: Mapping[str, Command]) -> None:
         """Run whole programs in turns; keep their seconds and their peak memory.
@@ -113,17 +113,17 @@ class Benchmark:
 
         def once(name: str) -> Callable[[], float]:
             def measure() -> float:
-                found[name].append(asking.run_once(*commands[name]))
+                found[name].append(peer_process.run_once(*commands[name]))
                 return found[name][-1][0]
 
             return measure
 
         measures = {name: once(name) for name in commands}
         with self.console.status(f"{case}: each once to warm up, then {self.rounds} rounds"):
-            asking.in_turns(measures, 1)
+            peer_process.in_turns(measures, 1)
             for each in found.values():
                 each.clear()
-            timed = asking.in_turns(measures, self.rounds)
+            timed = peer_process.in_turns(measures, self.rounds)
         for name, sample in timed.items():
             for suite, column in (("cold", 0), ("memory", 1)):
                 if suite in suites:

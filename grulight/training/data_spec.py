@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from grulight.keras_files.ported import PortedNetwork
 
 
-class Wanted(NamedTuple):
+class DataSpec(NamedTuple):
     """What the data need of a model."""
 
     input_size: int
@@ -25,26 +25,26 @@ class Wanted(NamedTuple):
         return head.words if self.num_values else ClassHead(self.num_classes, self.per_step).words
 
 
-def require_classes(wanted: Wanted) -> None:
+def require_classes(spec: DataSpec) -> None:
     """Refuse labels that a GRUNet cannot learn.
 
     Raises:
         InputError: They are values, or there is one for each step.
     """
-    if wanted.num_values or wanted.per_step:
+    if spec.num_values or spec.per_step:
         raise InputError(
-            f"the data have {wanted.words}, but GRUNet names one class per sequence. Bring a Keras "
+            f"the data have {spec.words}, but GRUNet names one class per sequence. Bring a Keras "
             "model that answers so (--model.from_keras), or say how the labels are meant "
             "(--data.targets, --data.per_step)."
         )
 
 
-def ported_network(model: str | dict[str, Any], wanted: Wanted) -> "PortedNetwork":
+def ported_network(model: str | dict[str, Any], spec: DataSpec) -> "PortedNetwork":
     """Return a Keras model in the place of the GRUNet.
 
     Args:
         model: Its file, or its description from a checkpoint.
-        wanted: What the data need.
+        spec: What the data need.
 
     Raises:
         InputError: It cannot be read, or answers otherwise than the data need.
@@ -59,9 +59,9 @@ def ported_network(model: str | dict[str, Any], wanted: Wanted) -> "PortedNetwor
         network = PortedNetwork(ported)
     head = network.head
     labels = (head.num_classes, 0 if head.num_classes else head.size, head.per_step)
-    if (network.input_size, *labels) != wanted:
+    if (network.input_size, *labels) != spec:
         raise InputError(
             f"{name}: reads {network.input_size} features and answers with {head.words}, but the "
-            f"data have {wanted.input_size} features and {wanted.words}."
+            f"data have {spec.input_size} features and {spec.words}."
         )
     return network

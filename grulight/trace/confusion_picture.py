@@ -1,34 +1,18 @@
-"""Scores from a confusion matrix, and its picture."""
+"""The confusion matrix as a picture."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grulight.errors import one_line
 from grulight.files import written_whole
+from grulight.training.confusion import Confusion
 
-Confusion = NDArray[np.int64]
 PICTURE_CLASSES = 200  # a picture of more shows nothing and takes long
 _NAME = 40  # most characters of a class name
 _SHORT = 12  # characters of one that needs no more room
 _READABLE = 40  # classes in a picture that still has room for every count
-
-
-def scores_of(confusion: Confusion) -> dict[str, float]:
-    """Return balanced accuracy and macro F1 of a confusion matrix (true class, predicted class).
-
-    As scikit-learn defines them: ``balanced_accuracy_score`` averages the recall over the classes
-    that occur; ``f1_score(average="macro")`` averages F1 = 2·hits / (true + predicted) over the
-    classes that occur or are predicted.
-    """
-    hits, true, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-    occurs, mentioned = true > 0, true + predicted > 0
-    return {
-        "balanced_accuracy": float((hits[occurs] / true[occurs]).mean()),
-        "macro_f1": float((2 * hits[mentioned] / (true + predicted)[mentioned]).mean()),
-    }
 
 
 def save_confusion_picture(

@@ -1,13 +1,8 @@
-"""``grulight export``: a checkpoint as a file for other programs, verified before it is there."""
+"""A checkpoint as a file for other programs, verified before it gets its name."""
 
-import argparse
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from grulight.checkpoint import load_classifier
 from grulight.errors import InputError
@@ -29,7 +24,6 @@ from grulight.model import GRUNet
 from grulight.task import GRUClassifier
 
 FORMATS = {".onnx": write_onnx, ".pt2": write_pt2, ".keras": write_keras}
-LENGTHS = "also take the lengths of padded sequences, in .onnx and .pt2"
 
 
 @dataclass(frozen=True)
@@ -101,34 +95,6 @@ def _require_exportable(path: str | os.PathLike[str], classifier: GRUClassifier)
         )
 
 
-def run(arguments: list[str]) -> None:
-    """Export a checkpoint and print what was verified.
-
-    Raises:
-        InputError: See :func:`export`.
-    """
-    options = _parser().parse_args(arguments)
-    done = export(options.checkpoint, options.output, lengths=options.lengths)
-    Console().print(export_table(done))
-
-
-def export_table(done: Export) -> Table:
-    """Return what was written and verified, as a table."""
-    verdict = done.verdict
-    batches = ", ".join(f"{count} × {steps}" for count, steps in verdict.sizes)
-    table = Table("exported", escape(str(done.path)), box=None, pad_edge=False)
-    rows = done.signature | {
-        "operators": done.written.contents,
-        "size": f"{done.size:,} bytes",
-        "opened by": done.written.opened,
-        "verified on": f"{verdict.sequences} sequences, in batches of {batches} steps",
-        "largest difference": f"{verdict.difference:.1e} (rounding explains {verdict.bound:.1e})",
-    }
-    for name, words in rows.items():
-        table.add_row(name, escape(words))
-    return table
-
-
 def _trials(classifier: GRUClassifier, steps: int | None, lengths: bool) -> list[Trial]:
     zeros = isinstance(classifier.network, PortedNetwork) and not lengths
     features = len(classifier.feature_names)
@@ -163,14 +129,3 @@ def _signature(
         "standardisation": "none" if classifier.mean is None else "inside",
         "padding": padding,
     }
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="grulight export",
-        description="Write a checkpoint for other programs; it is verified before it is there.",
-    )
-    parser.add_argument("checkpoint", help="checkpoint of `grulight fit` or `grulight port`")
-    parser.add_argument("-o", "--output", required=True, help="FILE.onnx, FILE.pt2 or FILE.keras")
-    parser.add_argument("--lengths", action="store_true", help=LENGTHS)
-    return parser

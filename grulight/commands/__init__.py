@@ -1,0 +1,1 @@
+"""What each command of the command line does, one file each, and the LightningCLI they share."""

@@ -1,0 +1,50 @@
+"""``grulight export``: a checkpoint as a file for other programs, verified before it is there."""
+
+import argparse
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from grulight.exporting.export import Export, export
+
+LENGTHS = "also take the lengths of padded sequences, in .onnx and .pt2"
+
+
+def run(arguments: list[str]) -> None:
+    """Export a checkpoint and print what was verified.
+
+    Raises:
+        InputError: See :func:`grulight.exporting.export.export`.
+    """
+    options = _parser().parse_args(arguments)
+    done = export(options.checkpoint, options.output, lengths=options.lengths)
+    Console().print(export_table(done))
+
+
+def export_table(done: Export) -> Table:
+    """Return what was written and verified, as a table."""
+    verdict = done.verdict
+    batches = ", ".join(f"{count} × {steps}" for count, steps in verdict.sizes)
+    table = Table("exported", escape(str(done.path)), box=None, pad_edge=False)
+    rows = done.signature | {
+        "operators": done.written.contents,
+        "size": f"{done.size:,} bytes",
+        "opened by": done.written.opened,
+        "verified on": f"{verdict.sequences} sequences, in batches of {batches} steps",
+        "largest difference": f"{verdict.difference:.1e} (rounding explains {verdict.bound:.1e})",
+    }
+    for name, words in rows.items():
+        table.add_row(name, escape(words))
+    return table
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="grulight export",
+        description="Write a checkpoint for other programs; it is verified before it is there.",
+    )
+    parser.add_argument("checkpoint", help="checkpoint of `grulight fit` or `grulight port`")
+    parser.add_argument("-o", "--output", required=True, help="FILE.onnx, FILE.pt2 or FILE.keras")
+    parser.add_argument("--lengths", action="store_true", help=LENGTHS)
+    return parser

@@ -1,0 +1,38 @@
+"""``grulight predict``: a table of what a checkpoint answers for every sequence."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from grulight.errors import InputError, one_line
+from grulight.files import require_writable
+from grulight.lightning_cli import CheckpointCLI, one_line_errors, quieten
+from grulight.predictions import PredictionWriter, require_table_suffix, written_table
+
+_AT_ONCE = 256  # sequences of a prediction
+
+
+def run(arguments: list[str]) -> None:
+    """Answer for every sequence of a source and write the table."""
+    quieten()
+    # larger batches than training's are quicker; what the user says comes later and counts
+    cli = CheckpointCLI("predict", [f"--data.batch_size={_AT_ONCE}", *arguments], Console())
+    output = Path(cli.config["output"])
+    safe = cli.config["spreadsheet_safe"]
+    require_table_suffix(output, spreadsheet_safe=safe)
+    parts = cli.datamodule.unlabelled
+    require_writable(output.parent)
+    with written_table(output, spreadsheet_safe=safe) as table, one_line_errors():
+        writer = PredictionWriter(table, parts)
+        cli.trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by a connector
+        batches = [cli.datamodule.batches(part) for part in parts]
+        cli.trainer.predict(cli.classifier, batches, return_predictions=False)
+        if not writer.complete:
+            raise InputError(
+                "predict labels every sequence; leave out --trainer.fast_dev_run and "
+                "--trainer.limit_predict_batches."
+            )
+    count = sum(map(len, parts))
+    speed = f"{writer.seconds:.1f} s ({count / writer.seconds:,.0f} sequences/s)"
+    line = f"{count} sequences labelled in {speed}: {one_line(output)}"
+    cli.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,68 @@
+"""What the commands that run a Trainer share: where it writes, and what they print of it."""
+
+from pathlib import Path
+
+from lightning.pytorch import Trainer
+from rich.console import Console
+
+from grulight.data.datamodule import SequenceDataModule
+from grulight.evaluation import PICTURE_CLASSES, save_confusion_picture
+from grulight.files import require_writable
+from grulight.lightning_cli import one_line_errors
+from grulight.task import GRUClassifier
+from grulight.trace import terminal
+
+
+def test_and_show(
+    trainer: Trainer, classifier: GRUClassifier, data: SequenceDataModule, console: Console
+) -> None:
+    """Test, print the scores, and for classes the confusion matrix, which is pictured too."""
+    with one_line_errors():
+        trainer.test(classifier, datamodule=data, verbose=False)
+    if not classifier.test_means.sums.any():  # --trainer.limit_test_batches 0
+        return
+    names = classifier.class_names
+    console.print(
+        terminal.score_table(f"test ({len(data.parts.test)} sequences)", metrics_of(trainer))
+    )
+    if classifier.confusion is None:
+        return
+    confusion = classifier.confusion.compute().cpu().numpy()
+    if len(names) <= terminal.MATRIX_CLASSES:
+        console.print(terminal.confusion_table(confusion, names))
+    directory = run_directory(trainer)
+    if directory is not None and len(names) <= PICTURE_CLASSES:
+        save_confusion_picture(confusion, names, directory / "confusion_matrix.png")
+
+
+def metrics_of(trainer: Trainer) -> dict[str, float]:
+    """Return what the Trainer measured last, by name."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def require_output(trainer: Trainer) -> None:
+    """Check that a run can write before it works.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if trainer.logger or trainer.checkpoint_callbacks:
+        require_writable(trainer.default_root_dir)
+
+
+def show_files(trainer: Trainer, console: Console) -> None:
+    """Print what the run directory holds."""
+    directory = run_directory(trainer)
+    if directory is not None:
+        console.print(terminal.file_list(directory), soft_wrap=True)
+
+
+def run_directory(trainer: Trainer) -> Path | None:
+    """Return where this process writes; None for all processes but the first.
+
+    ``trainer.log_dir`` asks all processes, of which some may have left.
+    """
+    if trainer.logger is None or not trainer.is_global_zero:
+        return None
+    directory = getattr(trainer.logger, "log_dir", None) or trainer.logger.save_dir
+    return None if directory is None else Path(directory)

@@ -1,0 +1,19 @@
+"""``grulight test``: a checkpoint measured on the test part."""
+
+from rich.console import Console
+
+from grulight.commands.running import require_output, show_files, test_and_show
+from grulight.errors import InputError
+from grulight.lightning_cli import CheckpointCLI, quieten
+
+
+def run(arguments: list[str]) -> None:
+    """Measure a checkpoint on the test part: scores; for classes the confusion matrix, pictured."""
+    quieten()
+    cli = CheckpointCLI("test", arguments, Console())
+    if not len(cli.datamodule.parts.test):
+        raise InputError("there is no test part; set --data.train_size below 1.")
+    require_output(cli.trainer)
+    cli.make_run_directory()
+    test_and_show(cli.trainer, cli.classifier, cli.datamodule, cli.console)
+    show_files(cli.trainer, cli.console)

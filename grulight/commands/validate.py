@@ -1,0 +1,22 @@
+"""``grulight validate``: a checkpoint measured on the validation part."""
+
+from rich.console import Console
+
+from grulight.commands.running import metrics_of, require_output, show_files
+from grulight.errors import InputError
+from grulight.lightning_cli import CheckpointCLI, one_line_errors, quieten
+from grulight.trace import terminal
+
+
+def run(arguments: list[str]) -> None:
+    """Measure a checkpoint on the validation part."""
+    quieten()
+    cli = CheckpointCLI("validate", arguments, Console())
+    if not len(cli.datamodule.parts.val):
+        raise InputError("there is no validation part; set --data.val_size, such as 0.1.")
+    require_output(cli.trainer)
+    cli.make_run_directory()
+    with one_line_errors():
+        cli.trainer.validate(cli.classifier, datamodule=cli.datamodule, verbose=False)
+    cli.console.print(terminal.score_table("validation", metrics_of(cli.trainer)))
+    show_files(cli.trainer, cli.console)

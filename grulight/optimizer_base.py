@@ -1,0 +1,96 @@
+"""What Keras does around each optimiser's own update: options, weight decay, the count of steps.
+
+The equations are those of ``keras/src/optimizers/base_optimizer.py`` (3.15), with the
+rounding that ``grulight.optim`` describes.
+"""
+
+import math
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import ParamsT
+
+from grulight.kernels.adam import round_to_float32
+
+Columns = list[tuple[Tensor, ...]]
+
+ALWAYS = "always"
+BELOW = {"lr": math.inf, "eps": math.inf, "weight_decay": math.inf} | dict.fromkeys(
+    ("betas[0]", "betas[1]", "rho", "momentum"), 1.0
+)
+
+
+class KerasOptimizer(Optimizer):
+    """What Keras' ``base_optimizer.py`` does around each optimiser's own update."""
+
+    # Tensors kept for each parameter, zero at first, and the option that asks for them.
+    slots: tuple[tuple[str, str], ...]
+
+    def __init__(
+        self, params: ParamsT, lr: float, weight_decay: float, foreach: bool, **options: object
+    ) -> None:
+        common = {"lr": lr, "weight_decay": weight_decay, "foreach": foreach, "step": 0}
+        super().__init__(params, common | options)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Check a group's options and take it in."""
+        options = self.defaults | param_group
+        if "betas" in options:
+            options["betas[0]"], options["betas[1]"] = (*options["betas"], None, None)[:2]
+        for name, limit in BELOW.items():
+            value = options.get(name, 0.0)
+            if not isinstance(value, int | float) or not 0 <= round_to_float32(value) < limit:
+                rule = f"a number in [0, {limit}) once rounded to float32"
+                raise ValueError(f"{type(self).__name__}: {name} must be {rule}, got {value!r}.")
+        super().add_param_group(param_group)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where the saved optimiser stood, bit for bit."""
+        for group in state_dict["param_groups"]:
+            if missing := sorted(self.defaults.keys() - group.keys()):
+                name = type(self).__name__
+                raise ValueError(f"No state of a {name}: its param_groups lack {missing}.")
+        super().load_state_dict(state_dict)
+
+    @torch.no_grad()
+    def step(  # type: ignore[override]  # torch's overloads, in one signature
+        self, closure: Callable[[], float] | None = None
+    ) -> float | None:
+        """Move every parameter that has a gradient; return the closure's loss, if one is given."""
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
+        work = [(group, columns) for group in self.param_groups for columns in self._gather(group)]
+        for group in self.param_groups if work else ():
+            group["step"] += 1
+        for group, columns in work:
+            if group["weight_decay"]:
+                decay = torch._foreach_mul(columns[0], round_to_float32(group["weight_decay"]))
+                torch._foreach_mul_(decay, round_to_float32(group["lr"]))
+                torch._foreach_sub_(columns[0], decay)
+            self._update(group, columns)
+        return loss
+
+    def _gather(self, group: dict[str, Any]) -> list[Columns]:
+        """Return columns that one foreach call can take: parameters, gradients, each slot."""
+        tables: dict[Hashable, list[list[Tensor]]] = {}
+        slots = [name for name, option in self.slots if option == ALWAYS or group[option]]
+        for parameter in (p for p in group["params"] if p.grad is not None):
+            gradient, state = parameter.grad, self.state[parameter]
+            if gradient.layout != torch.strided or not gradient.is_floating_point():
+                raise RuntimeError(
+                    f"{type(self).__name__} needs dense real gradients, got {gradient.layout} "
+                    f"{gradient.dtype} for a parameter of shape {tuple(parameter.shape)}."
+                )
+            for name in slots:
+                if name not in state:
+                    state[name] = torch.zeros_like(parameter)
+            key = (parameter.device, parameter.dtype) if group["foreach"] else id(parameter)
+            row = [parameter, gradient, *(state[name] for name in slots)]
+            tables.setdefault(key, []).append(row)
+        return [list(zip(*rows, strict=True)) for rows in tables.values()]
+
+    def _update(self, group: dict[str, Any], columns: Columns) -> None:
+        raise NotImplementedError

@@ -1,0 +1,1 @@
+"""How a network is trained: what a step does, how many one call takes, what is counted."""

@@ -1,0 +1,233 @@
+"""What is trained: a network, and what a step does with it; no layers."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import Optimizer
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from grulight.data.batches import Batch
+from grulight.data.blocks import Block
+from grulight.errors import InputError
+from grulight.heads import ClassHead, Head, predicted_classes
+from grulight.init import keras_init_
+from grulight.kernels import gate
+from grulight.kernels.fused import Kernel
+from grulight.model import GRUNet
+from grulight.optim import KerasAdam
+from grulight.training.compiled_network import CompiledPredictor, compilable, predict_in_torch
+from grulight.training.data_spec import DataSpec, ported_network, require_classes
+from grulight.training.epoch_means import EpochMeans
+from grulight.training.many_steps import execute, take_compiled, take_one_by_one
+from grulight.training.resumable import ResumableModule
+from grulight.training.steps_per_execution import compiled_steps_network, steps_per_execution
+
+
+class GRUClassifier(ResumableModule):
+    """Train a :class:`GRUNet` to name the class of a sequence, or a Keras model as it answers.
+
+    Args:
+        input_size: Features per time step.
+        num_classes: Classes; two are told apart by a single logit. 0 where labels are values,
+            which only a Keras model learns.
+        hidden_size: Units of the GRU, the length of the summary per direction.
+        num_layers: Stacked GRU layers.
+        bidirectional: Also read the sequence backwards.
+        dropout: Probability of zeroing between layers and before the head, in training only.
+        bias: Whether the GRU has biases.
+        init: Initial weights as Keras draws them (glorot, orthogonal, zeros) or as torch does.
+        class_names: What each class is called, or each label or value of a Keras model.
+        feature_names: What each feature is called.
+        mean: Mean of each feature in training, subtracted first; None for no standardisation.
+        scale: Standard deviation of each feature in training, divided by; None likewise.
+        from_keras: A Keras model file, or its description from a checkpoint: its model takes the
+            place of the GRUNet, and the sizes above are its own.
+        kernel: What computes the GRU: ``auto`` takes Numba on a CPU and Triton on CUDA where they
+            can, else torch, which is cuDNN on CUDA.
+        steps_per_execution: Optimiser steps in one of Lightning's, as Keras has them: the same
+            training with less around it. By default as many as nobody needs to see one by one.
+        num_values: Values of each label in the data; 0 where labels are classes.
+        per_step: Whether the data have a label for each step, which only a Keras model learns.
+
+    Raises:
+        InputError: The Keras model cannot be read, or does not fit the data; or mean and scale are
+            not finite numbers, one for each feature, the scale above zero.
+    """
+
+    mean: Tensor | None
+    scale: Tensor | None
+
+    def __init__(
+        self,
+        input_size: int,
+        num_classes: int,
+        hidden_size: int = 16,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+        bias: bool = True,
+        init: Literal["keras", "torch"] = "keras",
+        class_names: Sequence[str] | None = None,
+        feature_names: Sequence[str] | None = None,
+        mean: Sequence[float] | None = None,
+        scale: Sequence[float] | None = None,
+        from_keras: str | dict[str, Any] | None = None,
+        num_values: int = 0,
+        per_step: bool = False,
+        kernel: Kernel = "auto",
+        steps_per_execution: int | None = None,
+    ) -> None:
+        super().__init__()
+        gate.statistics(mean, scale, input_size)
+        spec = DataSpec(input_size, num_classes, num_values, per_step)
+        ported = ported_network(from_keras, spec) if from_keras is not None else None
+        if ported is None:
+            require_classes(spec)
+        # a checkpoint must not need the file
+        from_keras = None if ported is None else dict(ported.description)
+        self.save_hyperparameters()
+        if ported is not None and ported.num_ids is not None and mean is not None:
+            raise InputError("the Keras model reads ids; leave out --data.standardize.")
+        self.head: Head = (
+            ported.head if ported is not None else ClassHead(1 if num_classes == 2 else num_classes)
+        )
+        self.class_names = tuple(class_names or map(str, range(self.head.num_names)))
+        self.feature_names = tuple(feature_names or map(str, range(input_size)))
+        self.network = ported or GRUNet(
+            input_size,
+            self.head.size,
+            hidden_size,
+            num_layers,
+            bidirectional,
+            dropout,
+            bias,
+            kernel,
+        )
+        if init == "keras" and ported is None:
+            keras_init_(self.network)
+        self.register_buffer("mean", None if mean is None else torch.tensor(mean))
+        self.register_buffer("scale", None if scale is None else torch.tensor(scale))
+        if isinstance(self.head, ClassHead):
+            self.count_confusions(num_classes)
+        self._predictor: CompiledPredictor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what holds addresses and a lock: it is made anew."""
+        return super().__getstate__() | {"_predictor": None}
+
+    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return logits (batch, label) for raw sequences (batch, time, feature).
+
+        A Keras model may answer for each step, (batch, step, label), or with values.
+        """
+        logits: Tensor = self.network(self.standardized(values), lengths)
+        return logits
+
+    def summarize(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return the GRU's summaries (batch, summary) of raw sequences (batch, time, feature)."""
+        assert isinstance(self.network, GRUNet)
+        return self.network.summarize(self.standardized(values), lengths)
+
+    def standardized(self, values: Tensor) -> Tensor:
+        """Return raw sequences (batch, time, feature) as the network sees them."""
+        if self.mean is None or self.scale is None:
+            return values
+        return (values - self.mean) / self.scale
+
+    def steps_together(self, batches: int) -> int:
+        """Return how many of an epoch's batches a training step takes."""
+        if self.resumed_steps is not None:
+            return self.resumed_steps
+        asked = self.hparams["steps_per_execution"]
+        return steps_per_execution(self.trainer, self.network, self.head, asked, batches)
+
+    def training_step(self, batch: Batch | Block) -> Tensor | None:
+        """Return the loss of a batch; take the steps of a block of them."""
+        if isinstance(batch, Block):
+            execute(self.trainer, batch, self._take_steps)
+            return None
+        return self.evaluate(batch, self.train_means)
+
+    def _take_steps(self, block: Block, count: int) -> None:
+        """Take the optimiser steps of the first ``count`` batches of a block."""
+        [optimizer] = self.trainer.optimizers
+        network = compiled_steps_network(self.trainer, self.network, self.head)
+        if network is None:
+            take_one_by_one(optimizer, partial(self.evaluate, means=self.train_means), block, count)
+        else:
+            now = self.trainer.current_epoch, self.trainer.global_step
+            take_compiled(
+                network, optimizer, self.train_means, self.standardized, block, count, *now
+            )
+
+    def validation_step(self, batch: Batch) -> None:
+        """Count a validation batch."""
+        self.evaluate(batch, self.val_means)
+
+    def test_step(self, batch: Batch) -> None:
+        """Count a test batch."""
+        self.evaluate(batch, self.test_means, self.confusion)
+
+    def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
+        """Return class probabilities (batch, class), or (batch, step, class), or values."""
+        values = self.standardized(batch.values)
+        if isinstance(self.network, GRUNet):
+            return self.head.prediction(self.network(values, batch.lengths))
+        return self.network.predictions(values, batch.lengths)
+
+    def predict_proba(
+        self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None
+    ) -> NDArray[np.floating]:
+        """Return what is predicted, NumPy in and NumPy out.
+
+        A GRUNet of one layer in one direction takes one compiled call, in which a sequence gets
+        the same bits in any batch.
+
+        Args:
+            values: (N, T, F) raw sequences, padded.
+            lengths: (N,) valid steps, which come first; None for all.
+
+        Returns:
+            (N, C) probability of each class; see :meth:`predict_step` for Keras models.
+
+        Nothing is written to either: they may be read-only.
+
+        Raises:
+            InputError: Values or lengths do not fit the model, or what standardises is not finite.
+        """
+        predictor = self._predictor
+        if predictor is None or not predictor.is_current():
+            network = compilable(self.network, self.head)
+            predictor = None if network is None else CompiledPredictor(self, network)
+            self._predictor = predictor
+        if predictor is not None:
+            return predictor(values, lengths)
+        return predict_in_torch(self, self.hparams["input_size"], values, lengths)
+
+    def evaluate(
+        self, batch: Batch, means: EpochMeans, confusion: MulticlassConfusionMatrix | None = None
+    ) -> Tensor:
+        """Count a batch; return its loss, as this process' part of the mean over processes."""
+        assert batch.labels is not None
+        values, valid = self.standardized(batch.values), None
+        if isinstance(self.network, GRUNet):
+            answers = self.network(values, batch.lengths)
+        else:
+            answers, valid = self.network.answers(values, batch.lengths)
+        score = self.head.score(answers, batch.labels, valid)
+        part = batch.share if valid is None else self.part_of_mean(score.counted, batch)
+        if batch.share:
+            means.update(score, len(answers) * part / batch.share)
+            if confusion is not None:
+                found, true = predicted_classes(answers), batch.labels
+                confusion.update(*((found, true) if valid is None else (found[valid], true[valid])))
+        return score.loss * part
+
+    def configure_optimizers(self) -> Optimizer:
+        """Return Keras' Adam with its default settings."""
+        return KerasAdam(self.parameters())

@@ -1,0 +1,112 @@
+"""Which networks are computed in one compiled call, and their predictions."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from grulight.data.batches import Batch
+from grulight.heads import ClassHead, Head
+from grulight.kernels import gate
+from grulight.kernels.prediction import Predictor
+from grulight.model import GRUNet
+
+
+def compilable(network: nn.Module, head: Head) -> GRUNet | None:
+    """Return the network if it is a GRU of one layer in one direction, which Numba computes.
+
+    None where it is another, or where weights are not what they seem (pruned, say, or lying
+    transposed in memory).
+    """
+    if not isinstance(network, GRUNet) or not isinstance(head, ClassHead):
+        return None
+    gru = network.gru
+    if type(network.head) is not nn.Linear or gru._modules or network.head._modules:
+        return None  # what has modules of its own is parametrised
+    plain = gru.kernel == "numba" and gru.num_layers == 1 and not gru.bidirectional
+    return network if plain and all(map(_is_parameter, weights_of(network))) else None
+
+
+def weights_of(network: GRUNet) -> list[Tensor]:
+    """Return what a compilable network computes with: the GRU's weights, and the head's two."""
+    weights: list[Tensor] = [*vars(network.gru)["_flat_weights"]]
+    return [*weights, network.head.weight, network.head.bias]
+
+
+def _is_parameter(weight: Tensor) -> bool:
+    return isinstance(weight, nn.Parameter) and weight.is_contiguous()
+
+
+class CompiledPredictor(Predictor):
+    """Tell the class probabilities of a classifier, whatever becomes of its weights' numbers.
+
+    Args:
+        module: A classifier with the buffers ``mean`` and ``scale``.
+        network: Its network, one that is compilable.
+    """
+
+    def __init__(self, module: nn.Module, network: GRUNet) -> None:
+        standard = module.get_buffer("mean"), module.get_buffer("scale")
+        constants = [each.numpy() for each in standard if each is not None]
+        weights = [each.detach().numpy() for each in weights_of(network)]
+        super().__init__(weights, *(constants if len(constants) == 2 else ()))
+        # read without nn.Module's __getattr__, which takes longer than a time step
+        self._module, self._network = vars(module), vars(network)
+        self._gru, self._head = vars(network.gru), vars(network.head)
+        self._seen = self._state()
+
+    def _state(self) -> tuple[object, ...]:
+        """Return which modules and buffers there are now, and where the weights are."""
+        weights = *self._gru["_flat_weights"], *self._head["_parameters"].values()
+        return (
+            *map(id, self._module["_modules"].values()),
+            *map(id, self._module["_buffers"].values()),
+            *map(id, self._network["_modules"].values()),
+            *self._gru["_modules"],
+            *self._head["_modules"],
+            *map(Tensor.data_ptr, weights),
+        )
+
+    def is_current(self) -> bool:
+        """Return whether nothing has taken the place of the weights or of what holds them."""
+        return self._state() == self._seen
+
+
+def predict_in_torch(
+    module: Any, features: int, values: NDArray[np.floating], lengths: NDArray[np.integer] | None
+) -> NDArray[np.floating]:
+    """Return what a module predicts without a compiled call, NumPy in and NumPy out.
+
+    Args:
+        module: With ``predict_step`` and the buffers ``mean`` and ``scale``; it is evaluated.
+        features: How many it reads, F.
+        values: (N, T, F) raw sequences, padded.
+        lengths: (N,) valid steps, which come first; None for all.
+
+    Raises:
+        InputError: Values or lengths do not fit, or what standardises is not finite.
+    """
+    training = module.training
+    module.eval()
+    with torch.inference_mode():
+        answers: Tensor = module.predict_step(_checked_batch(module, features, values, lengths))
+    module.train(training)
+    return answers.float().cpu().numpy()
+
+
+def _checked_batch(module: Any, features: int, values: Any, lengths: Any) -> Batch:
+    """Return arrays as a batch, checked as the compiled call checks them."""
+    like = next(module.parameters())
+    gate.statistics(_array(module.mean), _array(module.scale), features)
+    given = gate.sequences(values, features)
+    held = torch.from_numpy(gate.ready(given, gate.float_of(like.dtype))).to(like)
+    if lengths is None:
+        return Batch(held, None, None)
+    counts = torch.from_numpy(gate.whole("lengths", lengths, len(given), 1, given.shape[1]))
+    return Batch(held, counts.to(like.device), None)
+
+
+def _array(values: Tensor | None) -> NDArray[np.floating] | None:
+    return None if values is None else values.detach().double().cpu().numpy()

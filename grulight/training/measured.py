@@ -1,0 +1,93 @@
+"""A LightningModule that measures its epochs as Keras does, and logs them cheaply."""
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from grulight.data.batches import Batch
+from grulight.heads import Head
+from grulight.training.confusion import scores_of
+from grulight.training.divergence import require_finite_loss, require_finite_weights
+from grulight.training.epoch_means import EpochLog, EpochMeans
+
+MATRIX_CLASSES = 2000  # a confusion matrix of more would take much memory for nobody
+
+
+class MeasuredModule(LightningModule):
+    """Keep the running means of training, validation and test, and log them at their ends.
+
+    Attributes:
+        head: What the answers mean, which names the metric.
+        confusion: The test's confusion matrix; None where there are no classes, or too many.
+    """
+
+    head: Head
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.train_means, self.val_means, self.test_means = (EpochMeans() for _ in range(3))
+        self.confusion: MulticlassConfusionMatrix | None = None
+        self._log = EpochLog()
+
+    def count_confusions(self, num_classes: int) -> None:
+        """Keep a confusion matrix in tests, unless there are too many classes to look at."""
+        if 0 < num_classes <= MATRIX_CLASSES:
+            self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means, and start them afresh: a resumed epoch has no other start.
+
+        Raises:
+            InputError: The loss is not finite: no checkpoint is written of this epoch.
+        """
+        trainer, metrics = self.trainer, self.epoch_metrics("train")
+        step = trainer.global_step
+        require_finite_loss(float(metrics["train_loss"]), trainer.current_epoch, step)
+        self._log.write(trainer, metrics)
+        self.train_means.reset()
+
+    def on_train_end(self) -> None:
+        """Check the weights, which may be nan from the last step on.
+
+        Raises:
+            InputError: A weight is not finite.
+        """
+        trainer = self.trainer
+        require_finite_weights(self.state_dict(), trainer.current_epoch - 1, trainer.global_step)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the validation means afresh."""
+        self.val_means.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the validation means."""
+        self.log_dict(self.epoch_metrics("val"))
+
+    def on_test_epoch_start(self) -> None:
+        """Start the test's means and confusion matrix afresh."""
+        self.test_means.reset()
+        if self.confusion is not None:
+            self.confusion.reset()
+
+    def on_test_epoch_end(self) -> None:
+        """Log the test's scores."""
+        scores = {}
+        if self.confusion is not None:
+            scores = scores_of(self.confusion.compute().cpu().numpy())
+        self.log_dict(self.epoch_metrics("test") | {f"test_{k}": v for k, v in scores.items()})
+
+    def epoch_metrics(self, stage: str) -> dict[str, Tensor]:
+        """Return the running means of a stage over all processes, named as they are logged."""
+        means: EpochMeans = getattr(self, f"{stage}_means")
+        found = means.compute(self, self.head.metric)
+        return {f"{stage}_{name}": value for name, value in found.items()}
+
+    def part_of_mean(self, counted: int, batch: Batch) -> float:
+        """Return what this process' mean over the steps that count is of the mean over all."""
+        world = self.trainer.world_size
+        if world == 1:
+            return 1.0
+        own = torch.tensor(float(counted if batch.share else 0), device=self.device)
+        total = self.trainer.strategy.reduce(own.clone(), reduce_op="sum")
+        return float(own * world / total)
