@@ -4,13 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from grulight.checkpoint import load_classifier
     from grulight.data.datamodule import SequenceDataModule
     from grulight.data.sequences import Sequences
     from grulight.errors import InputError
     from grulight.keras_files.port import load_keras
     from grulight.model import GRUNet
     from grulight.optim import KerasAdam, KerasRMSprop
+    from grulight.runs.checkpoint import load_classifier
     from grulight.training.classifier import GRUClassifier
 
 __all__ = [
@@ -33,7 +33,7 @@ _HOME = {
     "KerasRMSprop": "optim",
     "SequenceDataModule": "data.datamodule",
     "Sequences": "data.sequences",
-    "load_classifier": "checkpoint",
+    "load_classifier": "runs.checkpoint",
     "load_keras": "keras_files.port",
 }
 

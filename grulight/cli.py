@@ -10,7 +10,7 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from grulight.exit_codes import exit_code_of
-from grulight.interruption import noted
+from grulight.runs.signals import noted
 
 COMMANDS = {
     "fit": "train a model, test it, and write a run directory",

@@ -8,8 +8,8 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
-from grulight import interruption
 from grulight.errors import InputError, one_line
+from grulight.runs import signals as interruption
 
 BUG = 1
 BAD_INPUT = 2

@@ -1,5 +1,5 @@
 """The proof that a grulight model and its Keras twin compute the same."""
 
-from parity.equivalent import assert_equivalent
+from parity.assertion import assert_equivalent
 
 __all__ = ["assert_equivalent"]

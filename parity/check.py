@@ -8,14 +8,14 @@ import numpy as np
 
 from parity.cases import Arrays, Case, Network, Precision, Question, cast
 from parity.compare import compare, step_profile
-from parity.faults import RAGGED, Side
-from parity.noise import bounds, noise_floor
-from parity.reference_side import answer as reference_answer
+from parity.controls.wrong_ports import RAGGED, Side
 from parity.result import Implementation, Result
 from parity.rungs import control, controls_for, judge
+from parity.sides.reference_side import answer as reference_answer
+from parity.tolerances import bounds, noise_floor
 
 if TYPE_CHECKING:
-    from parity.onnx_side import OnnxSide
+    from parity.sides.onnx_side import OnnxSide
 
 PRECISIONS: tuple[Precision, Precision] = ("float64", "float32")
 Floors = Mapping[str, float]
@@ -121,7 +121,7 @@ def against_reference(
 
 def in_onnx(side: "OnnxSide", questions: Iterable[Question]) -> Implementation:
     """Compare ONNX Runtime, which computes in float32, with the NumPy reference in float64."""
-    from parity.onnx_side import in_float32, reference
+    from parity.sides.onnx_side import in_float32, reference
 
     found = []
     for question in map(in_float32, questions):

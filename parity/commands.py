@@ -15,17 +15,17 @@ from parity.cases import Question
 from parity.check import Live, Theirs, against_reference, climb, in_onnx
 from parity.compare import Incomparable
 from parity.distribution import Equivalence, equivalence
-from parity.keras_file import check_file, is_keras_file
+from parity.keras_files.check import check_file, is_keras_file
 from parity.record import Record, write_record
-from parity.report import print_result, write_json, write_page
+from parity.report.report import print_result, write_json, write_page
 from parity.result import EXIT_CODES, Implementation, Result
+from parity.sides.torch_side import TorchSide
+from parity.sides.torch_training import train_seeds
 from parity.target import Target, load_target
-from parity.torch_side import TorchSide
-from parity.torch_training import train_seeds
 
 if TYPE_CHECKING:
-    from parity.keras_side import KerasSide
-    from parity.onnx_side import OnnxSide
+    from parity.sides.keras_side import KerasSide
+    from parity.sides.onnx_side import OnnxSide
 
 LIBRARIES = ("torch", "lightning", "numpy", "keras", "tensorflow")
 
@@ -40,7 +40,7 @@ def check(options: argparse.Namespace) -> int:
     ours = TorchSide(options.kernel, options.device)
     target = load_target(options.target, options.data)
     onnx = _onnx(target) if options.onnx else None
-    from parity.keras_side import KerasSide  # TensorFlow takes seconds, bad input should not
+    from parity.sides.keras_side import KerasSide  # TensorFlow takes seconds, bad input should not
 
     theirs = KerasSide()
     notes = list(target.notes)
@@ -61,7 +61,7 @@ def record(options: argparse.Namespace) -> int:
     """Write what a running Keras computes to a file."""
     _require_tensorflow("record")
     target = load_target(options.target, options.data)
-    from parity.keras_side import KerasSide
+    from parity.sides.keras_side import KerasSide
 
     theirs = KerasSide()
     facts = {
@@ -106,7 +106,7 @@ def _climb(result: Result, questions: Iterable[Question], ours: TorchSide, their
 
 def _implementations(ours: TorchSide, theirs: "KerasSide", target: Target) -> list[Implementation]:
     """Compare every implementation at hand with the NumPy reference."""
-    from parity.keras_side import KerasSide
+    from parity.sides.keras_side import KerasSide
 
     network = target.network
     others = [] if ours.device.type != "cpu" else [TorchSide(k) for k in ("torch", "numba")]
@@ -122,14 +122,14 @@ def _implementations(ours: TorchSide, theirs: "KerasSide", target: Target) -> li
 
 
 def _onnx(target: Target) -> "OnnxSide":
-    from parity.onnx_side import OnnxSide
+    from parity.sides.onnx_side import OnnxSide
 
     return OnnxSide(target.network)
 
 
 def _distribution(target: Target, seeds: int) -> list[Equivalence]:
     """Train with many seeds on both sides and test the final figures for equivalence."""
-    from parity.keras_side import train_seeds as train_keras_seeds
+    from parity.sides.keras_side import train_seeds as train_keras_seeds
 
     if not target.held_out:
         raise InputError("--distribution needs a test part; the data have none.")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.keras_files.layout import KERAS_GATES, TORCH_GATES
+from grulight.keras_files.layers.layout import KERAS_GATES, TORCH_GATES
 
 Array = NDArray[Any]
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from parity.cases import Precision
 from parity.distribution import Equivalence
-from parity.noise import FLOAT64_BOUND
 from parity.rungs import TITLES, Control, Finding, first_divergence, worst_of
+from parity.tolerances import FLOAT64_BOUND
 
 Verdict = Literal["the same", "different", "could not tell"]
 EXIT_CODES: dict[Verdict, int] = {"the same": 0, "different": 1, "could not tell": 2}

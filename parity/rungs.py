@@ -19,8 +19,8 @@ from parity.cases import (
     training_question,
 )
 from parity.compare import Difference, compare, first_step_beyond
-from parity.faults import FAULTS, RAGGED, Fault, Side
-from parity.noise import bounds
+from parity.controls.wrong_ports import FAULTS, RAGGED, Fault, Side
+from parity.tolerances import bounds
 
 TITLES = ("weights", "forward", "loss", "gradients", "optimiser", "trajectory", "distribution")
 PREFIXES = {

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from grulight.checkpoint import load_classifier
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.model import GRUNet
-from grulight.run_data import data_settings
-from grulight.task import GRUClassifier
+from grulight.runs.checkpoint import load_classifier
+from grulight.trace.run_data import data_settings
+from grulight.training.classifier import GRUClassifier
 from parity.cases import Arrays, Network, Question
 from parity.rungs import study
-from parity.torch_training import arrays_of, fresh, sizes_of, without_advice
+from parity.sides.torch_training import arrays_of, fresh, sizes_of, without_advice
 
 # 800 sequences in batches of 32 for five epochs are the 125 steps of the default training.
 SEQUENCES = 800

@@ -13,12 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import grulight
-from grulight.checkpoint import load_classifier, read_checkpoint, structure
+from grulight.checkpoint_files.reader import read_checkpoint, structure
 from grulight.cli import main
 from grulight.errors import InputError
-from grulight.resume import newest_checkpoint, require_continuable
-from grulight.task import GRUClassifier
+from grulight.runs.checkpoint import load_classifier
+from grulight.runs.resuming import newest_checkpoint, require_continuable
 from grulight.trace.recorder import TraceRecorder
+from grulight.training.classifier import GRUClassifier
 
 Run = Callable[..., str]
 Held = dict[str, Any]

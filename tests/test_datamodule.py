@@ -4,7 +4,7 @@ from lightning.pytorch import Trainer
 
 from grulight.data.datamodule import SequenceDataModule
 from grulight.errors import InputError
-from grulight.task import GRUClassifier
+from grulight.training.classifier import GRUClassifier
 
 
 def saved(name: str = "data.npz", count: int = 10, **arrays: object) -> str:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix, f1_score
 
-from grulight.evaluation import save_confusion_picture, scores_of
+from grulight.trace.confusion_picture import save_confusion_picture
+from grulight.training.confusion import scores_of
 
 
 @pytest.mark.parametrize("present", [(0, 1, 2, 3), (0, 1, 2), (0, 3)])

@@ -13,7 +13,7 @@ import torch
 from grulight import cli
 from grulight.cli import main
 from grulight.errors import InputError
-from grulight.interruption import noted
+from grulight.runs.signals import noted
 
 Run = Callable[..., str]
 RUN = Path("lightning_logs/version_0")
@@ -127,7 +127,7 @@ def test_a_training_that_diverges_stops_and_keeps_its_last_good_checkpoint(
 def test_no_checkpoint_has_weights_that_are_not_finite(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from grulight.task import GRUClassifier
+    from grulight.training.classifier import GRUClassifier
 
     end = GRUClassifier.on_train_epoch_end
 
@@ -148,7 +148,7 @@ def test_no_checkpoint_has_weights_that_are_not_finite(
 def test_a_prediction_that_is_not_finite_names_its_sequence(
     last_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from grulight.task import GRUClassifier
+    from grulight.training.classifier import GRUClassifier
 
     step = GRUClassifier.predict_step
 

@@ -10,15 +10,28 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from grulight.checkpoint import load_classifier
+from grulight.checkpoint_files.reader import FORMAT
+from grulight.commands.export import run
 from grulight.data.batches import Batch
 from grulight.errors import InputError
-from grulight.export import export, run
-from grulight.exporting import grus, keras_model, plans, programs
-from grulight.exporting.check import distance, without_advice
+from grulight.exporting import (
+    keras_layers as plans,
+)
+from grulight.exporting import (
+    keras_model,
+)
+from grulight.exporting import (
+    onnx_pt2 as programs,
+)
+from grulight.exporting import (
+    traceable_gru as grus,
+)
+from grulight.exporting.export import export
+from grulight.exporting.verification import distance, without_advice
 from grulight.keras_files.port import load_keras
-from grulight.porting import write_checkpoint
-from grulight.task import FORMAT, GRUClassifier
+from grulight.runs.checkpoint import load_classifier
+from grulight.runs.ported_checkpoint import write_checkpoint
+from grulight.training.classifier import GRUClassifier
 
 Array = NDArray[Any]
 SUFFIXES = (".onnx", ".pt2", ".keras")

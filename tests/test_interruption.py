@@ -15,12 +15,13 @@ import pytest
 import torch
 from interrupting import HOOKS, assert_same_run, environment, strike
 
-from grulight import saver
-from grulight.checkpoint import WholeCheckpointIO, read_checkpoint
+from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.cli import main
 from grulight.errors import InputError
-from grulight.metrics import MetricsFile
-from grulight.resume import newest_checkpoint
+from grulight.runs import saving as saver
+from grulight.runs.checkpoint import WholeCheckpointIO
+from grulight.runs.metrics_csv import MetricsFile
+from grulight.runs.resuming import newest_checkpoint
 
 Run = Callable[..., str]
 
@@ -142,7 +143,7 @@ def test_killed_while_it_writes_there_is_always_a_checkpoint(tmp_path: Path) -> 
     script = tmp_path / "write.py"
     script.write_text(
         "import sys, torch\n"
-        "from grulight.checkpoint import WholeCheckpointIO\n"
+        "from grulight.runs.checkpoint import WholeCheckpointIO\n"
         "print('ready', flush=True)\n"
         "while True:\n"
         "    checkpoint = {'grulight_format': 1, 'value': torch.ones(2_000_000)}\n"
@@ -154,7 +155,7 @@ def test_killed_while_it_writes_there_is_always_a_checkpoint(tmp_path: Path) -> 
 def kill_while_writing(script: Path, path: Path, delays: list[float]) -> None:
     spawner = (
         "import os, runpy, signal, sys, time\n"
-        "import grulight.checkpoint\n"  # imported once; every writer is a fork of this
+        "import grulight.runs.checkpoint\n"  # imported once; every writer is a fork of this
         "for delay in map(float, sys.argv[3:]):\n"
         "    child = os.fork()\n"
         "    if not child:\n"
@@ -163,7 +164,7 @@ def kill_while_writing(script: Path, path: Path, delays: list[float]) -> None:
         "    time.sleep(delay)\n"
         "    os.kill(child, signal.SIGKILL)\n"
         "    os.waitpid(child, 0)\n"
-        "    grulight.checkpoint.read_checkpoint(sys.argv[2])\n"
+        "    grulight.runs.checkpoint.read_checkpoint(sys.argv[2])\n"
     )
     command = [sys.executable, "-c", spawner, str(script), str(path), *map(str, delays)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

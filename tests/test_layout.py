@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from grulight.keras_files import layout
+from grulight.keras_files.layers import layout
 
 
 def numbered(*shape: int) -> np.ndarray:

@@ -8,8 +8,8 @@ from litsets import SAMPLES, optimized
 
 from grulight.cli import main
 from grulight.data.batches import Batches
-from grulight.data.orders import shuffled_sequences
 from grulight.data.readers import ReadOptions, read
+from grulight.data.shuffling import shuffled_sequences
 from grulight.errors import InputError
 
 

@@ -11,8 +11,8 @@ from rich.console import Console
 from grulight.cli import main
 from grulight.data.readers import ReadOptions, read
 from grulight.errors import InputError
-from grulight.evaluation import save_confusion_picture
-from grulight.predictions import written_table
+from grulight.runs.prediction_table import written_table
+from grulight.trace.confusion_picture import save_confusion_picture
 from grulight.trace.recorder import Stage
 from grulight.trace.terminal import confusion_table, file_list, stage_table
 

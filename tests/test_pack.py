@@ -10,12 +10,14 @@ import pytest
 
 from grulight.cli import main
 from grulight.data.batches import Batches, shuffled
-from grulight.data.readers import ReadOptions, pack, read, stream
-from grulight.data.readers.stream import Block
+from grulight.data.lazy_values import StoredValues
+from grulight.data.readers import ReadOptions, read
+from grulight.data.readers import pack_writer as pack
+from grulight.data.readers import streaming as stream
+from grulight.data.readers.streaming import Block
 from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Sequences
 from grulight.data.statistics import feature_statistics
-from grulight.data.stored import StoredValues
 from grulight.errors import InputError
 
 
@@ -57,8 +59,8 @@ def archive(folder: Path, *, compressed: bool) -> Path:
 @pytest.fixture
 def _in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything that is done piece by piece take several pieces."""
-    monkeypatch.setattr("grulight.data.readers.long_csv._BLOCK", 7)
-    monkeypatch.setattr("grulight.data.readers.long_parquet._BATCH", 7)
+    monkeypatch.setattr("grulight.data.readers.csv_table._BLOCK", 7)
+    monkeypatch.setattr("grulight.data.readers.parquet_table._BATCH", 7)
     monkeypatch.setattr(stream, "_ROWS", 20)
     monkeypatch.setattr(stream, "_VALUES", 50)
     monkeypatch.setattr(stream, "_REMEMBERED", 5)

@@ -20,7 +20,7 @@ from grulight.data.batches import Batches, shuffled
 from grulight.data.readers import ReadOptions, read
 from grulight.data.statistics import feature_statistics
 from grulight.model import GRUNet
-from grulight.packing import packed
+from grulight.commands.pack import packed
 
 torch.set_num_threads(1)
 source, target, labels, budget, action = sys.argv[1:]

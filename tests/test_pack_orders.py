@@ -1,7 +1,7 @@
 import numpy as np
 
-from grulight.data.orders import shuffled_blocks, shuffled_sequences
 from grulight.data.readers import read
+from grulight.data.shuffling import shuffled_blocks, shuffled_sequences
 
 BLOCKS = np.array([0, 10, 13, 40, 41, 60, 75])
 

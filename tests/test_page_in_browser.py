@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from grulight.data.waves import waves
-from grulight.heads import probabilities
-from grulight.runs import load_run
+from grulight.logits import probabilities
+from grulight.trace.gates import walk
 from grulight.trace.page import write_page
-from grulight.trace.walk import walk
+from grulight.trace.past_run import load_run
 from tests.test_trace import HOSTILE, classifier_for, parts_of, ragged
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")

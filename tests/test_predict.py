@@ -12,7 +12,7 @@ import pytest
 
 from grulight.cli import main
 from grulight.heads import ValueHead
-from grulight.predictions import ROW_GROUP, prediction_columns, written_table
+from grulight.runs.prediction_table import ROW_GROUP, prediction_columns, written_table
 
 Run = Callable[..., str]
 

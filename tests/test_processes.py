@@ -10,7 +10,7 @@ import torch
 from interrupting import assert_same_run, environment, strike, weights
 
 from grulight.errors import InputError
-from grulight.launch import launched_as
+from grulight.runs.launchers import launched_as
 
 # neither the batches (32 of 799) nor the test part (201) can be shared evenly
 UNEVEN = (

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
+from grulight.commands.pack import packed
 from grulight.data.readers import ReadOptions, memory, names, read
 from grulight.errors import MAX_LINE, InputError
-from grulight.packing import packed
 
 X = np.random.default_rng(0).normal(size=(4, 3, 2)).astype(np.float32)
 Y = np.array([0, 1, 0, 1])
@@ -201,8 +201,8 @@ def test_memory_that_is_short_all_the_same_is_one_line(
     def fail(*_: object, **__: object) -> None:
         raise MemoryError("Unable to allocate 3.00 GiB")
 
-    monkeypatch.setattr("grulight.data.readers.table.gathered", fail)
-    monkeypatch.setattr("grulight.data.readers.stream.gathered", fail)
+    monkeypatch.setattr("grulight.data.readers.long_table.gathered", fail)
+    monkeypatch.setattr("grulight.data.readers.streaming.gathered", fail)
     table = text(tmp_path / "a.csv", HEADER + "a,0,1\nb,1,1\n")
     assert "needs more memory than there is (Unable to allocate 3.00 GiB)" in refusal(table)
     with pytest.raises(InputError, match="needs more memory than there is"):
@@ -256,7 +256,7 @@ def test_what_would_never_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
             assert expected in refusal(source)
             if suffix == ".npy":
                 assert expected in refusal(tmp_path / "x.npy", ReadOptions(labels_file=str(source)))
-    monkeypatch.setattr("grulight.data.readers.long_csv._LONGEST_LINE", 1 << 10)
+    monkeypatch.setattr("grulight.data.readers.csv_table._LONGEST_LINE", 1 << 10)
     endless = text(tmp_path / "a.csv", HEADER + "a" * (1 << 12))
     assert "line 2 has more than 1,024 characters" in refusal(endless)
 

@@ -11,7 +11,7 @@ import pytest
 from grulight.cli import main
 from grulight.errors import InputError
 from grulight.files import temporary_prefix, written_whole
-from grulight.run_directory import held, made
+from grulight.runs.run_directory import held, made
 
 
 def test_runs_that_start_at_once_get_a_directory_each(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_run_is_numbered_after_the_newest(tmp_path: Path) -> None:
 def test_a_directory_has_one_writer_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("grulight.run_directory._PATIENCE", 0.1)
+    monkeypatch.setattr("grulight.runs.run_directory._PATIENCE", 0.1)
     with (
         held(tmp_path, print),
         pytest.raises(InputError, match=rf"process {os.getpid()} on .* trains here"),
@@ -44,7 +44,7 @@ def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from grulight.run_directory import held\n"
+        "from grulight.runs.run_directory import held\n"
         "with held(Path(sys.argv[1]), print):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -58,7 +58,7 @@ def test_where_there_are_no_locks_it_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []
-    monkeypatch.setattr("grulight.run_directory.lock", lambda descriptor: None)
+    monkeypatch.setattr("grulight.runs.run_directory.lock", lambda descriptor: None)
     with held(tmp_path, said.append):
         pass
     assert ["has no locks" in line for line in said] == [True]
@@ -67,7 +67,7 @@ def test_where_there_are_no_locks_it_says_so(
 def test_auto_does_not_go_on_with_a_run_that_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("grulight.run_directory._PATIENCE", 0.1)
+    monkeypatch.setattr("grulight.runs.run_directory._PATIENCE", 0.1)
     assert main(["fit", "--trainer.max_epochs", "1"]) == 0
     run = Path("lightning_logs/version_0")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}

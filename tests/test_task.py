@@ -12,15 +12,11 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
 from grulight.data.batches import Batch, Batches
-from grulight.heads import (
-    ClassHead,
-    Score,
-    classification_loss,
-    predicted_classes,
-    probabilities,
-)
+from grulight.heads import ClassHead, Score
+from grulight.logits import classification_loss, predicted_classes, probabilities
 from grulight.model import GRUNet
-from grulight.task import EpochMeans, GRUClassifier
+from grulight.training.classifier import GRUClassifier
+from grulight.training.epoch_means import EpochMeans
 
 
 def trainer() -> Trainer:

@@ -10,25 +10,26 @@ import numpy as np
 import pytest
 import torch
 
-from grulight.checkpoint import load_classifier, read_checkpoint
+from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.cli import main
 from grulight.data.datamodule import Parts, SequenceDataModule
 from grulight.data.sequences import Sequences
 from grulight.data.waves import waves
-from grulight.heads import probabilities
+from grulight.logits import probabilities
 from grulight.model import GRUNet
-from grulight.runs import load_run
-from grulight.task import GRUClassifier
+from grulight.runs.checkpoint import load_classifier
 from grulight.trace.answers import MOST_SEQUENCES
-from grulight.trace.asking import ask
 from grulight.trace.charts import ticks
 from grulight.trace.class_answers import ClassAnswers
+from grulight.trace.commentary import percent
+from grulight.trace.gates import walk
+from grulight.trace.inference import ask
 from grulight.trace.page import write_page
+from grulight.trace.past_run import load_run
 from grulight.trace.recorder import Epoch
 from grulight.trace.scores import calibration_error, class_scores, reliability
 from grulight.trace.training import ORIGINAL, curves, shown_epochs
-from grulight.trace.walk import walk
-from grulight.trace.words import percent
+from grulight.training.classifier import GRUClassifier
 from tests.keras_files import kerasbytes as kb
 
 SHAPES = {

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from grulight.cli import main
-from grulight.runs import load_run
-from grulight.trace.asking import ask
+from grulight.trace.inference import ask
 from grulight.trace.page import write_page
+from grulight.trace.past_run import load_run
 from tests.keras_files.test_keras_heads import CASES, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -13,12 +13,12 @@ import pytest
 import torch
 from litsets import SAMPLES, changed_index, nothing_run, optimized
 
+from grulight.checkpoint_files.reader import FORMAT
 from grulight.cli import main
 from grulight.data.readers import read
 from grulight.errors import InputError
-from grulight.run_data import data_settings
-from grulight.runs import load_run
-from grulight.task import FORMAT
+from grulight.trace.past_run import load_run
+from grulight.trace.run_data import data_settings
 
 PLAIN: list[Any] = [
     {"values": sample["values"], "label": at % 2, "id": f"s{at}"}

@@ -19,7 +19,7 @@ from grulight.data.datamodule import SequenceDataModule
 from grulight.data.readers import read
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
-from grulight.run_data import data_settings
+from grulight.trace.run_data import data_settings
 
 SEEDS: dict[str, list[Any]] = {
     "plain": [

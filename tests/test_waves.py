@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from grulight.data.batches import Batches, shuffled
 from grulight.data.sequences import Sequences
 from grulight.data.waves import waves
-from grulight.task import GRUClassifier
+from grulight.training.classifier import GRUClassifier
 
 # what Keras reported over the running epochs of the original pipeline: loss, accuracy
 ORIGINAL = np.array([[1.20, 0.45], [0.85, 0.62], [0.65, 0.75], [0.50, 0.82], [0.40, 0.87]])

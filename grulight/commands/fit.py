@@ -4,12 +4,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
-from grulight.checkpoint_reader import Checkpoint
+from grulight.checkpoint_files.reader import Checkpoint
+from grulight.commands.lightning_cli import FitCLI, one_line_errors, quieten
 from grulight.commands.running import require_output, run_directory, show_files, test_and_show
-from grulight.interruption import EXIT_CODE
-from grulight.lightning_cli import FitCLI, one_line_errors, quieten
-from grulight.metrics import MetricsFile
-from grulight.resume import ended_epoch
+from grulight.runs.metrics_csv import MetricsFile
+from grulight.runs.resuming import ended_epoch
+from grulight.runs.signals import EXIT_CODE
 from grulight.trace.page import write_page
 from grulight.trace.recorder import TraceRecorder
 

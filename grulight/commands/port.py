@@ -8,8 +8,8 @@ from rich.table import Table
 
 from grulight.errors import one_line
 from grulight.keras_files.port import PortedModel, load_keras
-from grulight.keras_files.ported import PortedNetwork
-from grulight.ported_checkpoint import write_checkpoint
+from grulight.keras_files.ported_network import PortedNetwork
+from grulight.runs.ported_checkpoint import write_checkpoint
 
 
 def run(arguments: list[str]) -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from grulight.commands.lightning_cli import CheckpointCLI, one_line_errors, quieten
 from grulight.errors import InputError, one_line
 from grulight.files import require_writable
-from grulight.lightning_cli import CheckpointCLI, one_line_errors, quieten
-from grulight.predictions import PredictionWriter, require_table_suffix, written_table
+from grulight.runs.prediction_table import PredictionWriter, require_table_suffix, written_table
 
 _AT_ONCE = 256  # sequences of a prediction
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from rich.console import Console
 
+from grulight.commands.lightning_cli import one_line_errors
 from grulight.data.datamodule import SequenceDataModule
-from grulight.evaluation import PICTURE_CLASSES, save_confusion_picture
 from grulight.files import require_writable
-from grulight.lightning_cli import one_line_errors
-from grulight.task import GRUClassifier
 from grulight.trace import terminal
+from grulight.trace.confusion_picture import PICTURE_CLASSES, save_confusion_picture
+from grulight.training.classifier import GRUClassifier
 
 
 def test_and_show(

@@ -2,9 +2,9 @@
 
 from rich.console import Console
 
+from grulight.commands.lightning_cli import CheckpointCLI, quieten
 from grulight.commands.running import require_output, show_files, test_and_show
 from grulight.errors import InputError
-from grulight.lightning_cli import CheckpointCLI, quieten
 
 
 def run(arguments: list[str]) -> None:

@@ -2,9 +2,9 @@
 
 from rich.console import Console
 
+from grulight.commands.lightning_cli import CheckpointCLI, one_line_errors, quieten
 from grulight.commands.running import metrics_of, require_output, show_files
 from grulight.errors import InputError
-from grulight.lightning_cli import CheckpointCLI, one_line_errors, quieten
 from grulight.trace import terminal
 
 

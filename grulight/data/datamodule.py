@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from grulight.data.batches import Batches, Order
 from grulight.data.blocks import Blocks
-from grulight.data.orders import shuffled_sequences
 from grulight.data.readers import ReadOptions, has_test_part, read
 from grulight.data.readers.targets import Kind, Wish
 from grulight.data.sequences import Sequences
+from grulight.data.shuffling import shuffled_sequences
 from grulight.data.statistics import feature_statistics
 from grulight.errors import InputError
 

@@ -4,9 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from grulight.checkpoint import load_classifier
 from grulight.errors import InputError
-from grulight.exporting.check import (
+from grulight.exporting.keras_model import write_keras
+from grulight.exporting.onnx_pt2 import write_onnx, write_pt2
+from grulight.exporting.verification import (
     Trial,
     Verdict,
     Written,
@@ -15,13 +16,12 @@ from grulight.exporting.check import (
     verify,
     without_advice,
 )
-from grulight.exporting.keras_model import write_keras
-from grulight.exporting.programs import write_onnx, write_pt2
 from grulight.files import written_whole
-from grulight.keras_files.plain import naming
-from grulight.keras_files.ported import PortedNetwork
+from grulight.keras_files.ported_network import PortedNetwork
+from grulight.keras_files.reader.untrusted_text import naming
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier
+from grulight.runs.checkpoint import load_classifier
+from grulight.training.classifier import GRUClassifier
 
 FORMATS = {".onnx": write_onnx, ".pt2": write_pt2, ".keras": write_keras}
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from grulight.errors import InputError
-from grulight.exporting.check import (
+from grulight.exporting.keras_layers import Plan, plans_of
+from grulight.exporting.verification import (
     Array,
     Written,
     bound_of,
@@ -21,12 +22,11 @@ from grulight.exporting.check import (
     require_close,
     trials,
 )
-from grulight.exporting.plans import Plan, plans_of
 from grulight.extras import extra
-from grulight.heads import probabilities
-from grulight.keras_files.ported import PortedNetwork
+from grulight.keras_files.ported_network import PortedNetwork
+from grulight.logits import probabilities
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier
+from grulight.training.classifier import GRUClassifier
 
 # oneDNN would reorder sums
 BACKEND = {

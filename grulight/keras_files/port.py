@@ -8,19 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from grulight.checkpoint_reader import read_checkpoint, require_described, require_weights
+from grulight.checkpoint_files.reader import read_checkpoint, require_described, require_weights
 from grulight.errors import InputError
-from grulight.keras_files.base import Pick, Signal, Tree, Variables
-from grulight.keras_files.container import ZIP_MAGIC, Container, read_container
-from grulight.keras_files.graph import Reading, parse_model
-from grulight.keras_files.layers import portable
-from grulight.keras_files.network import Network, trace
-from grulight.keras_files.operations import FUNCTIONS
-from grulight.keras_files.placement import place
-from grulight.keras_files.plain import Json, naming, quote, reading
-from grulight.keras_files.spec import Graph, LayerSpec, Shape
-from grulight.keras_files.table import LayerRow, layer_rows
-from grulight.keras_files.versions import KerasVersion
+from grulight.keras_files.layer_report import LayerRow, layer_rows
+from grulight.keras_files.layers.base import Pick, Signal, Tree
+from grulight.keras_files.layers.network import Network, trace
+from grulight.keras_files.layers.operations import FUNCTIONS
+from grulight.keras_files.layers.registry import portable
+from grulight.keras_files.plan.graph import Reading, parse_model
+from grulight.keras_files.plan.placement import place
+from grulight.keras_files.plan.spec import Graph, LayerSpec, Shape
+from grulight.keras_files.plan.variables import Variables
+from grulight.keras_files.reader.container import ZIP_MAGIC, Container, read_container
+from grulight.keras_files.reader.untrusted_text import Json, naming, quote, reading
+from grulight.keras_files.reader.versions import KerasVersion
 
 _ZIP_NAME = 30  # where the name of the first member stands in a zip (APPNOTE.TXT 4.3.7)
 MOST_SHAPES = 1000  # of inputs that are remembered
@@ -146,7 +147,6 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _from_checkpoint(path: Path, config: object, up_to: str | None) -> PortedModel:
     """Make the Keras model of a checkpoint again."""
-
     checkpoint = read_checkpoint(path)
     settings = checkpoint.get("hyper_parameters", {})
     description = checkpoint.get("keras_model") or settings.get("from_keras")

@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from grulight.data.datamodule import Parts
 from grulight.data.sequences import Labels
-from grulight.evaluation import Confusion
 from grulight.trace.answers import Answers, Choice, Context, Floats, count_table
+from grulight.trace.commentary import joined, listing, percent
 from grulight.trace.scores import belief, class_scores
-from grulight.trace.words import joined, listing, percent
+from grulight.training.confusion import Confusion
 
 _MOST_CLASSES = 60  # in the confusion matrix
 

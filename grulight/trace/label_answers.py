@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from grulight.data.datamodule import Parts
 from grulight.data.sequences import Labels
 from grulight.trace.answers import Answers, Context, Floats, count_table
+from grulight.trace.commentary import joined, listing, percent
 from grulight.trace.scores import belief, share
-from grulight.trace.words import joined, listing, percent
 
 
 class LabelAnswers(Answers):

@@ -8,7 +8,7 @@ from torch import Tensor
 from grulight.model import GRUNet
 
 if TYPE_CHECKING:
-    from grulight.keras_files.ported import PortedNetwork
+    from grulight.keras_files.ported_network import PortedNetwork
 
 
 class LayerRow(NamedTuple):

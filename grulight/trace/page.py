@@ -5,15 +5,15 @@ from pathlib import Path
 
 from grulight.data.datamodule import Parts
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier
-from grulight.trace import words
+from grulight.trace import commentary as words
 from grulight.trace.answers import Answers, Context
-from grulight.trace.asking import ask
+from grulight.trace.inference import ask
 from grulight.trace.layers import layer_rows
 from grulight.trace.prediction import prediction
 from grulight.trace.recorder import Epoch, record_stages
 from grulight.trace.templates import write_template
 from grulight.trace.training import curves, epoch_words, original, shown_epochs
+from grulight.training.classifier import GRUClassifier
 
 _TEMPLATE = Path(__file__).parent / "page.html.j2"
 

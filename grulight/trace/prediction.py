@@ -12,12 +12,12 @@ from grulight.data.datamodule import Parts
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier
-from grulight.trace import words
+from grulight.trace import commentary as words
 from grulight.trace.answers import Answers, Choice, Floats
+from grulight.trace.gates import Walk, walk
 from grulight.trace.layers import layer_name
 from grulight.trace.recorder import PARTS
-from grulight.trace.walk import Walk, walk
+from grulight.training.classifier import GRUClassifier
 
 _MOST_NUMBERS = 400_000  # in all heat maps of a page; each weighs under 3 bytes
 # rows and time steps of a heat map, from the most to the fewest

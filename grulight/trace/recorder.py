@@ -11,7 +11,7 @@ from grulight.data.batches import Batch, Batches
 from grulight.data.datamodule import Parts, SequenceDataModule
 from grulight.data.sequences import Sequences
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier
+from grulight.training.classifier import GRUClassifier
 
 PARTS = ("train", "validation", "test")
 _SAMPLE = 4  # values shown per stage: what fits a terminal of 80 columns

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.evaluation import Confusion
 from grulight.trace.charts import Chart, marks, rightwards, ticks, upwards
+from grulight.training.confusion import Confusion
 
 BINS = 10
 

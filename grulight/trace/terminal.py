@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from grulight.errors import one_line
-from grulight.evaluation import Confusion
 from grulight.trace.recorder import Epoch, Stage, TraceRecorder
+from grulight.training.confusion import Confusion
 
 _NAME = 80  # characters of a name, or of a few
 _CHART_ROWS = 12  # a longer training is thinned out

@@ -11,7 +11,7 @@ from torch import distributed
 
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
-from grulight.metrics import MetricsFile
+from grulight.runs.metrics_csv import MetricsFile
 
 _EVERY = 60.0  # seconds between lines
 

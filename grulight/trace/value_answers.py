@@ -9,7 +9,7 @@ from grulight.data.datamodule import Parts
 from grulight.data.sequences import Labels, Sequences
 from grulight.trace.answers import Answers, Context, Floats, held_parts, labels_of
 from grulight.trace.charts import Chart, finite_range, marks, rightwards, ticks, upwards
-from grulight.trace.words import listing
+from grulight.trace.commentary import listing
 
 _MOST_CHARTS, _MOST_POINTS = 4, 800
 

@@ -14,10 +14,11 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
 from grulight.errors import InputError
-from grulight.heads import ClassHead, Head, predicted_classes
+from grulight.heads import ClassHead, Head
 from grulight.init import keras_init_
 from grulight.kernels import gate
 from grulight.kernels.fused import Kernel
+from grulight.logits import predicted_classes
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
 from grulight.training.compiled_network import CompiledPredictor, compilable, predict_in_torch

@@ -7,7 +7,7 @@ from grulight.errors import InputError
 from grulight.heads import ClassHead, ValueHead
 
 if TYPE_CHECKING:
-    from grulight.keras_files.ported import PortedNetwork
+    from grulight.keras_files.ported_network import PortedNetwork
 
 
 class DataSpec(NamedTuple):
@@ -49,9 +49,9 @@ def ported_network(model: str | dict[str, Any], spec: DataSpec) -> "PortedNetwor
     Raises:
         InputError: It cannot be read, or answers otherwise than the data need.
     """
-    from grulight.keras_files.plain import naming
     from grulight.keras_files.port import load_keras, rebuild
-    from grulight.keras_files.ported import PortedNetwork
+    from grulight.keras_files.ported_network import PortedNetwork
+    from grulight.keras_files.reader.untrusted_text import naming
 
     name = model if isinstance(model, str) else "the ported model"
     ported = load_keras(model) if isinstance(model, str) else rebuild(model)

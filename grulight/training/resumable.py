@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from grulight.checkpoint_reader import FORMAT
+from grulight.checkpoint_files.reader import FORMAT
 from grulight.training.divergence import require_finite_weights
 from grulight.training.measured import MeasuredModule
 from grulight.training.process_state import (

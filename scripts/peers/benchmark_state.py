@@ -12,7 +12,7 @@ from peers.peer_process import PEERS, Process, Sample, Skipped
 from peers.work import Work, save
 from rich.console import Console
 
-from parity.noise import FLOAT32_FLOORS
+from parity.tolerances import FLOAT32_FLOORS
 
 CUDNN = ("cudnn float32", "compile float32", "graph float32")
 # warms a peer up and returns what measures it once

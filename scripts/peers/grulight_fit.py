@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from epoch_boundary import EpochBoundary
-from grulight.task import FORMAT
 from lightning.pytorch import LightningModule, Trainer
 from peer_server import Peer, serve
 from torch.nn.functional import cross_entropy
@@ -18,11 +17,12 @@ from work import Array, Work, load
 
 import grulight
 from grulight import GRUClassifier
+from grulight.checkpoint_files.reader import FORMAT
 from grulight.cli import main
-from grulight.data.orders import shuffled_sequences
-from grulight.launch import is_first_process
+from grulight.data.shuffling import shuffled_sequences
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
+from grulight.runs.launchers import is_first_process
 
 # An epoch in float32 ends where float64 ends but for rounding, which training amplifies. nn.GRU's
 # own distance is taken as the measure, as the proof does with its noise floors.

@@ -15,7 +15,7 @@ def build(work: Work, arguments: Sequence[str]) -> Peer:
     package = __import__(backend)
     import keras
 
-    from grulight.keras_files.layout import network_to_keras
+    from grulight.keras_files.layers.layout import network_to_keras
 
     model = network(work)
     arrays = network_to_keras(work.weights)

@@ -2,7 +2,7 @@
 
 The reference, the comparison and the tolerance are the proof's: an answer in float32 may be eight
 times as far from float64 as the NumPy reference moves when weights and inputs are nudged by one
-unit in the last place, measured for this work (``parity.noise``).
+unit in the last place, measured for this work (``parity.tolerances``).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from peers.work import CHECKED, Array, Work
 from grulight.kernels import reference
 from parity.cases import Arrays, Network, Question, cast
 from parity.compare import Incomparable, compare
-from parity.noise import FLOAT32_FLOORS, noise_floor
+from parity.tolerances import FLOAT32_FLOORS, noise_floor
 
 SINGLE = float(np.finfo(np.float32).eps)
 # cuDNN's GRU approximates its gates: in float32 on an H100 (cuDNN 9.19) its answer to this check

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from theirs import KERAS_3, Flavour, built, keras_2, quietly
 
-from parity.keras_file import check_file
+from parity.keras_files.check import check_file
 from parity.result import Result
 
 
@@ -68,5 +68,5 @@ def test_a_layer_that_tensorflow_cannot_name_is_proven() -> None:
 def test_tensorflow_and_triton_live_in_one_process() -> None:
     pytest.importorskip("triton")
     root = Path(__file__).parents[2]
-    program = [sys.executable, "-c", "import parity.keras_side, torch._dynamo, triton"]
+    program = [sys.executable, "-c", "import parity.sides.keras_side, torch._dynamo, triton"]
     subprocess.run(program, cwd=root, check=True, capture_output=True)

@@ -13,7 +13,7 @@ import torch
 import grulight
 from grulight.cli import main
 from grulight.errors import InputError
-from grulight.keras_files.losses import recorded_loss
+from grulight.keras_files.reader.compiled_loss import recorded_loss
 
 # Keras 3.15 on NumPy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from grulight.errors import MAX_LINE, InputError
-from grulight.keras_files.base import Variables
-from grulight.keras_files.plain import parse_json
+from grulight.keras_files.plan.variables import Variables
 from grulight.keras_files.port import PortedModel, _built, _planned
+from grulight.keras_files.reader.untrusted_text import parse_json
 
 SECONDS = 5.0
 BYTES = 300 << 20

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from grulight.errors import InputError
-from grulight.keras_files.container import LegacyWeights, NativeWeights, read_container
+from grulight.keras_files.reader.container import LegacyWeights, NativeWeights, read_container
 
 
 def legacy_weights(path: Path) -> dict[str, list[tuple[int, ...]]]:

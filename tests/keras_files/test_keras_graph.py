@@ -6,10 +6,10 @@ import kerasbytes as kb
 import pytest
 
 from grulight.errors import InputError
-from grulight.keras_files.graph import Reading, parse_model
-from grulight.keras_files.layers import portable
-from grulight.keras_files.spec import Graph, Ref
-from grulight.keras_files.versions import KerasVersion
+from grulight.keras_files.layers.registry import portable
+from grulight.keras_files.plan.graph import Reading, parse_model
+from grulight.keras_files.plan.spec import Graph, Ref
+from grulight.keras_files.reader.versions import KerasVersion
 
 KERAS_2 = Reading(KerasVersion.parse("2.4.0", "2"), None, portable)
 

@@ -119,7 +119,7 @@ def test_container_needs_no_torch(path: Path) -> None:
         import sys
         sys.modules["torch"] = None
         from pathlib import Path
-        from grulight.keras_files.container import read_container
+        from grulight.keras_files.reader.container import read_container
         container = read_container(Path({str(path)!r}), None)
         assert container.weights.layers["gru"][0].read().shape == (3, 12)
     """

@@ -10,7 +10,7 @@ from theirs import KERAS_3, Flavour, built, keras_2, quietly
 
 import grulight
 from grulight.errors import InputError
-from grulight.keras_files import placement
+from grulight.keras_files.plan import placement
 
 IDS, STEPS = 20, 6
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from grulight.errors import InputError
-from grulight.keras_files.layers import KINDS
+from grulight.keras_files.layers.registry import KINDS
 from grulight.keras_files.port import PortedModel, load_keras
 
 HUGE = (1 << 31) - 1

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from grulight.heads import classification_loss, predicted_classes, probabilities
 from grulight.kernels.prediction import Predictor
 from grulight.kernels.steps import Adam, State, train_steps
+from grulight.logits import classification_loss, predicted_classes, probabilities
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
 

@@ -6,10 +6,10 @@ from functools import cache
 import pytest
 
 from parity.cases import Arrays, Case, Network, Precision
-from parity.faults import RAGGED
-from parity.keras_side import KerasSide
-from parity.noise import Side
-from parity.torch_side import TorchSide
+from parity.controls.wrong_ports import RAGGED
+from parity.sides.keras_side import KerasSide
+from parity.sides.torch_side import TorchSide
+from parity.tolerances import Side
 
 CASES = {
     case.name: case

@@ -1,7 +1,7 @@
 import pytest
 
 from parity.cases import Case, Precision, Question
-from parity.noise import Side
+from parity.tolerances import Side
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

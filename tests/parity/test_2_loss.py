@@ -3,8 +3,8 @@ from conftest import Answers
 
 from parity.cases import Case, Network, loss_question
 from parity.compare import compare
-from parity.noise import FLOAT64_BOUND, Side
-from parity.reference_side import answer as reference_answer
+from parity.sides.reference_side import answer as reference_answer
+from parity.tolerances import FLOAT64_BOUND, Side
 
 
 def test_loss_of_a_batch_agrees(case: Case, answers: Answers) -> None:

@@ -3,8 +3,8 @@ from conftest import Answers
 
 from parity.cases import Case
 from parity.compare import compare
-from parity.noise import FLOAT64_BOUND
 from parity.rungs import rung_of
+from parity.tolerances import FLOAT64_BOUND
 
 
 def test_gradients_of_every_leaf_agree(case: Case, answers: Answers) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from parity.cases import OPTIMIZERS, STEPS, Case, Network, Precision, Question, step_question
 from parity.compare import compare
-from parity.keras_side import KerasSide
-from parity.noise import FLOAT64_BOUND, Side
+from parity.sides.keras_side import KerasSide
+from parity.tolerances import FLOAT64_BOUND, Side
 
 NETWORK = Network(2, 3, 4)
 WEIGHTS = Case("small", NETWORK).weights()

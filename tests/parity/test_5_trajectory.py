@@ -3,15 +3,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from grulight.keras_files.layout import network_to_keras
+from grulight.keras_files.layers.layout import network_to_keras
 from grulight.kernels.steps import train_steps
 from parity.cases import Arrays, Network, Question, batches_of, training_question
 from parity.compare import compare
-from parity.keras_side import KerasSide, original_pipeline
-from parity.noise import FLOAT64_BOUND, Side, noise_floor
 from parity.rungs import judge
-from parity.torch_side import TorchSide
-from parity.torch_training import arrays_of, fresh
+from parity.sides.keras_side import KerasSide, original_pipeline
+from parity.sides.torch_side import TorchSide
+from parity.sides.torch_training import arrays_of, fresh
+from parity.tolerances import FLOAT64_BOUND, Side, noise_floor
 
 NETWORK = Network(5, 3)
 
@@ -51,7 +51,7 @@ def test_many_steps_at_once_take_the_same_trajectory(
         compiled.append(len(arguments[-1]))
         return train_steps(*arguments)
 
-    monkeypatch.setattr("grulight.execution.train_steps", spy)
+    monkeypatch.setattr("grulight.training.many_steps.train_steps", spy)
     asked = question(ragged=True)
     answer, kept = TorchSide(kernel).together(asked)
     assert compiled == ([25] * 5 if kernel == "numba" else [])

@@ -40,8 +40,8 @@ def test_what_is_no_sample_is_refused(bad: list[float]) -> None:
 
 @pytest.mark.slow
 def test_twenty_seeds_train_equally_well_on_both_sides() -> None:
-    from parity.keras_side import train_seeds as train_keras_seeds
-    from parity.torch_training import train_seeds
+    from parity.sides.keras_side import train_seeds as train_keras_seeds
+    from parity.sides.torch_training import train_seeds
 
     rng = np.random.default_rng(3)
     values = rng.normal(size=(600, 8, 3))

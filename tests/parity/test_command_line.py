@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from grulight.data.datamodule import SequenceDataModule
-from grulight.task import GRUClassifier
+from grulight.training.classifier import GRUClassifier
 from parity import commands
 from parity.__main__ import main
 

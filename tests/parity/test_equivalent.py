@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from grulight.keras_files.layout import network_to_torch
+from grulight.keras_files.layers.layout import network_to_torch
 from grulight.model import GRUNet
 from parity import assert_equivalent
-from parity.keras_side import keras
+from parity.sides.keras_side import keras
 
 INPUTS = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32)
 

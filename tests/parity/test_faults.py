@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from parity.cases import Case, Network, Question, loss_question, step_question, training_question
-from parity.faults import FAULTS, RAGGED, Fault
-from parity.mistakes import Side
-from parity.reference_side import answer as reference_answer
+from parity.controls.wrong_answers import Side
+from parity.controls.wrong_ports import FAULTS, RAGGED, Fault
 from parity.rungs import control, controls_for
-from parity.torch_side import TorchSide
-from parity.torch_training import arrays_of, fresh
+from parity.sides.reference_side import answer as reference_answer
+from parity.sides.torch_side import TorchSide
+from parity.sides.torch_training import arrays_of, fresh
 
 NETWORKS = {
     "default": Network(5, 3),

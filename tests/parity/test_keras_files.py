@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 
 from grulight.errors import InputError
-from grulight.keras_files import layout, recurrent
+from grulight.keras_files.layers import layout, recurrent
 from grulight.keras_files.port import load_keras
 from parity.cases import Question
-from parity.faults import Fault
-from parity.file_arrays import arrays_of
-from parity.file_faults import faults_for
-from parity.file_inputs import inputs_of, masked_steps
-from parity.file_study import Study
-from parity.file_trust import untrusted
-from parity.keras_file import ask, check_file, is_keras_file
-from parity.keras_open import their_model
-from parity.keras_witness import Witness
-from parity.ported_side import PortedSide, flat
-from parity.report import write_json, write_page
+from parity.controls.wrong_ports import Fault
+from parity.keras_files.allowed import untrusted
+from parity.keras_files.arrays import arrays_of
+from parity.keras_files.check import ask, check_file, is_keras_file
+from parity.keras_files.inputs import inputs_of, masked_steps
+from parity.keras_files.keras_open import their_model
+from parity.keras_files.keras_witness import Witness
+from parity.keras_files.ported_side import PortedSide, flat
+from parity.keras_files.study import Study
+from parity.keras_files.wrong_ports import faults_for
+from parity.report.report import write_json, write_page
 from parity.result import Result
 from parity.rungs import control, judge, worst_of
-from parity.torch_training import without_advice
+from parity.sides.torch_training import without_advice
 
 RNG = np.random.default_rng(2)
 GATES = ("z", "r", "h")

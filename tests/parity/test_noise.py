@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from parity.cases import Arrays, Case, Network, Question
-from parity.noise import bounds, noise_floor, nudge
+from parity.tolerances import bounds, noise_floor, nudge
 
 QUESTION = Case("small", Network(3, 2, 4)).question().as_dtype("float32")
 

@@ -8,8 +8,8 @@ import pytest
 from grulight.errors import InputError
 from parity.cases import Arrays, Case, Network, Question
 from parity.check import in_onnx
-from parity.mistakes import bias_rows_swapped, gates_not_permuted
-from parity.onnx_side import PACKAGES, OnnxSide, in_float32, reference
+from parity.controls.wrong_answers import bias_rows_swapped, gates_not_permuted
+from parity.sides.onnx_side import PACKAGES, OnnxSide, in_float32, reference
 
 NETWORKS = {
     "default": Network(5, 3),

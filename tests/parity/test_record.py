@@ -17,7 +17,7 @@ from parity.__main__ import main
 from parity.cases import Arrays, Case, Network, Question
 from parity.check import Live
 from parity.record import Record, write_record
-from parity.torch_side import TorchSide
+from parity.sides.torch_side import TorchSide
 
 DEFAULT = Path(__file__).with_name("default.safetensors")
 NETWORK = Network(2, 3, 4)

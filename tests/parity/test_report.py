@@ -10,11 +10,11 @@ from grulight.trace import templates
 from grulight.trace.templates import breakable
 from parity.cases import Case, Network
 from parity.check import climb
+from parity.controls.wrong_ports import RAGGED
 from parity.distribution import equivalence
-from parity.faults import RAGGED
-from parity.report import write_json, write_page
+from parity.report.report import write_json, write_page
 from parity.result import EXIT_CODES, Result
-from parity.torch_side import TorchSide
+from parity.sides.torch_side import TorchSide
 
 HOSTILE = "<script>alert(1)</script>.ckpt"
 

@@ -11,7 +11,7 @@ from lightning.pytorch import Trainer
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.model import GRUNet
-from grulight.task import GRUClassifier
+from grulight.training.classifier import GRUClassifier
 from parity.cases import STEPS
 from parity.target import load_target, target_of
 

@@ -4,16 +4,16 @@ import os
 from dataclasses import dataclass, field
 from typing import Literal
 
-from grulight.data.readers.archive import read_aeon, read_ts
 from grulight.data.readers.arrays import read_npy, read_npz
 from grulight.data.readers.checks import Raw, bad, checked
-from grulight.data.readers.lit import PREFIX, read_lit
-from grulight.data.readers.long_csv import read_csv
-from grulight.data.readers.long_parquet import read_parquet
+from grulight.data.readers.csv_table import read_csv
+from grulight.data.readers.lit_data import PREFIX, read_lit
+from grulight.data.readers.long_table import Columns
 from grulight.data.readers.memory import memory_errors
 from grulight.data.readers.packed import is_packed, read_packed
-from grulight.data.readers.table import Columns
+from grulight.data.readers.parquet_table import read_parquet
 from grulight.data.readers.targets import Wish
+from grulight.data.readers.ts import read_aeon, read_ts
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 

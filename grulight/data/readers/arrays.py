@@ -12,13 +12,7 @@ from numpy.typing import NDArray
 from grulight.data.readers.checks import Raw, bad
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.names import name_array, require_names
-from grulight.data.readers.npy import (
-    array_size,
-    map_array,
-    named_errors,
-    read_header,
-    regular_file,
-)
+from grulight.data.readers.npy import array_size, map_array, named_errors, read_header, regular_file
 
 # The fixed part of a zip member's local header (APPNOTE.TXT 4.3.7): 26 bytes, then the lengths of
 # the name and of the extra field. These may differ from those in the central directory.

@@ -1,0 +1,133 @@
+"""``grulight pack``: a source of any size becomes a directory that training reads from disk."""
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from grulight.data.readers import ReadOptions
+from grulight.data.readers.memory import memory_errors
+from grulight.data.readers.pack_writer import Writer, directory_written_whole
+from grulight.data.readers.packed import read_packed
+from grulight.data.readers.streaming import stream
+from grulight.data.readers.targets import Kind, Wish
+from grulight.data.sequences import Sequences
+from grulight.errors import InputError, one_line
+
+
+def run(arguments: list[str]) -> None:
+    """Write the directory, whole or not at all, and print what is in it.
+
+    Raises:
+        InputError: The source cannot be read or fails a check, or the directory cannot be written.
+    """
+    options = _parser().parse_args(arguments)
+    console = Console()
+    wanted = ReadOptions(
+        part=options.part,
+        label=options.label,
+        sequence=options.sequence,
+        time=options.time,
+        features=tuple(options.features) if options.features else None,
+        labels_file=options.labels_file,
+        lengths_file=options.lengths_file,
+        require_labels=not options.unlabelled,
+        targets=Wish(options.targets, options.per_step),
+    )
+    packed(options.source, options.output, wanted, console)
+    written = read_packed(options.output, require_labels=wanted.require_labels)
+    count, steps, width = written.values.shape
+    output = one_line(options.output)
+    console.print(
+        f"{output}: {count} sequences of up to {steps} steps × {width} features, "
+        f"{_labels(written)}. Use it with --data.source {output}",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _labels(sequences: Sequences) -> str:
+    """Return the labels in words."""
+    per_step = " per step" if sequences.per_step else ""
+    if sequences.has_values:
+        return f"{sequences.num_values} value{'s' * (sequences.num_values > 1)}{per_step}"
+    if sequences.labels is None:
+        return "no classes"
+    return f"{len(sequences.class_names)} classes{per_step}"
+
+
+def packed(
+    source: str, output: str | Path, options: ReadOptions, console: Console
+) -> dict[str, Any]:
+    """Pack a source into a new directory with a progress bar; return the index.
+
+    Raises:
+        InputError: As ``pack``.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    silent = not console.is_terminal
+    try:
+        with (
+            memory_errors(source),
+            directory_written_whole(output) as directory,
+            # within, where a kill cannot leave it behind alone
+            tempfile.TemporaryDirectory(dir=directory, prefix=".scratch-") as scratch,
+            Progress(*columns, console=console, transient=True, disable=silent) as bar,
+            Writer(directory) as writer,
+        ):
+            task = bar.add_task(f"packing {escape(one_line(source))}", total=None)
+            blocks = stream(
+                source,
+                replace(options, scratch=scratch),
+                lambda share: bar.update(task, total=1, completed=share),
+            )
+            for block in blocks:
+                writer.add(block)
+            return writer.finish(blocks)
+    except OSError as error:
+        raise InputError(
+            f"{output}: packing {source} stopped ({error.strerror or error}); nothing is left."
+        ) from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="grulight pack",
+        description="Write sequences as a directory of .npy files that training reads from disk, "
+        "in constant memory. In a table, the rows of a sequence must follow each other.",
+    )
+    parser.add_argument("source", help="what --data.source takes: .csv, .parquet, .npz, .npy, ...")
+    parser.add_argument("-o", "--output", required=True, help="directory to write")
+    parser.add_argument("--label", default="label", help="label column of a table")
+    parser.add_argument("--sequence", default="sequence", help="sequence column of a table")
+    parser.add_argument("--time", default="time", help="time column of a table, if there is one")
+    parser.add_argument("--features", nargs="+", help="feature columns (default: all others)")
+    parser.add_argument("--labels-file", help="labels (.npy) of a .npy source")
+    parser.add_argument("--lengths-file", help="sequence lengths (.npy) of a .npy source")
+    parser.add_argument(
+        "--part", choices=("train", "test"), default="train", help="part of an aeon:NAME source"
+    )
+    parser.add_argument(
+        "--targets",
+        choices=get_args(Kind),
+        default="auto",
+        help="what labels are (default: auto, as --data.targets tells them apart)",
+    )
+    parser.add_argument(
+        "--per-step",
+        action=argparse.BooleanOptionalAction,
+        help="labels of steps or of sequences (default: by the shape of an array; a table has one "
+        "for each sequence)",
+    )
+    parser.add_argument("--unlabelled", action="store_true", help="pack without labels")
+    return parser

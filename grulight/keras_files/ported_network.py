@@ -1,0 +1,215 @@
+"""A ported Keras model in the place of GRUNet: padded sequences in, answers out."""
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from grulight.errors import InputError
+from grulight.heads import ClassHead, Head, LabelHead, ValueHead
+from grulight.keras_files.layers.activations import activation_name
+from grulight.keras_files.layers.network import trace
+from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref, Shape
+from grulight.keras_files.port import PortedModel
+from grulight.keras_files.reader.untrusted_text import Json
+
+EPSILON = 1e-7  # where Keras clips probabilities before it takes their logarithm
+KEEPING_NUMBERS = (
+    *("ActivityRegularization", "Dropout", "SpatialDropout1D"),
+    *("Flatten", "Permute", "RepeatVector", "Reshape"),
+)
+FROM_PYTHON = "`grulight.load_keras` runs it from Python."
+
+
+class PortedNetwork(nn.Module):
+    """Answer for a sequence, or for each of its steps, with a ported Keras model.
+
+    What the answers mean follows from the loss that the file was compiled with, where it says so
+    and the loss fits the last activation, and otherwise from that activation: softmax names one
+    of its classes, sigmoid one of two (a single unit) or the labels that hold (several), anything
+    else gives values.
+
+    Where a model answers with probabilities, their logarithms, clipped as Keras' cross entropy
+    clips them (``keras.config.epsilon()``), are logits of the same probabilities.
+
+    Args:
+        model: A model with one input, (batch, time, feature) or (batch, time), and one output,
+            (batch, number) or (batch, step, number).
+
+    Raises:
+        InputError: The model is another one.
+    """
+
+    def __init__(self, model: PortedModel) -> None:
+        super().__init__()
+        graph = model.network.graph
+        self.model = model
+        source, answer = _shapes(graph)
+        self.flat = len(source) == 2  # one number per step, such as the id of a word
+        self.input_size = 1 if self.flat else int(source[2] or 0)
+        self.steps = source[1]
+        self.num_ids = min(_ids(graph, graph.inputs[0]), default=None)
+        self.num_outputs = int(answer[-1] or 0)
+        # whether an answer belongs to each step that was read, so that padding has none
+        self.follows_steps = len(answer) == 3 and answer[1] == self.steps
+        self.activation, self.head = _head(graph, answer, model.description.get("loss"))
+
+    @property
+    def description(self) -> Mapping[str, Json]:
+        """The model as plain data; see ``PortedModel``."""
+        return self.model.description
+
+    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return logits or values (batch, number) or (batch, step, number).
+
+        Padding of the sequences (batch, time, feature) is zero, which the model sees unless it
+        has a Masking layer or an Embedding that masks zero.
+        """
+        return self.answers(values, lengths)[0]
+
+    def answers(
+        self, values: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return logits or values, and which steps (batch, step) count; None for all."""
+        answer, valid = self._run(values, lengths)
+        if self.activation == "linear":
+            return answer, valid
+        clipped = answer.clamp(EPSILON, 1 - EPSILON)
+        return clipped.log() if self.activation == "softmax" else clipped.logit(), valid
+
+    def predictions(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return what the model predicts, without the clipping that its logits have."""
+        answer, _ = self._run(values, lengths)
+        return self.head.prediction(answer, from_logits=self.activation == "linear")
+
+    def _run(self, values: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        time, valid = values.shape[1], None
+        if lengths is not None:
+            valid = torch.arange(time, device=values.device) < lengths[:, None]
+            values = values.masked_fill(~valid[:, :, None], 0.0)
+        if self.steps is not None and time != self.steps:
+            values = self._filled(values, lengths)
+        if self.num_ids is not None:
+            _require_ids(values, self.num_ids)
+        answer, mask = self.model.signals(values[..., 0] if self.flat else values)[0]
+        if not self.follows_steps:
+            return answer, None
+        answer = answer[:, :time]
+        if mask is not None and mask.shape == answer.shape[:2]:  # where Keras' loss looks away
+            mask = mask[:, :time]
+            valid = mask if valid is None else valid & mask
+        return answer, valid
+
+    def _filled(self, values: Tensor, lengths: Tensor | None) -> Tensor:
+        """Pad a batch, cut to its longest sequence, to the number of steps that the model reads."""
+        assert self.steps is not None
+        if lengths is None or values.shape[1] > self.steps:
+            raise InputError(
+                f"the Keras model reads sequences of {self.steps} steps, the data have "
+                f"{values.shape[1]}. Cut or pad them to {self.steps}."
+            )
+        return F.pad(values, (0, 0, 0, self.steps - values.shape[1]))
+
+
+def _shapes(graph: Graph) -> tuple[Shape, Shape]:
+    """Return the shapes of input and output.
+
+    Raises:
+        InputError: There are several, or they are no sequences and answers.
+    """
+    seen = trace(graph, graph.shapes)
+    inputs, outputs = graph.shapes, [seen[ref] for ref in graph.outputs]
+    if len(inputs) != 1 or len(inputs[0]) not in (2, 3) or None in inputs[0][2:]:
+        shapes = ", ".join(map(str, inputs))
+        raise InputError(
+            f"a model with inputs of shape {shapes} cannot read sequences here; expected one "
+            f"input (batch, time, feature) or (batch, time). {FROM_PYTHON}"
+        )
+    if len(outputs) != 1 or len(outputs[0]) not in (2, 3) or not outputs[0][-1]:
+        shapes = ", ".join(map(str, outputs))
+        raise InputError(
+            f"a model with outputs of shape {shapes} gives no answers that are known here; "
+            f"expected one output (batch, number) or (batch, step, number). {FROM_PYTHON}"
+        )
+    return inputs[0], outputs[0]
+
+
+def _head(graph: Graph, shape: Shape, loss: Json) -> tuple[str, Head]:
+    """Return the activation that the answers went through, linear if none, and their meaning."""
+    size, per_step = int(shape[-1] or 0), len(shape) == 3
+    compiled, from_logits = (loss["name"], loss["from_logits"]) if loss else (None, False)
+    last, whole = _last_layer(graph, graph.outputs[0])
+    name = _activation(last)
+    if name == "softmax" and not whole:
+        name = "linear"
+    if compiled in ("mean_squared_error", "mean_absolute_error") and name != "softmax":
+        return "linear", ValueHead(size, per_step, compiled)
+    if from_logits and name not in ("softmax", "sigmoid"):
+        # a loss that takes logits stands in for the activation
+        name, then = ("softmax" if compiled == "categorical_crossentropy" else "sigmoid"), "linear"
+    else:
+        then = name
+    if name == "softmax" and size > 1:
+        return then, ClassHead(size, per_step)
+    if name == "sigmoid":
+        return then, ClassHead(1, per_step) if size == 1 else LabelHead(size, per_step)
+    return "linear", ValueHead(size, per_step)
+
+
+def _last_layer(graph: Graph, output: Ref) -> tuple[LayerSpec, bool]:
+    """Return the layer that a tensor's numbers come from, and whether they lie in its last axis.
+
+    In nested models and wrappers that is the innermost; dropout and changes of shape are passed.
+    """
+    last = graph.layers[output.layer]
+    while last.kind == "TimeDistributed" and "layer" in last.inner:
+        last = last.inner["layer"]
+    if last.graph is not None:
+        return _last_layer(last.graph, last.graph.outputs[output.tensor])
+    if last.kind not in KEEPING_NUMBERS:
+        return last, True
+    [source] = (call.inputs[0] for call in graph.calls if (call.layer, call.index) == output[:2])
+    if not isinstance(source, Ref) or source in graph.inputs:
+        return last, True
+    found, whole = _last_layer(graph, source)
+    seen = trace(graph, graph.shapes)
+    return found, whole and last.kind != "Permute" and seen[source][-1:] == seen[output][-1:]
+
+
+def _activation(last: LayerSpec) -> str:
+    """Return softmax over the last axis, sigmoid, or linear for all others."""
+    if last.kind == "Softmax":
+        return "softmax" if last.integers("axis", -1) == (-1,) else "linear"
+    if last.kind not in ("Dense", "Activation"):
+        return "linear"
+    name = activation_name(last, "activation")
+    return name if name in ("softmax", "sigmoid") else "linear"
+
+
+def _ids(graph: Graph, source: Ref) -> Iterator[int]:
+    """Yield how many ids each Embedding that reads an input has."""
+    for call in graph.calls:
+        if source not in call.inputs:
+            continue
+        layer = graph.layers[call.layer]
+        while layer.kind == "TimeDistributed" and "layer" in layer.inner:
+            layer = layer.inner["layer"]
+        if layer.kind == "Embedding":
+            yield layer.integer("input_dim")
+        if layer.graph is not None:
+            yield from _ids(layer.graph, layer.graph.inputs[call.inputs.index(source)])
+
+
+def _require_ids(values: Tensor, count: int) -> None:
+    """Refuse what no Embedding of this many ids knows.
+
+    Raises:
+        InputError: A value is no whole number, negative, or too large.
+    """
+    wrong = (values < 0) | (values > count - 1) | (values != values.floor())
+    if wrong.any():
+        raise InputError(
+            f"the data have {values[wrong][0].item():g} where the Keras model reads ids for its "
+            f"Embedding; expected whole numbers from 0 to {count - 1}."
+        )

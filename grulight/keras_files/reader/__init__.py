@@ -1,0 +1,1 @@
+"""A Keras file's bytes become its configuration and its arrays; nothing in it is run."""

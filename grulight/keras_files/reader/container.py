@@ -1,0 +1,243 @@
+"""A Keras model file of any generation, opened safely: its configuration and its arrays.
+
+The layout is recognised from the content (KERAS_FACTS section 4.5), nothing in the file is run,
+and no array is read before the caller knows that its shape is the one the layer needs.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from grulight.errors import InputError
+from grulight.keras_files.reader.archive import CONFIG, METADATA, WEIGHTS, read_archive
+from grulight.keras_files.reader.attributes import Attributes
+from grulight.keras_files.reader.compiled_loss import recorded_loss
+from grulight.keras_files.reader.hdf5 import Stored, members, walk
+from grulight.keras_files.reader.headers import Headers
+from grulight.keras_files.reader.untrusted_text import MAX_JSON_BYTES, Json, parse_json, quote
+from grulight.keras_files.reader.versions import KerasVersion
+
+ZIP_MAGIC = b"PK\x03\x04"
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+MAX_IGNORED = 20  # words on what else a file holds
+NATIVE_ROOTS = ("layers", "_layer_checkpoint_dependencies")
+
+
+@dataclass(frozen=True)
+class NativeWeights:
+    """The tree of Keras 2.13 and later: arrays found by the class and the place of their layer.
+
+    Attributes:
+        arrays: By path below the container of layers, such as `gru/cell/vars/0`.
+        names: Layer names by path, such as `gru`, where the file gives them (from Keras 3.6).
+        children: What each group holds, by path; the container itself is the empty path.
+    """
+
+    arrays: Mapping[str, Stored]
+    names: Mapping[str, str]
+    children: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class LegacyWeights:
+    """The groups of Keras 1 to 3 in HDF5: arrays by layer name, in the order the file lists them.
+
+    Attributes:
+        layers: The arrays of each layer.
+    """
+
+    layers: Mapping[str, tuple[Stored, ...]]
+
+
+@dataclass(frozen=True)
+class Container:
+    """A Keras file.
+
+    Attributes:
+        config: The model's configuration: `class_name` and `config`.
+        version: The Keras that wrote the file.
+        weights: The arrays, not read yet.
+        ignored: What else the file holds, in words.
+        loss: What it was compiled with; see `recorded_loss`.
+    """
+
+    config: dict[str, Json]
+    version: KerasVersion
+    weights: NativeWeights | LegacyWeights
+    ignored: tuple[str, ...]
+    loss: Mapping[str, Json] | None
+
+
+def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Container:
+    """Read a Keras file; its arrays are looked at when they are asked for.
+
+    Args:
+        path: The file.
+        config: For a file of weights alone, the model's JSON: a file, or what it holds.
+
+    Raises:
+        InputError: The file is none of the known layouts, is damaged, or is refused.
+    """
+    magic = _magic(path)
+    given = None if config is None else _given_config(config)
+    if magic.startswith(ZIP_MAGIC):
+        held = read_archive(path)
+        version = parse_json(held.get(METADATA, b"{}"), METADATA).get("keras_version")
+        found = parse_json(held.pop(CONFIG), CONFIG)
+        content = held.pop(WEIGHTS)
+    else:
+        content, found, version = path.read_bytes(), None, None
+    headers = Headers(content)
+    if found is None:
+        found = _json(headers, "model_config") or given
+    if found is None:
+        raise InputError(
+            "holds weights but no configuration. Pass config=FILE with the model's JSON "
+            "(model.to_json() in the program that made it)."
+        )
+    return _container(headers, found, version)
+
+
+def _magic(path: Path) -> bytes:
+    if path.is_dir():
+        raise InputError("a folder, expected a file. Keras' SavedModel holds code: save as .keras.")
+    if not path.is_file():
+        raise InputError("no such file. Check the path.")
+    with path.open("rb") as file:
+        magic = file.read(8)
+    if not magic.startswith((ZIP_MAGIC, HDF5_MAGIC)):
+        raise InputError(
+            f"starts with {magic!r}, so neither a .keras zip nor HDF5. Expected a Keras model "
+            "(.keras, .h5, .hdf5, .weights.h5)."
+        )
+    return magic
+
+
+def _given_config(config: str | Path | dict[str, Any]) -> dict[str, Json]:
+    if isinstance(config, dict):
+        try:
+            text = json.dumps(config)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"config is no JSON ({error}). Pass model.to_json()'s.") from None
+        return parse_json(text.encode(), "config")
+    path = Path(config)
+    if not path.is_file():
+        raise InputError(f"config file {quote(path)} does not exist. Check the path.")
+    with path.open("rb") as file:
+        return parse_json(file.read(MAX_JSON_BYTES + 1), f"config {quote(path)}")
+
+
+def _json(headers: Headers, name: str) -> dict[str, Json] | None:
+    text = Attributes(headers).text(headers.root, name, MAX_JSON_BYTES)
+    return None if text is None else parse_json(text, name)
+
+
+def _container(headers: Headers, config: dict[str, Json], version: Json) -> Container:
+    """Recognise the layout from the names in the root group, and list the arrays."""
+    attributes = Attributes(headers)
+    tops = members(headers, headers.root)
+    native = {name: at for name, at in tops.items() if _top(name) in NATIVE_ROOTS}
+    group = tops.get("model_weights", headers.root)
+    names = attributes.names(group, "layer_names")
+    if names is None and not native:
+        raise InputError(
+            f"HDF5 with {', '.join(map(quote, [*tops][:5])) or 'nothing'} at its root, so no Keras "
+            "model. Expected layers, model_weights or layer_names."
+        )
+
+    def text(name: str) -> str | None:
+        found = attributes.text(group, name) or attributes.text(headers.root, name)
+        return None if found is None else found.decode("ascii", "replace")
+
+    weights: NativeWeights | LegacyWeights
+    if names is None:
+        weights, default = _native(headers, attributes, native), "3"
+    else:
+        weights, default = _legacy(headers, attributes, group, names), "1"
+    version = version or config.get("keras_version") or text("keras_version")
+    version = version if isinstance(version, str) else None
+    parsed = KerasVersion.parse(version, default, text("backend") or "")
+    training = _compiled(headers)
+    loss = recorded_loss(config.get("compile_config") or training)
+    ignored = ["training_config"] if training is not None else []
+    ignored += ["compile_config"] if config.get("compile_config") else []
+    if loss:
+        ignored = [f"{each} but for its loss" for each in ignored]
+    if names is None or group != headers.root:  # else the members of the root are the layers
+        ignored += _ignored(tops)
+    return Container(config, parsed, weights, tuple(ignored), loss)
+
+
+def _compiled(headers: Headers) -> Json:
+    """Return what an HDF5 file says of `compile`, which nothing depends on: damaged is empty."""
+    try:
+        return _json(headers, "training_config")
+    except InputError:
+        return {}
+
+
+def _top(name: str) -> str:
+    return name.replace("\\", "/").partition("/")[0]
+
+
+def _ignored(tops: Iterable[str]) -> list[str]:
+    """Return what else lies at the root, the first few of it."""
+    found = [*islice(_others(tops), MAX_IGNORED + 1)]
+    return found if len(found) <= MAX_IGNORED else [*found[:-1], "and other groups"]
+
+
+def _others(tops: Iterable[str]) -> Iterator[str]:
+    for name in tops:
+        if name in ("optimizer", "optimizer_weights"):
+            yield "optimizer state"
+        elif _top(name) not in ("model_weights", "vars", "top_level_model_weights", *NATIVE_ROOTS):
+            yield f"root group {quote(name)}"
+
+
+def _native(headers: Headers, attributes: Attributes, tops: dict[str, int]) -> NativeWeights:
+    tree = walk(headers, tops)
+    children: dict[str, dict[str, None]] = {}
+    for path in [*tree.groups, *tree.arrays]:
+        parts = path.split("/")[1:]
+        for depth in range(len(parts)):  # groups of a Windows file lack their parents
+            children.setdefault("/".join(parts[:depth]), {})[parts[depth]] = None
+    names = {}
+    for path, group in tree.groups.items():
+        text = attributes.text(group, "name") if path.endswith("/vars") else None
+        if text is not None:
+            names[_below(path).removesuffix("/vars")] = headers.text(text)
+    arrays = {_below(path): stored for path, stored in tree.arrays.items()}
+    return NativeWeights(arrays, names, {path: tuple(held) for path, held in children.items()})
+
+
+def _below(path: str) -> str:
+    return path.partition("/")[2]
+
+
+def _legacy(
+    headers: Headers, attributes: Attributes, group: int, names: list[str]
+) -> LegacyWeights:
+    tops = members(headers, group)
+    tops.pop("optimizer_weights", None)
+    tree = walk(headers, tops)
+    layers: dict[str, tuple[Stored, ...]] = {}
+    for name in names:
+        if name in layers or name not in tree.groups:
+            raise InputError(
+                f"layer_names lists {quote(name)}, for which there is no group, or twice. "
+                "Expected one group per layer."
+            )
+        held: dict[str, Stored] = {}
+        for weight in attributes.names(tree.groups[name], "weight_names") or []:
+            path = f"{name}/{weight}"
+            if path in held or path not in tree.arrays:
+                raise InputError(
+                    f"weight_names lists {quote(path)}, for which there is no array, or twice. "
+                    "Expected one array per weight."
+                )
+            held[path] = tree.arrays[path]
+        layers[name] = tuple(held.values())
+    return LegacyWeights(layers)

@@ -1,0 +1,1 @@
+"""Known wrong ports: negative controls that every check has to catch."""

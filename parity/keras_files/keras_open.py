@@ -1,0 +1,145 @@
+"""The Keras model that a file stands for: opened by Keras itself, or rebuilt in it."""
+
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# First of all: it sets TensorFlow up before anything imports it.
+import parity.sides.keras_side  # noqa: F401 # isort: skip
+import keras
+
+from grulight.errors import InputError, one_line
+from grulight.keras_files.plan.spec import Graph
+from grulight.keras_files.reader.untrusted_text import Json
+from parity.cases import Arrays
+from parity.keras_files.allowed import changed_meanings, unscoped, untrusted
+from parity.keras_files.inputs import Input
+from parity.keras_files.keras_rebuild import rebuilt
+from parity.sides.torch_training import without_advice
+
+INNER = ("forward_layer", "backward_layer", "cell", "layer")
+LONGEST = 160  # of what Keras says
+SHORT = {"cell": "", "layer": ""}  # parts whose variables count as the layer's own
+
+
+class Opened(NamedTuple):
+    """A model in Keras.
+
+    Attributes:
+        make: Makes it in a precision.
+        name: Who bears witness, for reports.
+        read: The file's weights as this Keras has them.
+    """
+
+    make: Callable[[str], Any]
+    name: str
+    read: Arrays
+
+
+def their_model(
+    path: Path,
+    weights: Arrays,
+    graph: Graph,
+    inputs: tuple[Input, ...],
+    config: dict[str, Json],
+    apart: bool = False,
+) -> tuple[Opened, str | None]:
+    """Return who bears witness, and where it is not Keras itself, why not.
+
+    The weights are the file's; ``apart`` says that the configuration was given apart from it.
+
+    Raises:
+        InputError: Keras has no such model.
+    """
+    version = f"Keras {keras.__version__}"
+    reason = untrusted(config) or changed_meanings(graph) or unscoped(graph)
+    if reason is None:
+        with without_advice():
+            opened = _opened(path, weights, config if apart else None)
+        if not isinstance(opened, str):
+            read = {name: v.numpy() for name, v in variables_of(opened).items()}
+            return Opened(lambda dtype: _copy(opened, dtype), version, read), None
+        reason = f"cannot open the file: {opened}"
+    again = Opened(lambda dtype: rebuilt(graph, inputs, dtype), f"rebuilt in {version}", weights)
+    try:
+        again.make("float64")
+    except Exception as error:  # as in _opened
+        raise InputError(f"{path}: {version} cannot even rebuild it: {_said(error)}") from error
+    return again, f"{version} {reason}"
+
+
+def _opened(path: Path, weights: Arrays, config: dict[str, Json] | None) -> Any:
+    """Return the model as Keras opens it, or why it does not."""
+    ending = ".weights.h5" if config else ".keras" if zipfile.is_zipfile(path) else ".h5"
+    with tempfile.TemporaryDirectory() as folder:
+        known = Path(folder, f"model{ending}")  # Keras goes by the name, not by the content
+        known.symlink_to(path.resolve())
+        try:
+            if config is None:
+                model = keras.models.load_model(known, compile=False)
+            else:
+                model = keras.models.model_from_json(json.dumps({**config, "compile_config": None}))
+                model.load_weights(known)
+            found = {name: tuple(v.shape) for name, v in variables_of(model).items()}
+            _copy(model, "float64")
+        except Exception as error:  # Keras lets through whatever its own code happens to raise
+            return _said(error)
+    if found != {name: array.shape for name, array in weights.items()}:
+        return "it names its weights otherwise"
+    return model
+
+
+def _said(error: Exception) -> str:
+    return one_line(str(error).strip().split("\n")[0] or type(error).__name__, LONGEST)
+
+
+def _copy(model: Any, dtype: str) -> Any:
+    """Return the model in another precision, without state between batches."""
+    return type(model).from_config(_adapted(model.get_config(), dtype))
+
+
+def _adapted(node: Any, dtype: str) -> Any:
+    """Return a configuration of Keras' own making with another precision and a free batch size."""
+    if isinstance(node, list | tuple):
+        return type(node)(_adapted(each, dtype) for each in node)
+    if not isinstance(node, dict):
+        return node
+    if node.get("class_name") == "DTypePolicy":
+        return {**node, "config": {"name": dtype}}
+    found = {key: _adapted(value, dtype) for key, value in node.items()}
+    if str(found.get("dtype")).startswith("float"):
+        found["dtype"] = dtype
+    if found.get("stateful"):
+        found["stateful"] = False
+    if found.get("batch_shape"):
+        found["batch_shape"] = (None, *found["batch_shape"][1:])
+    return found
+
+
+def variables_of(layer: Any, prefix: str = "") -> dict[str, Any]:
+    """Return every variable of a model by the names of layers, and its own."""
+    if hasattr(layer, "layers"):
+        parts = {f"{getattr(each, 'file_name', each.name)}/": each for each in layer.layers}
+    else:
+        cells = getattr(getattr(layer, "cell", None), "cells", None)
+        if cells is not None:
+            parts = {f"cell_{at}/": cell for at, cell in enumerate(cells)}
+            return {
+                name: each
+                for path, part in parts.items()
+                for name, each in variables_of(part, prefix + path).items()
+            }
+        names = [name for name in INNER if isinstance(getattr(layer, name, None), keras.Layer)]
+        names = [name for name in names if name != "layer" or "forward_layer" not in names]
+        parts = {SHORT.get(name, f"{name}/"): getattr(layer, name) for name in names}
+    if not parts:
+        # what a Normalization counts is no number of the model
+        floats = (each for each in layer.weights if "float" in str(each.dtype))
+        return {prefix + each.name: each for each in floats}
+    found: dict[str, Any] = {}
+    for name, part in parts.items():
+        found |= variables_of(part, prefix + name)
+    return found

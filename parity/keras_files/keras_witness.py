@@ -1,0 +1,177 @@
+"""Their answers on a Keras file: outputs, losses, gradients and trainings of a Keras model."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+# First of all: it sets TensorFlow up before anything imports it.
+from parity.sides.keras_side import KerasSide  # isort: skip
+import keras
+import numpy as np
+import tensorflow as tf
+
+from parity.cases import Arrays, Question
+from parity.keras_files.inputs import fed
+from parity.keras_files.keras_open import Opened, variables_of
+from parity.keras_files.ported_side import batches
+from parity.sides.torch_training import without_advice
+
+
+class Witness:
+    """Answer questions about a Keras file with Keras on TensorFlow's CPU.
+
+    Args:
+        opened: The model.
+    """
+
+    def __init__(self, opened: Opened) -> None:
+        self.make, self.name, self.read = opened
+        self.steps = KerasSide()
+        self.models: dict[str, Any] = {}
+        self.traced: dict[str, Any] = {}
+
+    def __call__(self, question: Question) -> Arrays:
+        """Compute what a question asks."""
+        if question.task == "steps":
+            return self.steps(question)
+        with without_advice(), tf.device("CPU:0"):
+            answer: Arrays = getattr(self, f"_{question.task}")(question)
+        return answer
+
+    def _loaded(self, question: Question) -> dict[str, Any]:
+        """Give the model a question's weights; return its variables."""
+        if question.dtype not in self.models:
+            with _floatx(question.dtype):
+                self.models[question.dtype] = _alive(self.make(question.dtype))
+        variables = variables_of(self.models[question.dtype])
+        for name, variable in variables.items():
+            variable.assign(question.weights[name])
+        return variables
+
+    def _weights(self, question: Question) -> Arrays:
+        """Return the weights as read from the file, and random ones as loaded and read back."""
+        loaded = {f"keras.{n}": v.numpy() for n, v in self._loaded(question).items()}
+        read = {f"weights.{n}": array.astype(question.dtype) for n, array in self.read.items()}
+        return read | loaded
+
+    def _network(self, question: Question) -> Arrays:
+        """Run the model forward, and backward from random cotangents and from the losses."""
+        variables = self._loaded(question)
+        answer = self._run(question, variables, "pulls")
+        of_loss = self._run(question, variables, "losses")
+        return answer | {f"loss{n}": a for n, a in of_loss.items() if n.startswith("grad.")}
+
+    def _run(self, question: Question, variables: dict[str, Any], objective: str) -> Arrays:
+        """Run the model once; gradients are of the cotangents or of the losses."""
+        settings = question.settings
+        given = {f"input.{name}": array for name, array in fed(question).items()}
+        given |= {n: a for n, a in question.inputs.items() if n.startswith(("pull.", "target."))}
+        kind = "heads" if settings["losses"] == settings["heads"] else "errors"
+        # one traced function for all objectives: tracing gradients of loops is slow
+        terms = ("pulls", "errors", "heads")
+        chosen = kind if objective == "losses" else objective
+        given["share"] = np.array([term == chosen for term in terms], question.dtype)
+        if question.dtype not in self.traced:
+            model = self.models[question.dtype]
+            signature = {n: tf.TensorSpec([None, *a.shape[1:]], a.dtype) for n, a in given.items()}
+            self.traced[question.dtype] = tf.function(
+                lambda tensors: _answer(model, variables, tensors, settings),
+                [signature],
+                autograph=False,
+            )
+        with _floatx(question.dtype):  # it is traced at its first call
+            found = self.traced[question.dtype]({n: tf.constant(a) for n, a in given.items()})
+        answer = {name: tensor.numpy() for name, tensor in found.items()}
+        losses = {f"loss.{name}": answer[f"{kind}.{name}"] for name in settings["losses"]}
+        return losses | {n: a for n, a in answer.items() if n.startswith(("output.", "grad."))}
+
+    def _training(self, question: Question) -> Arrays:
+        """Train with Adam on the question's batches, one after the other, again and again."""
+        variables = self._loaded(question)
+        trained = {name: variables[name] for name in question.settings["trained"]}
+        optimizer = keras.optimizers.Adam(1e-3)
+        optimizer.build([*trained.values()])
+        losses, snapshots = [], []
+        for number, batch in enumerate(batches(question), start=1):
+            found = self._run(batch, variables, "losses")
+            losses.append(sum(a for n, a in found.items() if n.startswith("loss.")))
+            gradients = [tf.constant(found[f"grad.{name}"]) for name in trained]
+            optimizer.apply(gradients, [*trained.values()])
+            if number % question.settings["every"] == 0:
+                snapshots.append({name: v.numpy() for name, v in trained.items()})
+        return {"train.loss": np.array(losses)} | {
+            f"train.{name}": np.stack([each[name] for each in snapshots]) for name in trained
+        }
+
+
+class _Normalization(keras.layers.Normalization):  # type: ignore[misc]  # Keras has no types
+    """One that reads its variables at each call; Keras' own keeps what they were when loaded."""
+
+    mean = property(lambda self: self._read(self.adapt_mean), lambda self, value: None)
+    variance = property(lambda self: self._read(self.adapt_variance), lambda self, value: None)
+
+    def _read(self, variable: Any) -> Any:
+        return keras.ops.reshape(variable, self._broadcast_shape)
+
+
+def _alive(model: Any) -> Any:
+    """Let every layer of a model see that its weights change."""
+    for layer in model._flatten_layers():
+        if type(layer) is keras.layers.Normalization and layer.input_mean is None:
+            layer.__class__ = _Normalization
+    return model
+
+
+def _answer(
+    model: Any,
+    variables: Mapping[str, Any],
+    tensors: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    inputs = {name: tensors[f"input.{name}"] for name in settings["inputs"]}
+    leaves = {f"input {n}": each for n, each in inputs.items() if each.dtype.is_floating}
+    leaves = {name: v.value for name, v in variables.items()} | leaves
+    with tf.GradientTape() as tape:
+        tape.watch(leaves)
+        fed_inputs = [*inputs.values()]
+        found = model(fed_inputs if len(fed_inputs) > 1 else fed_inputs[0], training=False)
+        # identity drops masks, which would weigh losses, and the logits that Keras remembers
+        flat = [tf.identity(each) for each in keras.tree.flatten(found)]
+        outputs = dict(zip(settings["outputs"], flat, strict=True))
+        terms = {
+            "pulls": {n: tf.reduce_sum(y * tensors[f"pull.{n}"]) for n, y in outputs.items()},
+            "errors": {n: _loss(ERROR, tensors[f"target.{n}"], y) for n, y in outputs.items()},
+            "heads": {
+                n: _loss(settings["heads"][n], tensors[f"target.{n}"], y)
+                for n, y in outputs.items()
+            },
+        }
+        sums = tf.stack([tf.add_n([*each.values()]) for each in terms.values()])
+        objective = tf.reduce_sum(sums * tensors["share"])
+    gradients = tape.gradient(objective, leaves, unconnected_gradients="zero")
+    answer = {f"output.{name}": output for name, output in outputs.items()}
+    answer |= {f"{term}.{n}": each for term, named in terms.items() for n, each in named.items()}
+    return answer | {f"grad.{n}": tf.convert_to_tensor(g) for n, g in gradients.items()}
+
+
+ERROR = "squared error"
+LOSSES = {
+    "categorical": keras.losses.CategoricalCrossentropy,
+    "binary": keras.losses.BinaryCrossentropy,
+    ERROR: keras.losses.MeanSquaredError,
+}
+
+
+def _loss(kind: str, target: Any, output: Any) -> Any:
+    return LOSSES[kind](dtype=output.dtype.name)(target, output)
+
+
+@contextmanager
+def _floatx(dtype: str) -> Iterator[None]:
+    """Let Keras make constants in this precision."""
+    kept = keras.config.floatx()
+    keras.config.set_floatx(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(kept)

@@ -1,0 +1,214 @@
+"""Our answers on a Keras file: the ported model, its weights and gradients in Keras' layout."""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from grulight.keras_files.layers.base import KerasLayer
+from grulight.keras_files.port import PortedModel
+from parity.cases import Array, Arrays, Question
+from parity.keras_files.inputs import fed
+from parity.sides.torch_side import OPTIMIZERS, TorchSide
+
+MOVING = ("/moving_mean", "/moving_variance")
+
+
+class PortedSide:
+    """Answer questions about a Keras file with the model that ``load_keras`` made of it.
+
+    Weights travel by number: every number of the model is given a place of its own, the model says
+    where Keras has each of them, and that is undone. So whatever the port does wrong stays wrong.
+
+    Args:
+        model: The ported model.
+        change: A mistake to make in the model, for negative controls.
+    """
+
+    def __init__(
+        self, model: PortedModel, change: Callable[[nn.Module], None] = lambda module: None
+    ) -> None:
+        self.model = model
+        self.models = {
+            "float64": copy.deepcopy(model).double(),
+            "float32": copy.deepcopy(model).float(),
+        }
+        for each in self.models.values():
+            each.apply(change)
+            each.apply(_at_rest).eval()
+        self.places = places_of(model)
+
+    @property
+    def name(self) -> str:
+        """What computes, for reports."""
+        return f"grulight.load_keras, torch {torch.__version__}"
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The weights that a training moves, by name."""
+        state = self.model.state_dict(keep_vars=True).values()
+        moves = np.concatenate([np.full(each.numel(), each.requires_grad) for each in state])
+        return tuple(name for name, place in self.places.items() if moves[place].all())
+
+    def changed(self, change: Callable[[nn.Module], None]) -> "PortedSide":
+        """Return the same with a mistake in the model."""
+        return PortedSide(self.model, change)
+
+    def __call__(self, question: Question) -> Arrays:
+        """Compute what a question asks."""
+        if question.task == "steps":
+            return TorchSide()(question)
+        answer: Arrays = getattr(self, f"_{question.task}")(question)
+        return answer
+
+    def _weights(self, question: Question) -> Arrays:
+        """Return the weights as ported from the file, and random ones as loaded and read back."""
+        model = copy.deepcopy(self.models[question.dtype])
+        model.load_state_dict(self._state(question.weights, question.dtype))
+        read, loaded = flat(self.model.keras_arrays()), flat(model.keras_arrays())
+        answer = {f"weights.{name}": read[name].astype(question.dtype) for name in self.places}
+        return answer | {f"keras.{name}": loaded[name] for name in self.places}
+
+    def _network(self, question: Question) -> Arrays:
+        """Run the model forward, and backward from random cotangents and from the losses."""
+        state = self._state(question.weights, question.dtype)
+        inputs = {name: torch.tensor(array) for name, array in fed(question).items()}
+        floats = {f"input {n}": each for n, each in inputs.items() if each.is_floating_point()}
+        leaves = [*state.values(), *floats.values()]
+        for leaf in leaves:
+            leaf.requires_grad_()
+        outputs = self._outputs(question, state, inputs)
+        losses = losses_of(question, outputs)
+        pulls = [(y * torch.tensor(question.inputs[f"pull.{n}"])).sum() for n, y in outputs.items()]
+        answer = {f"output.{name}": output.detach().numpy() for name, output in outputs.items()}
+        answer |= {f"loss.{name}": np.asarray(loss.detach()) for name, loss in losses.items()}
+        for prefix, terms in (("grad", pulls), ("lossgrad", [*losses.values()])):
+            found = torch.autograd.grad(
+                torch.stack(terms).sum(), leaves, retain_graph=True, materialize_grads=True
+            )
+            named = self._in_keras_layout(found[: len(state)])
+            named |= {n: g.numpy() for n, g in zip(floats, found[len(state) :], strict=True)}
+            answer |= {f"{prefix}.{name}": array for name, array in named.items()}
+        return answer
+
+    def _training(self, question: Question) -> Arrays:
+        """Train with Adam on the question's batches, one after the other, again and again."""
+        state = self._state(question.weights, question.dtype)
+        trained = [
+            nn.Parameter(state[name]) if held.requires_grad else None
+            for name, held in self.model.state_dict(keep_vars=True).items()
+        ]
+        state |= {n: p for n, p in zip(state, trained, strict=True) if p is not None}
+        moving = [each for each in trained if each is not None]
+        optimizer = OPTIMIZERS["adam"](moving, lr=1e-3)
+        losses, snapshots = [], []
+        for number, batch in enumerate(batches(question), start=1):
+            inputs = {name: torch.tensor(array) for name, array in fed(batch).items()}
+            outputs = self._outputs(batch, state, inputs)
+            loss = torch.stack([*losses_of(batch, outputs).values()]).sum()
+            for parameter, gradient in zip(moving, torch.autograd.grad(loss, moving), strict=True):
+                parameter.grad = gradient
+            optimizer.step()
+            losses.append(loss.item())
+            if number % question.settings["every"] == 0:
+                snapshots.append(self._in_keras_layout([*state.values()]))
+        return {"train.loss": np.array(losses)} | {
+            f"train.{name}": np.stack([each[name] for each in snapshots])
+            for name in question.settings["trained"]
+        }
+
+    def _outputs(
+        self, question: Question, state: dict[str, Tensor], inputs: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        model = self.models[question.dtype]
+        found = torch.func.functional_call(model, state, tuple(inputs.values()))
+        several = found if isinstance(found, tuple) else (found,)
+        return dict(zip(question.settings["outputs"], several, strict=True))
+
+    def _state(self, weights: Mapping[str, Array], dtype: str) -> dict[str, Tensor]:
+        """Return the ``state_dict`` for weights in Keras' layout."""
+        held = self.model.state_dict()
+        numbers = np.empty(sum(each.numel() for each in held.values()), dtype)
+        for name, place in self.places.items():
+            numbers[place] = weights[name]
+        parts = torch.split(torch.tensor(numbers), [each.numel() for each in held.values()])
+        return {
+            name: part.view(like.shape).clone()
+            for (name, like), part in zip(held.items(), parts, strict=True)
+        }
+
+    def _in_keras_layout(self, tensors: Any) -> Arrays:
+        """Return arrays in Keras' layout for tensors in the order of the ``state_dict``."""
+        numbers = torch.cat([each.detach().reshape(-1) for each in tensors]).numpy()
+        return {name: numbers[place] for name, place in self.places.items()}
+
+
+def _at_rest(module: nn.Module) -> None:
+    """Let a layer that the file calls with training=True compute what it does in inference."""
+    if isinstance(module, KerasLayer):
+        module.always = None
+
+
+def places_of(model: PortedModel) -> dict[str, Array]:
+    """Return for every number of Keras' arrays its place among the numbers of the model."""
+    numbered = copy.deepcopy(model).double()
+    start = 0
+    with torch.no_grad():
+        for held in numbered.state_dict().values():
+            held.copy_(torch.arange(start, start + held.numel()).view(held.shape))
+            start += held.numel()
+    places = {n: array.astype(np.int64) for n, array in flat(numbered.keras_arrays()).items()}
+    taken = np.sort(np.concatenate([np.empty(0, np.int64), *map(np.ravel, places.values())]))
+    if not np.array_equal(taken, np.arange(start)):
+        raise ValueError("the port does not give every number of the model to Keras exactly once.")
+    return places
+
+
+def flat(tree: Mapping[str, Any], prefix: str = "") -> Arrays:
+    """Return arrays by layer and name, joined with slashes."""
+    found: Arrays = {}
+    for name, held in tree.items():
+        path = prefix + name
+        found |= flat(held, f"{path}/") if isinstance(held, Mapping) else {path: np.asarray(held)}
+    return found
+
+
+def batches(question: Question) -> Iterator[Question]:
+    """Yield as many batches as steps, each a part of the question's rows."""
+    rows, steps = question.settings["rows"], question.settings["steps"]
+    count = len(next(iter(question.inputs.values()))) // rows
+    for step in range(steps):
+        part = slice(step % count * rows, (step % count + 1) * rows)
+        inputs = {name: array[part] for name, array in question.inputs.items()}
+        yield Question(question.name, "network", question.network, {}, inputs, question.settings)
+
+
+def losses_of(question: Question, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return Keras' loss of every output, from what the model puts out."""
+    found = {}
+    for name, kind in question.settings["losses"].items():
+        target = torch.tensor(question.inputs[f"target.{name}"])
+        found[name] = LOSSES[kind](outputs[name], target)
+    return found
+
+
+def categorical(p: Tensor, y: Tensor, epsilon: float = 1e-7) -> Tensor:
+    """Return the cross entropy of classes (keras/src/backend/tensorflow/nn.py)."""
+    q = (p / p.sum(-1, keepdim=True)).clamp(epsilon, 1 - epsilon)
+    return -(y * q.log()).sum(-1).mean()
+
+
+def binary(p: Tensor, y: Tensor, epsilon: float = 1e-7) -> Tensor:
+    """Return the cross entropy of yes and no (keras/src/backend/tensorflow/nn.py)."""
+    q = p.clamp(epsilon, 1 - epsilon)
+    return -(y * q.log() + (1 - y) * (1 - q).log()).mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "categorical": categorical,
+    "binary": binary,
+    "squared error": lambda p, y: (p - y).square().mean(),
+}

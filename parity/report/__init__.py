@@ -1,0 +1,1 @@
+"""What a check found, on the terminal, as JSON and as a page."""

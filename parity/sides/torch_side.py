@@ -1,0 +1,259 @@
+"""Our answers: GRUNet, grulight's optimisers and the training that ``grulight fit`` runs."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any, cast
+
+import torch
+import torch._dynamo
+import torch._functorch.config
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from grulight.errors import InputError
+from grulight.keras_files.layers.layout import network_to_keras, network_to_torch
+from grulight.kernels.fused import FusedGRU, Kernel
+from grulight.logits import classification_loss
+from grulight.model import GRUNet
+from grulight.optim import KerasAdam, KerasRMSprop, KerasSGD
+from parity.cases import Array, Arrays, Network, Question, gradients_of
+from parity.sides.torch_training import (
+    copy_of,
+    load,
+    sizes_of,
+    stack,
+    train,
+    train_together,
+    without_advice,
+)
+
+KERNELS = ("auto", "torch", "numba", "compile")
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
+    "sgd": KerasSGD,
+    "momentum": KerasSGD,
+    "adam": KerasAdam,
+    "rmsprop": KerasRMSprop,
+    "adamw": KerasAdam,
+    # torch's own, which negative controls take for Keras'
+    "torch.adam": lambda params, lr: torch.optim.Adam(params, lr=lr, eps=1e-7),
+    "torch.rmsprop": lambda params, lr: torch.optim.RMSprop(params, lr=lr, alpha=0.9, eps=1e-7),
+    "torch.adam_l2": lambda params, lr, weight_decay: torch.optim.Adam(
+        params, lr=lr, eps=1e-7, weight_decay=weight_decay
+    ),
+}
+
+
+class TorchSide:
+    """Answer questions with PyTorch.
+
+    Args:
+        kernel: Which implementation of the GRU computes.
+        device: Where it computes.
+    """
+
+    def __init__(self, kernel: str = "torch", device: str = "cpu") -> None:
+        if kernel not in KERNELS:
+            raise InputError(f"--kernel {kernel}: choose one of {', '.join(KERNELS)}.")
+        if not re.fullmatch(r"cpu|cuda(:\d+)?", device):
+            raise InputError(f"--device {device}: choose cpu or cuda.")
+        if device.startswith("cuda") and not torch.cuda.is_available():
+            raise InputError(f"--device {device}: no CUDA device is available; choose cpu.")
+        self.kernel = kernel
+        self.device = torch.device(device)
+
+    @property
+    def name(self) -> str:
+        """What computes, for reports."""
+        return self._named(self.kernel)
+
+    def name_for(self, network: Network) -> str:
+        """What computes with a network of these sizes: what ``auto`` takes, too."""
+        if self.kernel != "auto":
+            return self.name
+        net = GRUNet(**vars(network)).to(self.device)
+        double, single = (net.to(dtype).gru.kernel for dtype in (torch.float64, torch.float32))
+        taken = single if single == double else f"{double} in float64, {single} in float32"
+        return self._named(f"auto: {taken}")
+
+    def _named(self, kernel: str) -> str:
+        return f"torch {torch.__version__} ({kernel}, {self.device})"
+
+    def __call__(self, question: Question) -> Arrays:
+        """Compute what a question asks."""
+        # compiling imports parts of torch that warn of their own deprecation
+        with _exact_float32(), without_advice() if self.kernel == "compile" else nullcontext():
+            answer: Arrays = getattr(self, f"_{question.task}")(question)
+        return answer
+
+    def together(self, question: Question) -> tuple[Arrays, list[int]]:
+        """Answer a "training" question with many steps at once; see :func:`train_together`."""
+        with _exact_float32():
+            return train_together(question, self.device, self._arithmetic)
+
+    def _weights(self, question: Question) -> Arrays:
+        """Port Keras variables into a GRUNet, and the GRUNet's parameters back."""
+        net = GRUNet(**vars(question.network)).to(getattr(torch, question.dtype))
+        load(net, network_to_torch(network_to_keras(question.weights)))
+        weights = {name: p.detach().numpy() for name, p in net.named_parameters()}
+        return _named("weights", weights) | _named("keras", network_to_keras(weights))
+
+    def _network(self, question: Question) -> Arrays:
+        """Run GRUNet forward, and backward from random cotangents and from the loss."""
+        net = self._build(question)
+        leaves: dict[str, Tensor] = {
+            n: self._tensor(question.inputs[n]) for n in ("values", "h0") if n in question.inputs
+        }
+        for leaf in leaves.values():
+            leaf.requires_grad_()
+        labels = self._tensor(question.inputs["labels"])
+        lengths = question.inputs.get("lengths")
+        logits, hidden, last = _run(
+            net,
+            leaves["values"],
+            None if lengths is None else torch.tensor(lengths),
+            leaves.get("h0"),
+        )
+        loss = classification_loss(logits, labels)
+        outputs = {"logits": logits} | {f"hidden.{name}": array for name, array in hidden.items()}
+        pulls = [
+            (outputs[name.removeprefix("pull.")] * self._tensor(array)).sum()
+            for name, array in question.inputs.items()
+            if name.startswith("pull.")
+        ]
+        leaves.update(net.named_parameters())
+        answer = outputs | {f"last.{name}": array for name, array in last.items()}
+        answer |= {"probabilities": _probabilities(logits), "loss": loss}
+        answer |= _gradients("grad", torch.stack(pulls).sum(), leaves) | _gradients(
+            "lossgrad", loss, leaves
+        )
+        return {name: tensor.detach().cpu().numpy() for name, tensor in answer.items()}
+
+    def _losses(self, question: Question) -> Arrays:
+        """Return the loss of given logits, directly and from clipped probabilities."""
+        logits = self._tensor(question.inputs["logits"]).requires_grad_()
+        labels = self._tensor(question.inputs["labels"])
+        losses = {
+            "logits": classification_loss(logits, labels),
+            "probabilities": clipped_cross_entropy(_probabilities(logits), labels),
+        }
+        answer = {f"loss.{name}": loss for name, loss in losses.items()}
+        for name, loss in losses.items():
+            answer[f"slope.{name}"] = torch.autograd.grad(loss, logits, retain_graph=True)[0]
+        return {name: tensor.detach().cpu().numpy() for name, tensor in answer.items()}
+
+    def _steps(self, question: Question) -> Arrays:
+        """Return the weights along the steps of an optimiser."""
+        settings = dict(question.settings)
+        make, every = OPTIMIZERS[settings.pop("optimizer")], settings.pop("every")
+        weights = {n: nn.Parameter(self._tensor(array)) for n, array in question.weights.items()}
+        optimizer = make(list(weights.values()), **settings)
+        snapshots = []
+        for step, gradients in enumerate(gradients_of(question), start=1):
+            for name, parameter in weights.items():
+                parameter.grad = self._tensor(gradients[name])
+            optimizer.step()
+            if step % every == 0:
+                snapshots.append(copy_of(weights))
+        return _named("step", stack(snapshots))
+
+    def _training(self, question: Question) -> Arrays:
+        """Train as ``grulight fit`` does."""
+        return train(question, self.device, self._arithmetic)
+
+    @property
+    def _arithmetic(self) -> Kernel:
+        return "torch" if self.kernel == "compile" else cast(Kernel, self.kernel)
+
+    def _build(self, question: Question) -> GRUNet:
+        net = GRUNet(**vars(question.network), kernel=self._arithmetic)
+        net.to(self.device, getattr(torch, question.dtype))
+        load(net, question.weights)
+        if self.kernel == "compile":
+            # else torch.compile leaves the GRU to eager code and refuses a second backward
+            torch._dynamo.config.allow_rnn = True
+            torch._functorch.config.donated_buffer = False
+            net.compile()
+        return net
+
+    def _tensor(self, array: Array) -> Tensor:
+        return torch.tensor(array, device=self.device)
+
+
+def clipped_cross_entropy(probabilities: Tensor, labels: Tensor, epsilon: float = 1e-7) -> Tensor:
+    """Return the loss that Keras computes from probabilities whose logits it cannot see.
+
+    See ``grulight.kernels.reference.clipped_cross_entropy``.
+    """
+    if probabilities.shape[1] == 1:
+        clipped = probabilities[:, 0].clamp(epsilon, 1 - epsilon)
+        target = labels.to(clipped.dtype)
+        return -(target * clipped.log() + (1 - target) * (1 - clipped).log()).mean()
+    whole = probabilities / probabilities.sum(dim=1, keepdim=True)
+    clipped = whole.clamp(epsilon, 1 - epsilon)
+    return -clipped.log().gather(1, labels[:, None]).mean()
+
+
+def _run(
+    net: GRUNet, values: Tensor, lengths: Tensor | None, h0: Tensor | None
+) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """Run GRUNet itself; hooks hand it the initial state and take the hidden states out."""
+    seen: list[tuple[Any, Any, Any]] = []
+    hooks = [
+        net.gru.register_forward_hook(lambda _, *call: seen.append(call), with_kwargs=True),
+    ]
+    if h0 is not None:
+        hooks.append(net.gru.register_forward_pre_hook(lambda _, given: (given[0], h0)))
+    logits = net(values, lengths)
+    for hook in hooks:
+        hook.remove()
+    given, settings, (top, last) = seen[0]
+    names = sizes_of(net).layers()
+    ways = 1 + net.gru.bidirectional
+    lower = [_lower_layers(net.gru, n, given, settings) for n in range(1, net.gru.num_layers)]
+    hidden: dict[str, Tensor] = {}
+    for number, output in enumerate([*lower, top]):
+        parts = output.chunk(ways, dim=-1)
+        hidden |= dict(zip(names[number * ways :], parts, strict=False))
+    return logits, hidden, dict(zip(names, last, strict=True))
+
+
+def _lower_layers(
+    gru: FusedGRU, layers: int, given: tuple[Any, ...], settings: dict[str, Any]
+) -> Any:
+    """Run the lowest layers of a stack with the stack's own parameters and kernel."""
+    ways = 1 + gru.bidirectional
+    sizes = gru.input_size, gru.hidden_size, layers, gru.bias, True, 0.0, gru.bidirectional
+    below = FusedGRU(*sizes, kernel=gru.asked)
+    shared: dict[str, Tensor] = {
+        name: p for name, p in gru.named_parameters() if name in dict(below.named_parameters())
+    }
+    state = () if len(given) < 2 else (given[1][: layers * ways],)
+    return torch.func.functional_call(below, shared, (given[0], *state), settings)[0]
+
+
+def _gradients(name: str, objective: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the derivatives by all leaves; zero where the objective does not depend on one."""
+    found = torch.autograd.grad(
+        objective, list(leaves.values()), retain_graph=True, materialize_grads=True
+    )
+    return {f"{name}.{leaf}": gradient for leaf, gradient in zip(leaves, found, strict=True)}
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
+
+
+def _named(prefix: str, arrays: Arrays) -> Arrays:
+    return {f"{prefix}.{name}": array for name, array in arrays.items()}
+
+
+@contextmanager
+def _exact_float32() -> Iterator[None]:
+    """Keep float32 products float32: cuDNN would otherwise round their factors to TF32."""
+    allowed = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = allowed

@@ -1,0 +1,220 @@
+"""Our training: the task, the batches and the Trainer of ``grulight fit``, watched."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import nn
+
+from grulight.data.batches import Batches, Order
+from grulight.data.blocks import Block, Blocks
+from grulight.data.sequences import Sequences
+from grulight.kernels.fused import Kernel
+from grulight.model import GRUNet
+from grulight.training.classifier import GRUClassifier
+from grulight.training.epoch_means import EpochMeans
+from grulight.training.steps_per_execution import MOST
+from parity.cases import Arrays, Network, Question, cast
+
+
+class Watch(Callback):
+    """Note the loss of every batch and, every few steps, the weights."""
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.losses: list[float] = []
+        self.snapshots: dict[int, Arrays] = {}  # by the steps taken
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Take the loss that the training itself computed."""
+        assert isinstance(pl_module, GRUClassifier)
+        if not isinstance(batch, Block):
+            self.losses.append(float(outputs["loss"]))
+        if trainer.global_step % self.every == 0:
+            weights = dict(pl_module.network.named_parameters())
+            self.snapshots[trainer.global_step] = copy_of(weights)
+
+
+class SeenMeans(EpochMeans):
+    """Note the mean loss of every batch, which nobody else sees of steps that are taken at once."""
+
+    def __init__(self, losses: list[float]) -> None:
+        super().__init__()
+        self.losses = losses
+
+    def add(self, sums: torch.Tensor) -> None:
+        """Add the sums of batches, and note their losses."""
+        rows = sums.reshape(-1, sums.shape[-1])
+        self.losses += (rows[:, 0] / rows[:, 1]).tolist()
+        super().add(sums)
+
+
+def train(question: Question, device: torch.device, kernel: Kernel = "auto") -> Arrays:
+    """Answer a "training" question with Lightning's Trainer on grulight's own task."""
+    watch = _watched(question, device, kernel)
+    return _answer(question, watch)
+
+
+def train_together(
+    question: Question, device: torch.device, kernel: Kernel = "auto"
+) -> tuple[Arrays, list[int]]:
+    """Answer a "training" question with many steps in one of Lightning's, as ``grulight fit`` does.
+
+    Returns:
+        The answer, whose weights are those at the ends of executions; and which snapshots of a
+        whole answer these are.
+    """
+    batches = -(-question.inputs["order"].shape[1] // question.settings["batch_size"])
+    watch = _watched(question, device, kernel, min(batches, MOST))
+    every = question.settings["every"]
+    return _answer(question, watch), [step // every - 1 for step in watch.snapshots]
+
+
+def _answer(question: Question, watch: Watch) -> Arrays:
+    weights = stack(list(watch.snapshots.values()))
+    snapshots = {f"train.{name}": array for name, array in weights.items()}
+    return {"train.loss": np.array(watch.losses, question.dtype)} | snapshots
+
+
+def _watched(
+    question: Question, device: torch.device, kernel: Kernel, together: int | None = None
+) -> Watch:
+    task = classifier_for(question.network, kernel)
+    load(task.network, question.weights)
+    order = question.inputs["order"]
+    watch = Watch(question.settings["every"])
+    if together is not None:
+        task.train_means = SeenMeans(watch.losses)
+    trainer = quiet_trainer(len(order), device, question.dtype, watch)
+    batches = Batches(
+        sequences_of(question.network, question.inputs),
+        question.settings["batch_size"],
+        order.__getitem__,
+        lambda: trainer.current_epoch,
+    )
+    with without_advice():
+        trainer.fit(task, batches if together is None else Blocks(batches, together))
+    return watch
+
+
+def train_seeds(network: Network, data: Arrays, held_out: Arrays, seeds: int) -> Arrays:
+    """Train with fresh weights and fresh orders; return loss and accuracy on held-out data."""
+    device, found = torch.device("cpu"), []
+    train_part, test_part = sequences_of(network, data), sequences_of(network, held_out)
+    for seed in range(seeds):
+        torch.manual_seed(seed)
+        task, rng = classifier_for(network), np.random.default_rng(seed)
+        trainer = quiet_trainer(5, device, "float32")
+        batches = Batches(train_part, 32, partial(_fresh_order, rng, len(train_part)))
+        with without_advice():
+            trainer.fit(task, batches)
+            [scores] = trainer.test(task, Batches(test_part, 32), verbose=False)
+        found.append((scores["test_loss"], scores["test_accuracy"]))
+    loss, accuracy = np.array(found).T
+    return {"loss": loss, "accuracy": accuracy}
+
+
+def _fresh_order(rng: np.random.Generator, count: int, epoch: int) -> Order:
+    return rng.permutation(count)
+
+
+def sequences_of(network: Network, data: Arrays) -> Sequences:
+    """Wrap arrays as the form that grulight's batches take."""
+    count, time = data["values"].shape[:2]
+    return Sequences(
+        data["values"],
+        data.get("lengths", np.full(count, time)),
+        data["labels"],
+        tuple(map(str, range(max(2, network.num_outputs)))),
+        tuple(map(str, range(network.input_size))),
+        np.arange(count).astype(str),
+        "parity",
+    )
+
+
+def quiet_trainer(epochs: int, device: torch.device, dtype: str, *callbacks: Callback) -> Trainer:
+    """Return the Trainer of ``grulight fit`` without its files and its output."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with without_advice():
+        return Trainer(
+            max_epochs=epochs,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            precision="64-true" if dtype == "float64" else "32-true",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=list(callbacks),
+        )
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Silence libraries' advice, which is on speed and on their own deprecated parts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def classifier_for(network: Network, kernel: Kernel = "auto") -> GRUClassifier:
+    """Return the task of ``grulight fit`` around a network of these sizes."""
+    return GRUClassifier(
+        network.input_size,
+        max(2, network.num_outputs),
+        network.hidden_size,
+        network.num_layers,
+        network.bidirectional,
+        bias=network.bias,
+        kernel=kernel,
+    )
+
+
+def fresh(network: Network, seed: int = 0) -> GRUNet:
+    """Return a network with the initial weights that ``grulight fit`` draws."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        found = classifier_for(network).network
+    assert isinstance(found, GRUNet)
+    return found
+
+
+def sizes_of(network: GRUNet) -> Network:
+    """Return the constructor arguments of a GRUNet."""
+    gru = network.gru
+    return Network(
+        gru.input_size,
+        network.head.out_features,
+        gru.hidden_size,
+        gru.num_layers,
+        gru.bidirectional,
+        gru.bias,
+    )
+
+
+def arrays_of(network: GRUNet) -> Arrays:
+    """Return the parameters as float64 arrays."""
+    return cast(copy_of(dict(network.named_parameters())), "float64")
+
+
+def load(module: nn.Module, weights: Arrays) -> None:
+    """Load a ``state_dict`` of arrays."""
+    module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+
+
+def copy_of(weights: dict[str, Any]) -> Arrays:
+    """Copy parameters to arrays."""
+    return {name: p.detach().cpu().numpy().copy() for name, p in weights.items()}
+
+
+def stack(snapshots: list[Arrays]) -> Arrays:
+    """Stack snapshots of weights along a new first axis."""
+    return {name: np.stack([each[name] for each in snapshots]) for name in snapshots[0]}
