@@ -34,6 +34,6 @@ def test_floor_of_a_side_that_does_not_move_is_one_unit_in_the_last_place() -> N
 
 def test_weights_must_be_equal_and_float64_does_not_look_at_floors() -> None:
     own = Question("own", "weights", QUESTION.network, {}, {}, dtype="float32")
-    assert bounds(own, ["a"], {"a": 1.0}, {"a": 1.0}) == {"a": 0.0}
-    assert bounds(QUESTION.as_dtype("float64"), ["a"], {"a": 1.0}, {"a": 1.0}) == {"a": 1e-12}
-    assert bounds(QUESTION, ["a"], {"a": 1e-7}, {"a": 2e-7}) == {"a": 8 * 2e-7}
+    assert bounds(own, ["a"], {"a": 1.0}) == {"a": 0.0}
+    assert bounds(QUESTION.as_dtype("float64"), ["a"], {"a": 1.0}) == {"a": 1e-12}
+    assert bounds(QUESTION, ["a"], {"a": 2e-7}) == {"a": 8 * 2e-7}
