@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 
 from grulight.keras_files.base import KerasLayer
-from grulight.keras_files.plain import Json, one_line
+from grulight.keras_files.plain import Json, quote
 from grulight.keras_files.port import PortedModel
 from parity.file_study import Study
 from parity.result import Limit
@@ -83,8 +83,8 @@ def _of_precision(config: Mapping[str, Json]) -> Iterator[Limit]:
     }
     if low := sorted(name for name in names if "float" in name and name not in EXACT):
         yield Limit(
-            f"the file computes in {', '.join(low)}, and both sides were asked in float64 and "
-            "float32, from which its own answers differ by 1e-4 to 1e-2",
+            f"the file computes in {', '.join(map(quote, low))}, which keeps two to three digits, "
+            "and both sides were asked in float64 and float32",
             open=True,
         )
 
@@ -125,7 +125,7 @@ def _compiled(path: Path, config: Mapping[str, Json], heads: Mapping[str, str]) 
         return None
     name = optimizer.get("class_name") if isinstance(optimizer, dict) else optimizer
     said = loss.get("class_name") or loss if isinstance(loss, dict) else loss
-    return one_line(f"optimizer {name} and loss {said}")[:120]
+    return f"optimizer {quote(name)} and loss {quote(said)}"
 
 
 def _training_config(path: Path) -> Json:
@@ -169,4 +169,4 @@ def _is_loss(loss: Json, kind: str) -> bool:
 def _some(names: list[str]) -> str:
     unique = [*dict.fromkeys(names)]
     more = f" and {len(unique) - MOST} more" if len(unique) > MOST else ""
-    return one_line(", ".join(unique[:MOST]) + more)
+    return ", ".join(map(quote, unique[:MOST])) + more

@@ -17,6 +17,7 @@ from grulight.keras_files.activations import activation_name
 from grulight.keras_files.spec import Call, Graph, LayerSpec, Ref
 from parity.file_inputs import Input
 from parity.file_limits import NOISE
+from parity.file_trust import UNMASKED
 from parity.keras_operations import operation
 
 # Settings that a constructor takes as they are in the file, by class.
@@ -223,7 +224,9 @@ def _called(spec: LayerSpec, layer: Any, call: Call, seen: dict[Ref, Any]) -> An
         if spec.version.major < 3 and "mask" not in words:
             words["mask"] = _mask(given[0])  # Keras 3 forgets it beside an initial state
         given = given[:1]
-    return layer(given[0] if len(given) == 1 else given, **words)
+    output = layer(given[0] if len(given) == 1 else given, **words)
+    dropped = spec.kind in UNMASKED and spec.version.major < 3
+    return ops.add(output, 0) if dropped else output  # a bare operation hands on no mask
 
 
 def _merged_as_before(spec: LayerSpec, layer: Any, values: list[Any]) -> Any:
