@@ -43,6 +43,9 @@ class Input:
             values: Array = rng.integers(low, self.ids, shape).astype(np.int32)
         else:
             values = single(rng.normal(size=shape))
+            if self.masked_by is not None and shape[-1] > 1:
+                # one feature alone does not mask its step
+                values[..., ::3, 0] = self.masked_by
         found = {f"input.{self.name}": values}
         steps = shape if self.kind == "ids" else shape[:-1]
         if self.masked_by is not None and len(steps) > 1:
