@@ -150,6 +150,6 @@ def first_step_beyond(ours: Array, theirs: Array, bound: float) -> int | None:
 
 def step_profile(ours: Array, theirs: Array) -> Array:
     """Return the largest relative difference of each time step of hidden states (B, T, H)."""
-    scale = np.abs(theirs).max() or 1.0
+    scale = np.abs(theirs[np.isfinite(theirs)]).max(initial=0.0) or 1.0
     profile: Array = apart(ours, theirs).max(axis=(0, 2)) / scale
     return profile
