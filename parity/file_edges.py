@@ -36,7 +36,8 @@ def edges(graph: Graph, inputs: tuple[Input, ...], random: Question) -> Iterator
         yield asked(STEP, drawn_by(single, ROWS, rng))
     drawn = drawn_by(inputs, ROWS, rng)
     if masks := [name for name in drawn if name.startswith("masked.")]:
-        yield asked(MASKED, drawn | {name: masked_throughout(drawn[name]) for name in masks})
+        every = {n: np.roll(masked_throughout(drawn[n]), at, 0) for at, n in enumerate(masks)}
+        yield asked(MASKED, drawn | every)
     given = {f"input.{each.name}": each.kind == "mask" for each in inputs}
     if named := [name for name, mask in given.items() if mask]:
         yield asked(MASKED, drawn | {name: ~masked_throughout(~drawn[name]) for name in named})
@@ -49,8 +50,8 @@ def edges(graph: Graph, inputs: tuple[Input, ...], random: Question) -> Iterator
 def drawn_by(inputs: tuple[Input, ...], rows: int, rng: np.random.Generator) -> Arrays:
     """Draw so many rows of every input."""
     drawn: Arrays = {}
-    for each in inputs:
-        drawn |= each.draw(rows, rng)
+    for turn, each in enumerate(inputs):
+        drawn |= each.draw(rows, rng, turn)
     return drawn
 
 

@@ -113,8 +113,8 @@ class Study:
     ) -> Question:
         rng = np.random.default_rng(seed)
         inputs: Arrays = {}
-        for each in self.inputs:
-            inputs |= each.draw(rows, rng)
+        for turn, each in enumerate(self.inputs):
+            inputs |= each.draw(rows, rng, turn)
         for output, shape in zip(self.heads, self.shapes, strict=True):
             whole = (rows, *(size or 1 for size in shape))
             inputs[f"pull.{output}"] = single(rng.normal(size=whole))

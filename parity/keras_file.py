@@ -14,6 +14,7 @@ from grulight.errors import InputError
 from grulight.keras_files.base import KerasLayer
 from grulight.keras_files.plain import Json
 from grulight.keras_files.port import PortedModel, load_keras
+from grulight.keras_files.versions import KerasVersion
 from parity import file_reference
 from parity.cases import Arrays, Precision, Question
 from parity.compare import Incomparable, compare
@@ -23,11 +24,12 @@ from parity.file_edges import edges
 from parity.file_faults import grus
 from parity.file_inputs import inputs_of
 from parity.file_limits import limits_of
+from parity.file_names import said_major
 from parity.file_study import Study, random_weights
 from parity.file_vanishing import moved_by_rounding
 from parity.noise import Side
 from parity.ported_side import PortedSide, flat
-from parity.result import Implementation, Result
+from parity.result import Implementation, Limit, Result
 
 if TYPE_CHECKING:
     from parity.keras_witness import Witness
@@ -72,6 +74,7 @@ def check_file(path: str | Path, config: str | Path | None = None) -> Result:
     result = Result(str(path), _sha256(study.weights), ours.name, theirs.name, versions, notes)
     result.rebuilt = theirs.reason is not None
     result.limits = limits_of(path, ours.model, settings, study)
+    result.limits += _misread(path, ours.model)
     try:
         _climb(result, study, ours, theirs)
     except Incomparable as error:
@@ -153,6 +156,18 @@ def _against_reference(
             worst = max(compare(outputs, expected), key=lambda each: each.relative)
             found.append(Implementation(name, asked.name, worst.relative, worst.tensor))
     return found
+
+
+def _misread(path: Path, model: PortedModel) -> list[Limit]:
+    """Return what the file says of its own version, where the port took it for another's."""
+    said, taken = (
+        said_major(path),
+        KerasVersion.parse(model.description["keras_version"], "3").major,
+    )
+    if said in (None, taken):
+        return []
+    text = f"the file says that Keras {said} wrote it, and the port reads it as of Keras {taken}"
+    return [Limit(text, open=True)]
 
 
 def _notes(model: PortedModel, study: Study) -> list[str]:

@@ -18,6 +18,7 @@ from grulight.keras_files.spec import Graph
 from parity.cases import Arrays
 from parity.file_inputs import Input
 from parity.file_limits import NOISE
+from parity.file_names import named_arrays
 from parity.file_trust import changed_meanings, untrusted
 from parity.keras_rebuild import rebuilt
 from parity.torch_training import without_advice
@@ -65,13 +66,13 @@ def their_model(
             read = {name: v.numpy() for name, v in variables_of(opened).items()}
             return Opened(lambda dtype: _copy(opened, dtype), version, read), None
         reason = f"cannot open the file: {opened}"
-    name = f"rebuilt in {version}"
-    again = Opened(lambda dtype: rebuilt(graph, _open(graph, inputs), dtype), name, weights)
+    name, read = f"rebuilt in {version}", weights | named_arrays(path, weights)
+    again = Opened(lambda dtype: rebuilt(graph, _open(graph, inputs), dtype), name, read)
     try:
         again.make("float64")
         return again, f"{version} {reason}"
     except Exception:  # as in _opened; some layers need to know the number of steps
-        again = Opened(lambda dtype: rebuilt(graph, inputs, dtype), name, weights)
+        again = Opened(lambda dtype: rebuilt(graph, inputs, dtype), name, read)
     try:
         again.make("float64")
     except Exception as error:  # as in _opened
