@@ -103,7 +103,7 @@ def test_moving_statistics_agree_after_every_step(sides: Sides) -> None:
     assert all(finding.same for finding in result.findings)
 
 
-@pytest.mark.parametrize("change", [momentum_turned, frozen])
+@pytest.mark.parametrize("change", [momentum_turned, pytest.param(frozen, marks=pytest.mark.slow)])
 def test_a_wrong_way_to_move_statistics_is_different(sides: Sides, change: Change) -> None:
     wrong = [f.difference.tensor for f in asked(sides, change, "training").findings if f.differs]
     assert "train.batch_normalization/moving_mean" in wrong
