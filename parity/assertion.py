@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from parity.cases import Arrays, Network, Precision, Question
-from parity.rungs import judge
-from parity.tolerances import FLOAT32_FLOORS, Side, noise_floor
+from parity.rungs import Finding, judge
+from parity.tolerances import FLOAT32_FLOORS, Side, noise_floor, unsteady
 
 Inputs = NDArray[Any] | Sequence[NDArray[Any]]
 NOT_A_GRUNET = Network(0, 0)
@@ -19,9 +19,11 @@ NOT_A_GRUNET = Network(0, 0)
 def assert_equivalent(ours: Callable[..., Any], theirs: Any, inputs: Inputs) -> None:
     """Assert that ours and theirs map the inputs to the same outputs.
 
-    Both run as they are, in inference. Float64 outputs must agree to 1e-12; float32 outputs to a
-    few times the noise of either side, which is measured here by nudging inputs and, where
-    something has weights, weights by one unit in the last place (see ``parity.tolerances``).
+    Both run as they are, in inference, twice: what has other bits the second time is not compared.
+    Float64 outputs must agree to 1e-12; float32 outputs to a few times the noise of theirs, which
+    is measured here by nudging its inputs and, where it has weights, weights by one unit in the
+    last place (see ``parity.tolerances``). So hand over a Keras model rather than a function around
+    it.
 
     Args:
         ours: A torch module, or anything that maps arrays or tensors to one.
@@ -29,32 +31,45 @@ def assert_equivalent(ours: Callable[..., Any], theirs: Any, inputs: Inputs) -> 
         inputs: One array, or several as a sequence; all are passed by position.
 
     Raises:
-        AssertionError: They differ; the message says by how much, where and against what bound.
-        Incomparable: The outputs differ in dtype or shape.
+        AssertionError: They differ, or one does not give the same bits twice; the message says by
+            how much, where and against what bound.
+        Incomparable: The outputs differ in dtype or shape, or theirs has no numbers to compare.
 
     Example:
         >>> assert_equivalent(torch_model, keras_model, np.random.randn(8, 10, 5).astype("f4"))
     """
     arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
     named = {f"input {number}": array for number, array in enumerate(arrays)}
-    answers, floors = [], []
-    for model in (ours, theirs):
-        side, weights = _side(model)
-        question = Question("inputs", "network", NOT_A_GRUNET, weights, named)
-        answers.append(side(question))
-        dtype = _dtype(answers[-1])
-        question = replace(question, dtype=dtype)
-        floors.append(noise_floor(side, question, answers[-1]) if dtype == "float32" else {})
-    both = (floors[0], floors[1]) if any(floors) else None
-    findings = judge(question, answers[0], answers[1], both)
-    wrong = [
-        f"{each.difference}; allowed {each.bound:.1e}"
-        + (f", {FLOAT32_FLOORS:.0f} noise floors of {each.floor:.1e}" if each.floor else "")
-        for each in findings
-        if not each.same
-    ]
+    our_side, weights = _side(ours)
+    asked = Question("inputs", "network", NOT_A_GRUNET, weights, named)
+    our_answer = _twice("ours", our_side, asked)
+    their_side, weights = _side(theirs)
+    question = replace(asked, weights=weights)
+    answer = _twice("theirs", their_side, question)
+    question = replace(question, dtype=_dtype(answer))
+    single = question.dtype == "float32"
+    floors = noise_floor(their_side, question, answer) if single else None
+    wrong = [_said(each) for each in judge(question, our_answer, answer, floors) if not each.same]
     if wrong:
         raise AssertionError("ours and theirs are not the same function:\n" + "\n".join(wrong))
+
+
+def _twice(name: str, side: Side, question: Question) -> Arrays:
+    """Return an answer that comes out with the same bits when asked for again."""
+    answer = side(question)
+    if other := unsteady(answer, side(question)):
+        raise AssertionError(
+            f"{name} gives other bits of {', '.join(other)} the second time, so there is nothing "
+            "to compare. Turn off what draws random numbers, such as dropout."
+        )
+    return answer
+
+
+def _said(finding: Finding) -> str:
+    text = f"{finding.difference}; allowed {finding.bound:.1e}"
+    if finding.floor is None:
+        return text
+    return f"{text}, {FLOAT32_FLOORS:.0f} noise floors of {finding.floor:.1e} at most"
 
 
 def _side(model: Any) -> tuple[Side, Arrays]:
@@ -63,7 +78,8 @@ def _side(model: Any) -> tuple[Side, Arrays]:
         return _torch_side(model)
     if hasattr(model, "get_weights"):
         return _keras_side(model)
-    return (lambda question: _outputs(model(*question.inputs.values()))), {}
+    # copies: a function that changes its input would change what the other side is asked
+    return (lambda question: _outputs(model(*(a.copy() for a in question.inputs.values())))), {}
 
 
 def _torch_side(module: Any) -> tuple[Side, Arrays]:
@@ -106,7 +122,7 @@ def _outputs(output: Any) -> Arrays:
 
 def _array(tensor: Any) -> NDArray[Any]:
     detached = tensor.detach().cpu() if hasattr(tensor, "detach") else tensor
-    return np.asarray(detached)
+    return np.asarray(detached).copy()  # a side may answer in the same memory each time
 
 
 def _dtype(answer: Arrays) -> Precision:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
-Task = Literal["weights", "network", "losses", "steps", "training"]
+Task = Literal["weights", "network", "forward", "losses", "steps", "training"]
 Precision = Literal["float64", "float32"]
 
 STEPS = 50

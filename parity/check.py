@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from parity.cases import Arrays, Case, Network, Precision, Question, cast
 from parity.compare import compare, step_profile
 from parity.controls.wrong_ports import RAGGED, Side
+from parity.repeatability import answer_twice, both_answers, without
 from parity.result import Implementation, Result
 from parity.rungs import control, controls_for, judge
 from parity.sides.reference_side import answer as reference_answer
@@ -67,11 +69,13 @@ def climb(
 def _ask(
     result: Result, question: Question, ours: Side, theirs: Theirs, together: Together | None
 ) -> None:
-    our_answer, their_answer = ours(question), theirs(question)
+    our_answer, their_answer, shaky = both_answers(result, question, ours, theirs)
     floors = None
     if question.dtype == "float32" and question.task != "weights":
-        floors = noise_floor(ours, question, our_answer), theirs.floors(question, their_answer)
-    result.findings += judge(question, our_answer, their_answer, floors)
+        floors = theirs.floors(question, their_answer)
+    if shaky != their_answer.keys():
+        steady = without(our_answer, shaky), without(their_answer, shaky)
+        result.findings += judge(question, *steady, floors)
     result.controls += [
         control(fault, question, ours, their_answer) for fault in controls_for(question)
     ]
@@ -79,13 +83,16 @@ def _ask(
         losses = our_answer["train.loss"], their_answer["train.loss"]
         result.curves[question.dtype] = (losses[0].tolist(), losses[1].tolist())
     if question.task == "training" and together is not None:
-        answer, kept = together(question)
+        asked = replace(question, name=f"{question.name}, steps together")
+        kept = together(question)[1]
+        answer, more = answer_twice(result, result.ours, asked, lambda: together(question)[0])
         shared = {
             name: array if name == "train.loss" else array[kept]
             for name, array in their_answer.items()
         }
-        asked = replace(question, name=f"{question.name}, steps together")
-        result.findings += judge(asked, answer, shared, floors)
+        left = without(answer, shaky | more), without(shared, shaky | more)
+        if left[1]:
+            result.findings += judge(asked, *left, floors)
     profiles = [
         step_profile(our_answer[name], their_answer[name])
         for name in our_answer
@@ -126,8 +133,10 @@ def in_onnx(side: "OnnxSide", questions: Iterable[Question]) -> Implementation:
     found = []
     for question in map(in_float32, questions):
         answer = side(question)
-        floors = noise_floor(side, question, answer)
-        allowed = bounds(question, answer, floors, floors)
+        # the noise of the judge's arithmetic, which is not on trial
+        judge_side = partial(reference, dtype="float32")
+        floors = noise_floor(judge_side, question, judge_side(question))
+        allowed = bounds(question, answer, floors)
         found += [
             Implementation(
                 side.name,

@@ -99,7 +99,10 @@ def _difference(name: str, ours: Array, theirs: Array) -> Difference:
     if theirs.size == 0:
         raise Incomparable(f"{name}: is empty, shape {theirs.shape}.")
     distance = apart(ours, theirs)
-    index = tuple(int(i) for i in np.unravel_index(distance.argmax(), distance.shape))
+    # where one side alone has a number, the two differ whatever else there is: shown first
+    alone = np.isfinite(ours) != np.isfinite(theirs)
+    place = alone.argmax() if alone.any() else distance.argmax()
+    index = tuple(int(i) for i in np.unravel_index(place, distance.shape))
     finite = np.abs(theirs[np.isfinite(theirs)])
     scale = float(finite.max()) if finite.size else 0.0
     absolute = float(distance[index])
@@ -147,6 +150,6 @@ def first_step_beyond(ours: Array, theirs: Array, bound: float) -> int | None:
 
 def step_profile(ours: Array, theirs: Array) -> Array:
     """Return the largest relative difference of each time step of hidden states (B, T, H)."""
-    scale = np.abs(theirs).max() or 1.0
+    scale = np.abs(theirs[np.isfinite(theirs)]).max(initial=0.0) or 1.0
     profile: Array = apart(ours, theirs).max(axis=(0, 2)) / scale
     return profile

@@ -8,10 +8,12 @@ import numpy as np
 
 from parity.cases import Precision
 from parity.distribution import Equivalence
-from parity.rungs import TITLES, Control, Finding, first_divergence, worst_of
+from parity.rungs import TITLES, Control, Finding, first_divergence, undecided_because, worst_of
 from parity.tolerances import FLOAT64_BOUND
 
 Verdict = Literal["the same", "different", "could not tell"]
+# What nothing but our own reading of a file stands behind is called so.
+REBUILT = "as our reading rebuilt in Keras"
 EXIT_CODES: dict[Verdict, int] = {"the same": 0, "different": 1, "could not tell": 2}
 FORMAT = 1
 
@@ -44,6 +46,19 @@ class Implementation:
         return self.relative <= self.bound
 
 
+@dataclass(frozen=True)
+class Limit:
+    """Something that was changed before both sides were asked, or was not compared.
+
+    Attributes:
+        what: What, and what it means, as a sentence fragment.
+        open: Whether the model as it is may compute otherwise, so that nothing can be told.
+    """
+
+    what: str
+    open: bool = False
+
+
 @dataclass
 class Result:
     """Everything that a check found.
@@ -55,6 +70,9 @@ class Result:
         theirs: What computed theirs.
         versions: Versions of the libraries.
         notes: What the reader should know, such as where the data come from.
+        limits: What the verdict does not cover.
+        rebuilt: Whether Keras ran a model rebuilt from our own reading of the file.
+        unsteady: Arrays that a side gave other bits of when asked twice, in words.
         findings: One per compared array.
         controls: One per negative control.
         implementations: One per implementation compared with the reference.
@@ -71,6 +89,9 @@ class Result:
     theirs: str
     versions: Mapping[str, str]
     notes: list[str] = field(default_factory=list)
+    limits: list[Limit] = field(default_factory=list)
+    rebuilt: bool = False
+    unsteady: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
     implementations: list[Implementation] = field(default_factory=list)
@@ -82,12 +103,19 @@ class Result:
     @property
     def verdict(self) -> Verdict:
         """The same only if all agrees and every wrong port was caught."""
-        agreed = [f.same for f in self.findings] + [i.same for i in self.implementations]
+        agreed = [not f.differs for f in self.findings] + [i.same for i in self.implementations]
         if not all(agreed):
             return "different"
-        blind = not self.controls or not all(control.caught for control in self.controls)
-        undecided = not all(equivalence.shown for equivalence in self.equivalences)
-        return "could not tell" if blind or undecided or not self.findings else "the same"
+        return "could not tell" if self._open else "the same"
+
+    @property
+    def words(self) -> str:
+        """The verdict as it is said: "the same" alone only where nothing is left out."""
+        if self.verdict != "the same":
+            return self.verdict
+        said = f"the same {REBUILT}" if self.rebuilt else "the same"
+        count = len(self.limits)
+        return f"{said}, but for {count} thing{'s' * (count > 1)} named below" if count else said
 
     @property
     def reason(self) -> str:
@@ -103,17 +131,35 @@ class Result:
             return first_divergence(self.findings) or (
                 f"{apart[0].name} is {apart[0].relative:.1e} off the reference in {apart[0].tensor}"
             )
-        if missed := [control.fault.name for control in self.controls if not control.caught]:
-            return f"a wrong port was not caught: {', '.join(missed)}"
-        if wide := [e.quantity for e in self.equivalences if not e.shown]:
-            return f"rung 6 did not show equivalence of {', '.join(wide)}; more seeds may"
-        return "nothing was compared"
+        return self._open[0]
+
+    @property
+    def _open(self) -> list[str]:
+        """Why nothing can be told, in the order of weight."""
+        missed = [control.fault.name for control in self.controls if not control.caught]
+        undecided = [finding for finding in self.findings if finding.undecided]
+        wide = [each.quantity for each in self.equivalences if not each.shown]
+        found = [
+            "nothing was compared" if not self.findings else "",
+            f"a wrong port was not caught: {', '.join(missed)}" if missed else "",
+            f"another answer to the same question: {'; '.join(self.unsteady[:3])}"
+            if self.unsteady
+            else "",
+            undecided_because(undecided[0]) if undecided else "",
+            "no wrong port could be tried, and a proof that cannot fail proves nothing"
+            if not self.controls
+            else "",
+            f"rung 6 did not show equivalence of {', '.join(wide)}; more seeds may" if wide else "",
+            *(f"what was compared agrees, but {each.what}" for each in self.limits if each.open),
+        ]
+        return [reason for reason in found if reason]
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values for ``--json``; an infinite figure becomes null.
 
         Keys: ``format``; ``target``, ``weights_sha256``, ``ours``, ``theirs``, ``versions``,
-        ``notes``, ``seconds``; ``verdict`` (the same, different, could not tell) with ``reason``;
+        ``notes``, ``seconds``; ``verdict`` (the same, different, could not tell, or the same with
+        what qualifies it) with ``exit_code``, ``reason`` and ``not_covered``;
         ``rungs``, one entry per rung and precision for the array nearest to its bound;
         ``controls``; ``implementations``; ``distribution``.
         """
@@ -125,12 +171,19 @@ class Result:
             "theirs": self.theirs,
             "versions": dict(self.versions),
             "notes": self.notes,
-            "verdict": self.verdict,
+            "not_covered": [each.what for each in self.limits],
+            "verdict": self.words,
+            "exit_code": EXIT_CODES[self.verdict],
             "reason": self.reason,
             "rungs": [_rung(finding) for finding in worst_of(self.findings)],
             "controls": [_control(control) for control in self.controls],
             "implementations": [
-                {**vars(each), "relative": _number(each.relative), "same": each.same}
+                {
+                    **vars(each),
+                    "relative": _number(each.relative),
+                    "floor": _number(each.floor),
+                    "same": each.same,
+                }
                 for each in self.implementations
             ],
             "distribution": [each.as_json() for each in self.equivalences],
@@ -149,9 +202,10 @@ def _rung(finding: Finding) -> dict[str, Any]:
         "where": difference.where,
         "relative": _number(difference.relative),
         "absolute": _number(difference.absolute),
-        "noise_floor": finding.floor,
+        "noise_floor": _number(finding.floor),
         "bound": finding.bound,
         "same": finding.same,
+        "undecided": finding.undecided,
     }
 
 
@@ -168,5 +222,5 @@ def _control(control: Control) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
+def _number(value: float | None) -> float | None:
+    return float(value) if value is not None and np.isfinite(value) else None

@@ -20,7 +20,7 @@ from parity.cases import (
 )
 from parity.compare import Difference, compare, first_step_beyond
 from parity.controls.wrong_ports import FAULTS, RAGGED, Fault, Side
-from parity.tolerances import bounds
+from parity.tolerances import FLOAT32_FLOORS, bounds
 
 TITLES = ("weights", "forward", "loss", "gradients", "optimiser", "trajectory", "distribution")
 PREFIXES = {
@@ -50,7 +50,7 @@ class Finding:
         case: Name of the question's case.
         dtype: Precision.
         difference: The largest difference.
-        floor: Noise floor of this array, in float32.
+        floor: Noise floor of this array in the answer of the side that is not on trial, in float32.
         bound: Largest relative difference that equal programs may show.
         first_step: First time step beyond the bound, for hidden states.
     """
@@ -67,6 +67,22 @@ class Finding:
     def same(self) -> bool:
         """Whether equal programs may differ by this much."""
         return self.difference.relative <= self.bound
+
+    @property
+    def undecided(self) -> bool:
+        """Whether nothing follows: no side has a number, or Keras' own is not known so well."""
+        difference = self.difference
+        if self.same or np.isfinite(difference.ours) != np.isfinite(difference.theirs):
+            return False
+        if not np.isfinite(difference.ours):
+            return True
+        known = self.floor is not None and difference.relative <= FLOAT32_FLOORS * self.floor
+        return known and bool(np.isfinite(difference.relative))
+
+    @property
+    def differs(self) -> bool:
+        """Whether equal programs cannot differ by this much."""
+        return not (self.same or self.undecided)
 
     @property
     def share(self) -> float:
@@ -140,7 +156,7 @@ def judge(
     question: Question,
     ours: Arrays,
     theirs: Arrays,
-    floors: tuple[Mapping[str, float], Mapping[str, float]] | None = None,
+    floors: Mapping[str, float] | None = None,
 ) -> list[Finding]:
     """Compare two answers to a question, array by array.
 
@@ -148,14 +164,12 @@ def judge(
         question: What was asked.
         ours: Our answer.
         theirs: Their answer.
-        floors: Our and their noise floors; needed in float32.
+        floors: Their noise floors; needed in float32. Ours would let us excuse ourselves.
     """
-    our_floors, their_floors = floors or ({}, {})
-    allowed = bounds(question, theirs, our_floors, their_floors)
+    allowed = bounds(question, theirs, floors or {})
     findings = []
     for difference in compare(ours, theirs):
         name = difference.tensor
-        floor = max(our_floors[name], their_floors[name]) if floors else None
         first = None
         if name.startswith("hidden."):
             first = first_step_beyond(ours[name], theirs[name], allowed[name])
@@ -165,7 +179,7 @@ def judge(
                 question.name,
                 question.dtype,
                 difference,
-                floor,
+                floors[name] if floors else None,
                 allowed[name],
                 first,
             )
@@ -185,7 +199,7 @@ def worst_of(findings: Iterable[Finding]) -> list[Finding]:
 
 def first_divergence(findings: Sequence[Finding]) -> str | None:
     """Say where the two sides part first: lowest rung, float64 before float32, then as computed."""
-    wrong = [finding for finding in findings if not finding.same]
+    wrong = [finding for finding in findings if finding.differs]
     if not wrong:
         return None
     first = min(wrong, key=_as_computed)
@@ -205,6 +219,18 @@ def first_divergence(findings: Sequence[Finding]) -> str | None:
     )
 
 
+def undecided_because(finding: Finding) -> str:
+    """Say why nothing follows from a finding."""
+    difference = finding.difference
+    where = f"{difference.tensor} of {finding.case} in {finding.dtype}"
+    if not np.isfinite(difference.theirs):
+        return f"neither side has a number in {where}: {difference.theirs}"
+    return (
+        f"{where} differs by {difference.relative:.0e}, which is more than {finding.bound:.0e}, "
+        "the most that rounding may, and less than Keras itself moves when nudged by it"
+    )
+
+
 def control(fault: Fault, question: Question, ours: Side, theirs: Arrays) -> Control:
     """Try a wrong port and measure by how much it exceeds the bound."""
     wrong = fault.wrong(question, ours)
@@ -212,7 +238,7 @@ def control(fault: Fault, question: Question, ours: Side, theirs: Arrays) -> Con
     shared = {name: right[name] for name in wrong}
     findings = judge(question, wrong, shared)
     found = max(findings, key=_severity)
-    first = min((f for f in findings if not f.same), key=lambda f: f.rung, default=found)
+    first = min((f for f in findings if f.differs), key=lambda f: f.rung, default=found)
     return Control(fault, first.rung, question.name, found.share, found.difference)
 
 
@@ -227,8 +253,8 @@ def _as_computed(finding: Finding) -> tuple[int, bool, int]:
     return finding.rung, finding.dtype != "float64", list(PREFIXES).index(prefix)
 
 
-def _severity(finding: Finding) -> tuple[float, float]:
-    return finding.share, finding.difference.relative
+def _severity(finding: Finding) -> tuple[bool, float, float]:
+    return finding.differs, finding.share, finding.difference.relative
 
 
 def _steps(training: Question) -> int:

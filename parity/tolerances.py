@@ -20,17 +20,32 @@ Side = Callable[[Question], Arrays]
 # measured (1 to 128 units), and the mildest wrong port of faults.py is 1e-2 off.
 FLOAT64_BOUND = 1e-12
 
-# Float32 is judged by the noise of each framework itself. A nudge moves each number by one unit in
-# the last place once, a computation rounds at every operation, and the two sides round apart from
-# each other, so equal programs differ by a few floors: at most 2.3 in eight networks (1 to 128
-# units, one and two layers, both directions, one to ten outputs, trainings included). Eight leaves
-# room for processors that sum in another order; the mildest wrong port is 1e5 floors off.
+# Float32 is judged by the noise of the side that is not on trial: how far Keras' own answer moves
+# when its weights and inputs are nudged. A nudge moves each number by one unit in the last place
+# once, a computation rounds at every operation, and the two sides round apart from each other, so
+# equal programs differ by a few floors: at most 2.3 in eight networks (1 to 128 units, one and two
+# layers, both directions, one to ten outputs, trainings included). Eight leaves room for
+# processors that sum in another order; the mildest wrong port is 1e5 floors off. The side on trial
+# has no say: noise of its own would excuse whatever it does.
 FLOAT32_FLOORS = 8.0
+
+# However much Keras itself moves, no more is allowed than rounding once per operation adds up to
+# (Higham 2002, chapter 3: n operations in a row are off by n units in the last place at most), and
+# never more than a hundredth: two digits in common are the least that "the same" can mean.
+# Between this cap and eight floors nothing is decided.
+WIDEST = 1e-2
+PER_ARRAY = 16  # operations on a number between two products: gates, activations, means, the loss
+PASSES = 3  # forward, and two products per weight backward
 
 # Slopes of a trained sigmoid or softmax are made of p and 1 - p. Where p rounds to one, float64
 # knows 1 - p to the rounding of one only, and nudged weights do not move it: an output 1 - 1e-8
 # has a slope of eight known digits. So no gradient of a file's own weights is judged by less.
 SATURATED = ("categorical", "binary")  # heads whose output has such slopes
+
+# A file's own weights and inputs at the edge are judged in float64, too, by Keras' noise where that
+# exceeds FLOAT64_BOUND, and never by more than this: a saturated sigmoid's slope keeps six digits
+# up to an output of 1 - 1e-9, and the mildest wrong port of faults.py is 1e-2 off.
+WIDEST_FLOAT64 = 1e-6
 
 DRAWS = 6
 # A training of 125 steps per draw: three draws, because each is as long as the training itself.
@@ -58,7 +73,7 @@ def noise_floor(side: Side, question: Question, answer: Arrays) -> dict[str, flo
     """Return how far each array of a side's answer moves when the question is nudged.
 
     The largest of several draws; never below one unit in the last place of the largest element,
-    which is what storing the answer costs.
+    which is what storing the answer costs. Infinite where a nudge leads to no number.
     """
     ulp = float(np.finfo(question.dtype).eps)
     floors = dict.fromkeys(answer, ulp)
@@ -69,6 +84,47 @@ def noise_floor(side: Side, question: Question, answer: Arrays) -> dict[str, flo
     return floors
 
 
+def unsteady(first: Mapping[str, NDArray[Any]], again: Mapping[str, NDArray[Any]]) -> list[str]:
+    """Return the arrays that have other bits in a second answer to the same question."""
+    return [
+        name
+        for name, array in first.items()
+        if name not in again
+        or array.shape != again[name].shape
+        or array.tobytes() != again[name].tobytes()
+    ]
+
+
+def operations(question: Question) -> int:
+    """Return how many roundings lie on the longest way to a number of an answer, at most.
+
+    Every weight's longest axis is summed over at each time step, forward and backward, and a
+    gradient over the rows; a training does it once per update.
+    """
+    inputs = question.inputs.values()
+    rows = max((len(array) for array in inputs if array.ndim), default=1)
+    steps = max((array.shape[1] for array in inputs if array.ndim > 1), default=1)
+    chain = sum(max(array.shape, default=1) + PER_ARRAY for array in question.weights.values())
+    return _updates(question) * (PASSES * steps * (chain + PER_ARRAY) + rows)
+
+
+def _updates(question: Question) -> int:
+    if question.task == "steps":
+        return len(question.inputs["cos"])
+    if question.task != "training":
+        return 1
+    order = question.inputs.get("order")
+    if order is None:
+        return int(question.settings["steps"])
+    epochs, count = order.shape
+    return int(epochs * -(-count // question.settings["batch_size"]))
+
+
+def cap(question: Question) -> float:
+    """Return the largest bound that rounding can explain in the question's precision."""
+    return min(WIDEST, float(np.finfo(question.dtype).eps) * operations(question))
+
+
 def saturation_floor(question: Question, answer: Arrays) -> float:
     """Return the rounding of one as a share of the steepest slope of an output (SATURATED)."""
     heads = [name for name, kind in question.settings["heads"].items() if kind in SATURATED]
@@ -77,22 +133,24 @@ def saturation_floor(question: Question, answer: Arrays) -> float:
     return epsilon / max(float(min(slopes, default=1.0)), epsilon)
 
 
+def conditioned_bound(floor: float) -> float:
+    """Return what is allowed in float64 where Keras itself moves by ``floor``."""
+    return min(FLOAT32_FLOORS * floor, WIDEST_FLOAT64)
+
+
 def bounds(
-    question: Question,
-    names: Iterable[str],
-    ours: Mapping[str, float],
-    theirs: Mapping[str, float],
+    question: Question, names: Iterable[str], floors: Mapping[str, float]
 ) -> dict[str, float]:
     """Return the largest relative difference that equal programs may show, per array.
 
     Args:
         question: What was asked; weights must come through bit for bit.
         names: The arrays of the answer.
-        ours: Our noise floors; unused in float64.
-        theirs: Their noise floors; unused in float64.
+        floors: The noise floors of the side that is not on trial; unused in float64.
     """
     if question.task == "weights":
         return dict.fromkeys(names, 0.0)
     if question.dtype == "float64":
         return dict.fromkeys(names, FLOAT64_BOUND)
-    return {name: FLOAT32_FLOORS * max(ours[name], theirs[name]) for name in names}
+    most = cap(question)
+    return {name: min(FLOAT32_FLOORS * floors[name], most) for name in names}

@@ -38,7 +38,7 @@ ROOMS = (
     ("parity.cases", "parity.compare", "parity.tolerances"),
     ("parity.sides",),
     ("parity.controls",),
-    ("parity.rungs", "parity.result", "parity.distribution"),
+    ("parity.rungs", "parity.result", "parity.distribution", "parity.repeatability"),
     ("parity.keras_files",),
     ("parity.report",),
     ("parity",),

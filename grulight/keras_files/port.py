@@ -1,5 +1,6 @@
 """A Keras file as a torch module, and that module again without the file."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,13 +113,18 @@ def load_keras(
 
     Raises:
         InputError: The file is damaged, refused, or has a layer that cannot be ported.
+
+    Warns:
+        UserWarning: A layer is stateful; state is not kept between calls.
     """
     path = Path(path)
     with reading(path):
         if _is_checkpoint(path):
             return _from_checkpoint(path, config, up_to)
         with naming(path):
-            return _ported(path, config, up_to)
+            model = _ported(path, config, up_to)
+        _warn_of_state(path, model)
+        return model
 
 
 def _ported(
@@ -133,6 +139,16 @@ def _ported(
         f"that models share {quote(each)}, each has its own copy" for each in arrays.shared()
     ]
     return _built(graph, arrays, description)
+
+
+def _warn_of_state(path: Path, model: PortedModel) -> None:
+    """Say that a stateful layer starts every call from zero, where Keras goes on."""
+    if stateful := [row.name for row in model.table if "stateful True" in row.ignored]:
+        warnings.warn(
+            f"{quote(path)}: {quote(stateful[0])} is stateful in Keras, which keeps its state from "
+            "one batch to the next; the port starts every call from zero.",
+            stacklevel=3,
+        )
 
 
 def _is_checkpoint(path: Path) -> bool:

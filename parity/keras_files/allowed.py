@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from grulight.keras_files.layers import registry as layers  # noqa: F401 - it fills the table
 from grulight.keras_files.layers.activations import activation_name
 from grulight.keras_files.layers.base import KINDS
 from grulight.keras_files.layers.network import RECURRENT
@@ -13,6 +12,8 @@ from grulight.keras_files.plan.spec import Graph, LayerSpec
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
 SCOPE = re.compile(r"[A-Za-z0-9_.\\/>-]*")  # tf.Graph.name_scope
+UNMASKED = ("Normalization", "Rescaling")  # Keras 2 drops masks there
+MASKING = ("Masking", "Embedding")
 MERGES = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply")
 # What configurations of the layers that can be ported are made of; Keras looks each name up.
 NAMES = {
@@ -21,6 +22,7 @@ NAMES = {
     *("InputLayer", "Model", "GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"),
     *("DTypePolicy", "__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"),
     *("Zeros", "Ones", "Constant", "Identity", "Orthogonal", "VarianceScaling"),
+    *("IdentityInitializer", "OrthogonalInitializer"),  # as Keras 3.0 to 3.6 named them
     *("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"),
     *("RandomUniform", "RandomNormal", "TruncatedNormal"),
     *("L1", "L2", "L1L2", "OrthogonalRegularizer"),
@@ -70,28 +72,37 @@ def unscoped(graph: Graph) -> str | None:
     return next((reason for reason in nested if reason), None)
 
 
-def changed_meanings(graph: Graph) -> str | None:
-    """Return what an old file says that means something else in Keras 3, if anything."""
+def changed_meanings(graph: Graph, masked: bool = False) -> str | None:
+    """Return what an old file says that means something else in Keras 3, if anything.
+
+    Args:
+        graph: The model.
+        masked: Whether masks may reach it from outside.
+    """
     called = {
         (call.layer, len(call.inputs) > 1) for call in graph.calls if call.layer in graph.layers
     }
+    masked = masked or any(spec.kind in MASKING for spec in graph.layers.values())
+    masked = masked or any(call.masks for call in graph.calls)
     for name, several in called:
         spec = graph.layers[name]
-        if spec.version.major < 3 and (word := _changed(spec, several)):
+        if spec.version.major < 3 and (word := _changed(spec, several, masked)):
             return f"means something else by {word} than Keras {spec.version.text}, which wrote it"
     return None
 
 
-def _changed(spec: LayerSpec, several: bool) -> str | None:
+def _changed(spec: LayerSpec, several: bool, masked: bool) -> str | None:
     if spec.graph is not None:
-        nested = changed_meanings(spec.graph)
+        nested = changed_meanings(spec.graph, masked)
         return None if nested is None else "parts of a nested model"
     for inner in spec.inner.values():
-        if word := _changed(inner, several):
+        if word := _changed(inner, several, masked):
             return word
     for key in ("activation", "recurrent_activation"):
         if key in spec.config and activation_name(spec, key) == "hard_sigmoid":
             return "hard_sigmoid"
+    if masked and spec.kind in (*UNMASKED, "BatchNormalization"):
+        return f"the mask of {spec.kind}"
     if spec.kind in MERGES:
         return f"the mask of {spec.kind}"
     if spec.kind == "Bidirectional" and not spec.version.tensorflow:

@@ -33,20 +33,26 @@ class Input:
     ids: int = 0
     masked_by: float | None = None
 
-    def draw(self, rows: int, rng: np.random.Generator) -> Arrays:
-        """Draw values under ``input.``, and under ``masked.`` which steps are masked."""
+    def draw(self, rows: int, rng: np.random.Generator, turn: int = 0) -> Arrays:
+        """Draw values under ``input.``, and under ``masked.`` which steps are masked.
+
+        ``turn`` lets each input of a model mask other rows, so that where masks meet shows how.
+        """
         shape = (rows, *(size or 1 for size in self.shape[1:]))
         if self.kind == "mask":
-            return {f"input.{self.name}": ~masked_steps(shape)}
+            return {f"input.{self.name}": ~np.roll(masked_steps(shape), turn, 0)}
         if self.kind == "ids":
             low = 1 if self.masked_by is not None and self.ids > 1 else 0
             values: Array = rng.integers(low, self.ids, shape).astype(np.int32)
         else:
             values = single(rng.normal(size=shape))
+            if self.masked_by is not None and shape[-1] > 1:
+                # one feature alone does not mask its step
+                values[..., ::3, 0] = self.masked_by
         found = {f"input.{self.name}": values}
         steps = shape if self.kind == "ids" else shape[:-1]
         if self.masked_by is not None and len(steps) > 1:
-            found[f"masked.{self.name}"] = masked_steps(steps)
+            found[f"masked.{self.name}"] = np.roll(masked_steps(steps), turn, 0)
         return found
 
 

@@ -4,6 +4,7 @@ import json
 import tempfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from parity.cases import Arrays
 from parity.keras_files.allowed import changed_meanings, unscoped, untrusted
 from parity.keras_files.inputs import Input
 from parity.keras_files.keras_rebuild import rebuilt
+from parity.keras_files.limits import NOISE
+from parity.keras_files.names_in_file import named_arrays
 from parity.sides.torch_training import without_advice
 
 INNER = ("forward_layer", "backward_layer", "cell", "layer")
@@ -63,12 +66,26 @@ def their_model(
             read = {name: v.numpy() for name, v in variables_of(opened).items()}
             return Opened(lambda dtype: _copy(opened, dtype), version, read), None
         reason = f"cannot open the file: {opened}"
-    again = Opened(lambda dtype: rebuilt(graph, inputs, dtype), f"rebuilt in {version}", weights)
+    name, read = f"rebuilt in {version}", weights | named_arrays(path, weights)
+    again = Opened(lambda dtype: rebuilt(graph, _open(graph, inputs), dtype), name, read)
+    try:
+        again.make("float64")
+        return again, f"{version} {reason}"
+    except Exception:  # as in _opened; some layers need to know the number of steps
+        again = Opened(lambda dtype: rebuilt(graph, inputs, dtype), name, read)
     try:
         again.make("float64")
     except Exception as error:  # as in _opened
         raise InputError(f"{path}: {version} cannot even rebuild it: {_said(error)}") from error
     return again, f"{version} {reason}"
+
+
+def _open(graph: Graph, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+    """Return the inputs with as many steps as the file allows, any number included."""
+    return tuple(
+        replace(each, shape=(*each.shape[:1], *raw[1:2], *each.shape[2:]))
+        for each, raw in zip(inputs, graph.shapes, strict=True)
+    )
 
 
 def _opened(path: Path, weights: Arrays, config: dict[str, Json] | None) -> Any:
@@ -97,7 +114,10 @@ def _said(error: Exception) -> str:
 
 
 def _copy(model: Any, dtype: str) -> Any:
-    """Return the model in another precision, without state between batches."""
+    """Return the model in another precision, without state between batches and without noise.
+
+    What this changes is named by ``file_limits``.
+    """
     return type(model).from_config(_adapted(model.get_config(), dtype))
 
 
@@ -114,6 +134,7 @@ def _adapted(node: Any, dtype: str) -> Any:
         found["dtype"] = dtype
     if found.get("stateful"):
         found["stateful"] = False
+    found |= {key: 0.0 for key in NOISE if isinstance(found.get(key), int | float)}
     if found.get("batch_shape"):
         found["batch_shape"] = (None, *found["batch_shape"][1:])
     return found

@@ -15,8 +15,10 @@ from keras import layers, ops
 
 from grulight.keras_files.layers.activations import activation_name
 from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref
+from parity.keras_files.allowed import UNMASKED
 from parity.keras_files.inputs import Input
 from parity.keras_files.keras_operations import operation
+from parity.keras_files.limits import NOISE
 
 # Settings that a constructor takes as they are in the file, by class.
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -133,6 +135,8 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
         return layers.ReLU(threshold=spec.number("theta", 1.0), dtype=dtype)
     given = {key: spec.config.get(key) for key in SETTINGS[spec.kind]}
     settings = {key: value for key, value in given.items() if value is not None}
+    settings |= {key: 0.0 for key in NOISE if key in settings}
+    settings["trainable"] = spec.flag("trainable", True)
     if spec.kind in ACTIVATED:
         settings["activation"] = _activation(spec, "activation")
     if spec.kind in GATED:
@@ -145,7 +149,27 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
     if spec.kind == "LeakyReLU":
         old = "alpha" in spec.config
         settings["negative_slope"] = spec.number("alpha" if old else "negative_slope", 0.3)
-    return getattr(layers, spec.kind)(**settings, dtype=dtype)
+    kind = getattr(layers, spec.kind)
+    if spec.kind == "BatchNormalization" and spec.version.major < 3:
+        kind = OldBatchNormalization
+    return kind(**settings, dtype=dtype)
+
+
+class OldBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]  # no types there
+    """One that divides by the number of steps not masked, as Keras 2; Keras 3 adds 1e-7."""
+
+    def _moments(self, inputs: Any, mask: Any) -> Any:
+        if mask is None:
+            return super()._moments(inputs, mask)
+        weights = ops.broadcast_to(
+            ops.cast(ops.expand_dims(mask, -1), inputs.dtype), ops.shape(inputs)
+        )
+        count = ops.sum(weights, self._reduction_axes, keepdims=True)
+        mean = ops.sum(weights * inputs, self._reduction_axes, keepdims=True) / count
+        variance = ops.sum(weights * ops.square(inputs - mean), self._reduction_axes) / ops.squeeze(
+            count, self._reduction_axes
+        )
+        return ops.squeeze(mean, self._reduction_axes), variance
 
 
 def _stacked(spec: LayerSpec, dtype: str) -> Any:
@@ -200,7 +224,9 @@ def _called(spec: LayerSpec, layer: Any, call: Call, seen: dict[Ref, Any]) -> An
         if spec.version.major < 3 and "mask" not in words:
             words["mask"] = _mask(given[0])  # Keras 3 forgets it beside an initial state
         given = given[:1]
-    return layer(given[0] if len(given) == 1 else given, **words)
+    output = layer(given[0] if len(given) == 1 else given, **words)
+    dropped = spec.kind in UNMASKED and spec.version.major < 3
+    return ops.add(output, 0) if dropped else output  # a bare operation hands on no mask
 
 
 def _merged_as_before(spec: LayerSpec, layer: Any, values: list[Any]) -> Any:

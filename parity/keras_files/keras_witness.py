@@ -1,6 +1,6 @@
 """Their answers on a Keras file: outputs, losses, gradients and trainings of a Keras model."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,13 +22,15 @@ class Witness:
 
     Args:
         opened: The model.
+        reason: Why it is one rebuilt from our own reading, where it is.
     """
 
-    def __init__(self, opened: Opened) -> None:
+    def __init__(self, opened: Opened, reason: str | None = None) -> None:
         self.make, self.name, self.read = opened
+        self.reason = reason
         self.steps = KerasSide()
         self.models: dict[str, Any] = {}
-        self.traced: dict[str, Any] = {}
+        self.traced: dict[tuple[str, str], Any] = {}
 
     def __call__(self, question: Question) -> Arrays:
         """Compute what a question asks."""
@@ -61,6 +63,33 @@ class Witness:
         of_loss = self._run(question, variables, "losses")
         return answer | {f"loss{n}": a for n, a in of_loss.items() if n.startswith("grad.")}
 
+    def takes(self, question: Question) -> bool:
+        """Return whether the model takes as many steps as a question has."""
+        self._loaded(question)
+        shapes = [tensor.shape for tensor in self.models[question.dtype].inputs]
+        return all(
+            size in (None, given)
+            for shape, array in zip(shapes, fed(question).values(), strict=True)
+            for size, given in zip(shape[1:], array.shape[1:], strict=True)
+        )
+
+    def _forward(self, question: Question) -> Arrays:
+        """Run the model forward, traced once for every number of rows and of steps."""
+        self._loaded(question)
+        model, given = self.models[question.dtype], list(fed(question).values())
+        if ("forward", question.dtype) not in self.traced:
+            signature = [
+                tf.TensorSpec(tensor.shape, array.dtype)
+                for tensor, array in zip(model.inputs, given, strict=True)
+            ]
+            self.traced["forward", question.dtype] = tf.function(
+                lambda *tensors: _flat(model, tensors, False), signature, autograph=False
+            )
+        with _floatx(question.dtype):
+            outputs = self.traced["forward", question.dtype](*map(tf.constant, given))
+        names = (f"output.{name}" for name in question.settings["outputs"])
+        return {name: tensor.numpy() for name, tensor in zip(names, outputs, strict=True)}
+
     def _run(self, question: Question, variables: dict[str, Any], objective: str) -> Arrays:
         """Run the model once; gradients are of the cotangents or of the losses."""
         settings = question.settings
@@ -71,24 +100,28 @@ class Witness:
         terms = ("pulls", "errors", "heads")
         chosen = kind if objective == "losses" else objective
         given["share"] = np.array([term == chosen for term in terms], question.dtype)
-        if question.dtype not in self.traced:
+        key = ("training" if settings["as_in_training"] else "inference", question.dtype)
+        if key not in self.traced:
             model = self.models[question.dtype]
             signature = {n: tf.TensorSpec([None, *a.shape[1:]], a.dtype) for n, a in given.items()}
-            self.traced[question.dtype] = tf.function(
+            self.traced[key] = tf.function(
                 lambda tensors: _answer(model, variables, tensors, settings),
                 [signature],
                 autograph=False,
             )
         with _floatx(question.dtype):  # it is traced at its first call
-            found = self.traced[question.dtype]({n: tf.constant(a) for n, a in given.items()})
+            found = self.traced[key]({n: tf.constant(a) for n, a in given.items()})
         answer = {name: tensor.numpy() for name, tensor in found.items()}
         losses = {f"loss.{name}": answer[f"{kind}.{name}"] for name in settings["losses"]}
         return losses | {n: a for n, a in answer.items() if n.startswith(("output.", "grad."))}
 
     def _training(self, question: Question) -> Arrays:
-        """Train with Adam on the question's batches, one after the other, again and again."""
-        variables = self._loaded(question)
-        trained = {name: variables[name] for name in question.settings["trained"]}
+        """Train with Adam on the question's batches, one after the other, again and again.
+
+        What trains is what Keras says trains; the answer holds every variable.
+        """
+        variables, still = self._loaded(question), question.settings["still"]
+        trained = {n: v for n, v in variables.items() if v.trainable and n not in still}
         optimizer = keras.optimizers.Adam(1e-3)
         optimizer.build([*trained.values()])
         losses, snapshots = [], []
@@ -98,9 +131,9 @@ class Witness:
             gradients = [tf.constant(found[f"grad.{name}"]) for name in trained]
             optimizer.apply(gradients, [*trained.values()])
             if number % question.settings["every"] == 0:
-                snapshots.append({name: v.numpy() for name, v in trained.items()})
+                snapshots.append({name: v.numpy() for name, v in variables.items()})
         return {"train.loss": np.array(losses)} | {
-            f"train.{name}": np.stack([each[name] for each in snapshots]) for name in trained
+            f"train.{name}": np.stack([each[name] for each in snapshots]) for name in variables
         }
 
 
@@ -134,9 +167,7 @@ def _answer(
     with tf.GradientTape() as tape:
         tape.watch(leaves)
         fed_inputs = [*inputs.values()]
-        found = model(fed_inputs if len(fed_inputs) > 1 else fed_inputs[0], training=False)
-        # identity drops masks, which would weigh losses, and the logits that Keras remembers
-        flat = [tf.identity(each) for each in keras.tree.flatten(found)]
+        flat = _flat(model, fed_inputs, settings["as_in_training"])
         outputs = dict(zip(settings["outputs"], flat, strict=True))
         terms = {
             "pulls": {n: tf.reduce_sum(y * tensors[f"pull.{n}"]) for n, y in outputs.items()},
@@ -152,6 +183,13 @@ def _answer(
     answer = {f"output.{name}": output for name, output in outputs.items()}
     answer |= {f"{term}.{n}": each for term, named in terms.items() for n, each in named.items()}
     return answer | {f"grad.{n}": tf.convert_to_tensor(g) for n, g in gradients.items()}
+
+
+def _flat(model: Any, inputs: Sequence[Any], training: bool) -> list[Any]:
+    """Return the model's outputs, one after the other."""
+    found = model([*inputs] if len(inputs) > 1 else inputs[0], training=training)
+    # identity drops masks, which would weigh losses, and the logits that Keras remembers
+    return [tf.identity(each) for each in keras.tree.flatten(found)]
 
 
 ERROR = "squared error"

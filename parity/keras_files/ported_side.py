@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from grulight.keras_files.layers.base import KerasLayer
+from grulight.keras_files.layers.normalization import BatchNormalization
 from grulight.keras_files.port import PortedModel
 from parity.cases import Array, Arrays, Question
 from parity.keras_files.inputs import fed
@@ -94,37 +96,56 @@ class PortedSide:
             answer |= {f"{prefix}.{name}": array for name, array in named.items()}
         return answer
 
-    def _training(self, question: Question) -> Arrays:
-        """Train with Adam on the question's batches, one after the other, again and again."""
+    def _forward(self, question: Question) -> Arrays:
+        """Run the model forward."""
         state = self._state(question.weights, question.dtype)
+        inputs = {name: torch.tensor(array) for name, array in fed(question).items()}
+        with torch.no_grad():
+            outputs = self._outputs(question, state, inputs)
+        return {f"output.{name}": output.numpy() for name, output in outputs.items()}
+
+    def _training(self, question: Question) -> Arrays:
+        """Train with Adam on the question's batches, one after the other, again and again.
+
+        The answer holds every array of the model, also those that only a forward pass moves.
+        """
+        state = self._state(question.weights, question.dtype)
+        moves = self._state(self._marks(question), question.dtype)
         trained = [
             nn.Parameter(state[name]) if held.requires_grad else None
             for name, held in self.model.state_dict(keep_vars=True).items()
         ]
         state |= {n: p for n, p in zip(state, trained, strict=True) if p is not None}
         moving = [each for each in trained if each is not None]
+        marks = [m for m, p in zip(moves.values(), trained, strict=True) if p is not None]
         optimizer = OPTIMIZERS["adam"](moving, lr=1e-3)
         losses, snapshots = [], []
         for number, batch in enumerate(batches(question), start=1):
             inputs = {name: torch.tensor(array) for name, array in fed(batch).items()}
             outputs = self._outputs(batch, state, inputs)
             loss = torch.stack([*losses_of(batch, outputs).values()]).sum()
-            for parameter, gradient in zip(moving, torch.autograd.grad(loss, moving), strict=True):
-                parameter.grad = gradient
+            gradients = torch.autograd.grad(loss, moving, materialize_grads=True)
+            for parameter, gradient, mark in zip(moving, gradients, marks, strict=True):
+                parameter.grad = gradient * mark
             optimizer.step()
             losses.append(loss.item())
             if number % question.settings["every"] == 0:
                 snapshots.append(self._in_keras_layout([*state.values()]))
         return {"train.loss": np.array(losses)} | {
-            f"train.{name}": np.stack([each[name] for each in snapshots])
-            for name in question.settings["trained"]
+            f"train.{name}": np.stack([each[name] for each in snapshots]) for name in self.places
         }
+
+    def _marks(self, question: Question) -> Arrays:
+        """Return one for every number that a training moves, and zero for those held still."""
+        still = question.settings["still"]
+        return {n: np.full(p.shape, float(n not in still)) for n, p in self.places.items()}
 
     def _outputs(
         self, question: Question, state: dict[str, Tensor], inputs: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         model = self.models[question.dtype]
-        found = torch.func.functional_call(model, state, tuple(inputs.values()))
+        with _as_in_training(model, question.settings["as_in_training"]):
+            found = torch.func.functional_call(model, state, tuple(inputs.values()))
         several = found if isinstance(found, tuple) else (found,)
         return dict(zip(question.settings["outputs"], several, strict=True))
 
@@ -144,6 +165,19 @@ class PortedSide:
         """Return arrays in Keras' layout for tensors in the order of the ``state_dict``."""
         numbers = torch.cat([each.detach().reshape(-1) for each in tensors]).numpy()
         return {name: numbers[place] for name, place in self.places.items()}
+
+
+@contextmanager
+def _as_in_training(model: nn.Module, asked: bool) -> Iterator[None]:
+    """Let what computes otherwise in training, but draws nothing, do so: batch normalisation."""
+    layers = [each for each in model.modules() if isinstance(each, BatchNormalization)]
+    for layer in layers:
+        layer.train(asked)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.eval()
 
 
 def _at_rest(module: nn.Module) -> None:

@@ -18,6 +18,7 @@ ROWS, BATCHES, STEPS = 5, 4, 20
 OPTIMISED = 4096  # numbers of each array in rung 4: an optimiser treats each number by itself
 SNAPSHOT_NUMBERS = 1_000_000
 OWN, RANDOM = "own_weights_random_inputs", "random_weights_random_inputs"
+AS_IN_TRAINING = "random_weights_as_in_training"
 
 
 class Study:
@@ -33,8 +34,10 @@ class Study:
     def __init__(
         self, graph: Graph, weights: Arrays, inputs: tuple[Input, ...], trained: tuple[str, ...]
     ) -> None:
-        self.weights, self.inputs = weights, inputs
+        self.graph, self.weights, self.inputs = graph, weights, inputs
         self.heads = heads_of(graph)
+        # what computes otherwise in training, but draws nothing
+        self.moves = any(name.endswith("/moving_mean") for name in weights)
         seen = trace(graph, tuple(each.shape for each in inputs))
         self.shapes = [seen[ref][1:] for ref in graph.outputs]
         self.settings: dict[str, Any] = {
@@ -42,6 +45,8 @@ class Study:
             "outputs": tuple(self.heads),
             "heads": self.heads,
             "trained": trained,
+            "as_in_training": False,
+            "still": (),
         }
 
     def weights_question(self) -> Question:
@@ -79,8 +84,13 @@ class Study:
         numbers = sum(array.size for array in few.values())
         return step_question(NOT_A_GRUNET, few, "adam", 1 if numbers < 20_000 else 50)
 
+    def as_in_training(self, question: Question) -> Question:
+        """Ask a question of the model as in training, where batches normalise themselves."""
+        settings = {**question.settings, "as_in_training": True}
+        return replace(question, name=AS_IN_TRAINING, settings=settings)
+
     def training(self, start: Arrays, still: Collection[str] = ()) -> Question:
-        """Ask for a training of 20 steps of Adam, in inference mode: dropout is off.
+        """Ask for a training of 20 steps of Adam; only what draws random numbers is off.
 
         Args:
             start: Weights to start from.
@@ -93,7 +103,8 @@ class Study:
             "rows": ROWS,
             "steps": STEPS,
             "every": 1 if STEPS * numbers <= SNAPSHOT_NUMBERS else STEPS,
-            "trained": tuple(n for n in self.settings["trained"] if n not in still),
+            "still": tuple(sorted(still)),
+            "as_in_training": self.moves,
         }
         return replace(question, task="training", settings=settings)
 
@@ -102,8 +113,8 @@ class Study:
     ) -> Question:
         rng = np.random.default_rng(seed)
         inputs: Arrays = {}
-        for each in self.inputs:
-            inputs |= each.draw(rows, rng)
+        for turn, each in enumerate(self.inputs):
+            inputs |= each.draw(rows, rng, turn)
         for output, shape in zip(self.heads, self.shapes, strict=True):
             whole = (rows, *(size or 1 for size in shape))
             inputs[f"pull.{output}"] = single(rng.normal(size=whole))

@@ -4,6 +4,8 @@ A softmax does not see what is added to all its inputs, so such a bias has no gr
 side computes is what cancelling terms leave behind, and no two programs leave the same.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 
 from parity.cases import Array, Arrays, Question
@@ -15,24 +17,27 @@ VANISHED = 1e-13
 
 
 def vanishing(question: Question, ours: Arrays, theirs: Arrays) -> list[str]:
-    """Return the names of gradients that both sides compute as rounding, in float64."""
+    """Return the names of gradients that both sides compute as rounding, in float64.
+
+    What is large is said by theirs: ours is on trial.
+    """
     if question.task != "network" or question.dtype != "float64":
         return []
     found = []
     for kind in KINDS:
         names = [name for name in theirs if name.startswith(kind)]
         sizes = {name: max(_largest(ours[name]), _largest(theirs[name])) for name in names}
-        limit = VANISHED * max(sizes.values(), default=0.0)
+        limit = VANISHED * max((_largest(theirs[name]) for name in names), default=0.0)
         found += [name for name, size in sizes.items() if 0.0 < size < limit]
     return found
 
 
-def without(answer: Arrays, names: list[str]) -> Arrays:
+def zeroed(answer: Arrays, names: Collection[str]) -> Arrays:
     """Return an answer in which these arrays are zero."""
     return {n: np.zeros_like(a) if n in names else a for n, a in answer.items()}
 
 
-def moved_by_rounding(names: list[str]) -> set[str]:
+def moved_by_rounding(names: Collection[str]) -> set[str]:
     """Return the arrays whose steps in a training are made of rounding."""
     return {name.removeprefix("lossgrad.") for name in names if name.startswith("lossgrad.")}
 

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +15,12 @@ from parity.rungs import TITLES, worst_of
 from parity.tolerances import FLOAT32_FLOORS, FLOAT64_BOUND
 
 COLOURS: dict[Verdict, str] = {"the same": "green", "different": "red", "could not tell": "yellow"}
+
+MARKS = {
+    (True, False): "[green]same[/]",
+    (False, False): "[red]different[/]",
+    (False, True): "[yellow]undecided[/]",
+}
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -32,8 +39,10 @@ def print_result(result: Result, console: Console) -> None:
             highlight=False,
         )
     colour = COLOURS[result.verdict]
-    console.print(f"[bold {colour}]{result.verdict}[/]: ", end="")
+    console.print(f"[bold {colour}]{result.words}[/]: ", end="")
     console.print(f"{result.reason} ({result.seconds:.0f} s)", markup=False, highlight=False)
+    for limit in result.limits:
+        console.print(f"Not covered: {limit.what}.", markup=False, highlight=False)
 
 
 def write_json(result: Result, path: str | Path) -> None:
@@ -66,7 +75,7 @@ def floor_text(relative: float, floor: float | None, bound: float) -> str:
     """Say how large a difference is against what is allowed."""
     if bound == 0.0:
         return "bit for bit"
-    if floor is None:
+    if floor is None or bound < FLOAT32_FLOORS * floor or not np.isfinite(relative):
         return f"at most {bound:.0e}"
     return f"{relative / floor:.1f} of {FLOAT32_FLOORS:.0f} floors"
 
@@ -81,7 +90,7 @@ def _rung_table(result: Result) -> Table:
             f"{difference.relative:.1e}",
             floor_text(difference.relative, finding.floor, finding.bound),
             difference.tensor if difference.relative else "",
-            "[green]same[/]" if finding.same else "[red]different[/]",
+            MARKS[finding.same, finding.undecided],
         )
     return table
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from grulight.extras import extra
 from grulight.model import GRUNet
-from parity.cases import Arrays, Network, Question
+from parity.cases import Arrays, Network, Precision, Question
 from parity.sides.torch_training import without_advice
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
@@ -115,11 +115,11 @@ def in_float32(question: Question) -> Question:
     ).as_dtype("float32")
 
 
-def reference(question: Question) -> Arrays:
-    """Return the same arrays of the NumPy reference in float64."""
+def reference(question: Question, dtype: Precision = "float64") -> Arrays:
+    """Return the same arrays of the NumPy reference."""
     from parity.sides.reference_side import forward
 
-    found, _ = forward(question.as_dtype("float64"))
+    found, _ = forward(question.as_dtype(dtype))
     top = [array for name, array in found.items() if name.startswith("last.")]
     ways = len(question.network.directions)
     return {"logits": found["logits"], "summary": np.concatenate(top[-ways:], axis=-1)}

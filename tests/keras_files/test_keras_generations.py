@@ -214,3 +214,51 @@ def test_left_over_array_is_refused(tmp_path: Path) -> None:
     path = kb.saved(tmp_path, kb.zipped(config, kb.native_hdf5(tree)))
     with pytest.raises(InputError, match="no layer takes the array 'dense/vars/2'"):
         load_keras(path)
+
+
+@pytest.mark.parametrize("version", [None, "1.2.2"])
+@pytest.mark.parametrize(("ending", "turned"), [(":0", False), ("", True)])
+def test_theano_turns_the_kernels_of_keras_1_which_only_names_tell(
+    ending: str, turned: bool, version: str | None, tmp_path: Path
+) -> None:
+    settings = {
+        "name": "conv",
+        "batch_input_shape": [None, 6, 3],
+        "nb_filter": 2,
+        "filter_length": 3,
+        "border_mode": "valid",
+        "subsample_length": 1,
+        "activation": "linear",
+        "bias": True,
+    }
+    config = {
+        "class_name": "Sequential",
+        "config": [kb.layer("Convolution1D", **settings), kb.layer("GRU", **KERAS_1_GRU)],
+    }
+    kernel, bias = kb.arrays((2, 3, 3, 1), (2,))
+    parts = kb.arrays(*[(2, 4), (4, 4), (4,)] * 3)
+    names = [f"gru_{part}_{gate}{ending}" for gate in "zrh" for part in "WUb"]
+    held = {
+        "conv": [(f"conv_W{ending}", kernel), (f"conv_b{ending}", bias)],
+        "gru": list(zip(names, parts, strict=True)),
+    }
+
+    def unsaid(file: object) -> None:
+        file["model_weights"].attrs.pop("backend", None)
+
+    path = kb.saved(tmp_path, kb.legacy(config, held, version, unsaid))
+    window = kernel[:, :, ::-1, 0] if turned else kernel[..., 0]
+    steps = [np.einsum("blc,fcl->bf", X[:, at : at + 3], window) + bias for at in range(4)]
+    gru = (np.concatenate(parts[at::3], -1) for at in range(3))
+    expected = oracle.gru(np.stack(steps, 1), *gru, reset_after=False, gate=oracle.old_hard_sigmoid)
+    np.testing.assert_allclose(run(load_keras(path)), expected, rtol=1e-12, atol=1e-14)
+
+
+KERAS_1_GRU = {
+    "name": "gru",
+    "output_dim": 4,
+    "activation": "tanh",
+    "inner_activation": "hard_sigmoid",
+    "return_sequences": True,
+    "input_dim": 2,
+}

@@ -54,3 +54,20 @@ def test_settings_that_do_not_fit_are_refused(tmp_path: Path, settings: dict[str
     quietly(k.Sequential([k.Input((5, 3)), k.GRU(2)]).save_weights, path)
     with pytest.raises(InputError, match="layer 'n' \\(Normalization\\)"):
         grulight.load_keras(path, config=config)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize("kind", ["Normalization", "Rescaling"])
+@pytest.mark.parametrize("flavour", [KERAS_3, keras_2()], ids=["keras 3", "tf_keras"])
+def test_masks_pass_where_they_pass_in_the_keras_of_the_file(
+    tmp_path: Path, flavour: Flavour, kind: str, suffix: str
+) -> None:
+    k = flavour.fresh("float32")
+    given = (k.Normalization(mean=[1.0, 2.0, 3.0], variance=[0.1, 4.0, 1.0]), k.Rescaling(2.0))
+    layer = given[kind == "Rescaling"]
+    model = k.Sequential([k.Input((5, 3)), k.Masking(0.0), layer, k.GRU(2)])
+    data = DATA[:4].copy()
+    data[1, 3:], data[2, :2] = 0, 0
+    quietly(model.save, tmp_path / f"model.{suffix}")
+    ours = grulight.load_keras(tmp_path / f"model.{suffix}")(torch.from_numpy(data))
+    np.testing.assert_allclose(ours.detach().numpy(), quietly(model, data), atol=1e-6)

@@ -56,7 +56,8 @@ def test_table_says_what_became_of_each_layer(tmp_path: Path) -> None:
         "config": {},
     }
     config["config"]["layers"][0]["config"]["stateful"] = True
-    model = load_keras(kb.saved(tmp_path, kb.legacy(config, weights)))
+    with pytest.warns(UserWarning, match="'gru' is stateful in Keras, .* every call from zero"):
+        model = load_keras(kb.saved(tmp_path, kb.legacy(config, weights)))
     source, gru, dense = model.table
     assert (source.keras, source.output_shapes) == ("InputLayer", ((None, 7, 3),))
     assert (gru.torch, gru.parameters, gru.ignored) == ("nn.GRU", 108, ("stateful True",))

@@ -89,3 +89,18 @@ def test_first_time_step_beyond_the_bound_is_found_not_the_worst() -> None:
     assert first_step_beyond(ours, theirs, 1e-12) == 2
     assert first_step_beyond(theirs, theirs, 1e-12) is None
     np.testing.assert_allclose(step_profile(ours, theirs), [0, 0, 1e-6, 0, 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_number_on_one_side_alone_is_shown_before_what_no_side_has(bad: float) -> None:
+    ours, theirs = np.full(4, np.nan), np.array([np.nan, 1.0, np.nan, 2.0])
+    ours[1], ours[3] = 1.0, bad
+    [difference] = compare({"logits": ours}, {"logits": theirs})
+    assert difference.index == (3,)
+    assert (np.isfinite(difference.ours), difference.theirs) == (False, 2.0)
+
+
+def test_shapes_that_would_broadcast_are_refused() -> None:
+    for shape in ((), (1,), (1, 3), (2, 1), (1, 2, 3)):
+        with pytest.raises(Incomparable, match="shape"):
+            compare({"a": np.ones(shape)}, {"a": ONES})

@@ -1,8 +1,19 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from parity.cases import Arrays, Case, Network, Question
-from parity.tolerances import bounds, noise_floor, nudge
+from parity.cases import Arrays, Case, Network, Question, training_question
+from parity.rungs import Finding, judge
+from parity.tolerances import (
+    bounds,
+    cap,
+    conditioned_bound,
+    noise_floor,
+    nudge,
+    operations,
+    unsteady,
+)
 
 QUESTION = Case("small", Network(3, 2, 4)).question().as_dtype("float32")
 
@@ -34,6 +45,75 @@ def test_floor_of_a_side_that_does_not_move_is_one_unit_in_the_last_place() -> N
 
 def test_weights_must_be_equal_and_float64_does_not_look_at_floors() -> None:
     own = Question("own", "weights", QUESTION.network, {}, {}, dtype="float32")
-    assert bounds(own, ["a"], {"a": 1.0}, {"a": 1.0}) == {"a": 0.0}
-    assert bounds(QUESTION.as_dtype("float64"), ["a"], {"a": 1.0}, {"a": 1.0}) == {"a": 1e-12}
-    assert bounds(QUESTION, ["a"], {"a": 1e-7}, {"a": 2e-7}) == {"a": 8 * 2e-7}
+    assert bounds(own, ["a"], {"a": 1.0}) == {"a": 0.0}
+    assert bounds(QUESTION.as_dtype("float64"), ["a"], {"a": 1.0}) == {"a": 1e-12}
+    assert bounds(QUESTION, ["a"], {"a": 2e-7}) == {"a": 8 * 2e-7}
+
+
+@pytest.mark.parametrize("floor", [1.0, 1e9, np.inf])
+def test_no_floor_widens_a_bound_beyond_the_number_of_operations(floor: float) -> None:
+    [bound] = bounds(QUESTION, ["a"], {"a": floor}).values()
+    assert bound == cap(QUESTION) < 1e-3
+    assert cap(QUESTION) == np.finfo("f4").eps * operations(QUESTION)
+
+
+def test_the_cap_grows_with_steps_and_sums_but_never_beyond_a_hundredth() -> None:
+    longer = Case("long", Network(3, 2, 4), time=110).question().as_dtype("float32")
+    wider = Case("wide", Network(3, 2, 40)).question().as_dtype("float32")
+    assert 5 * cap(QUESTION) < cap(longer)
+    assert 3 * cap(QUESTION) < cap(wider)
+    assert cap(Case("huge", Network(3, 2, 999), time=9).question().as_dtype("float32")) == 1e-2
+
+
+def test_a_training_has_the_operations_of_its_updates() -> None:
+    data = Case("data", Network(3, 2, 4), batch=10).inputs()
+    kept = {name: data[name] for name in ("values", "labels", "lengths")}
+    asked = training_question("t", QUESTION.network, QUESTION.weights, kept, 3, batch_size=4)
+    one = replace(asked, task="network", inputs=kept)
+    assert operations(asked) == 9 * operations(one)
+
+
+def test_what_was_chosen_by_nobody_is_held_to_six_digits_in_float64() -> None:
+    assert conditioned_bound(1e-9) == 8e-9
+    assert conditioned_bound(1.0) == conditioned_bound(np.inf) == 1e-6
+
+
+def test_other_bits_the_second_time_are_seen_though_the_numbers_are_equal() -> None:
+    first = {"a": np.zeros(3), "b": np.full(2, np.nan), "c": np.ones(2)}
+    assert unsteady(first, {n: array.copy() for n, array in first.items()}) == []
+    assert unsteady(first, {**first, "a": np.array([0.0, -0.0, 0.0]), "c": np.ones(3)}) == [
+        "a",
+        "c",
+    ]
+    assert unsteady(first, {"a": first["a"]}) == ["b", "c"]
+
+
+def ask(ours: np.ndarray, theirs: np.ndarray, floor: float) -> Finding:
+    [finding] = judge(QUESTION, {"logits": ours}, {"logits": theirs}, {"logits": floor})
+    return finding
+
+
+ONE = np.ones((2, 3), np.float32)
+
+
+@pytest.mark.parametrize("floor", [1e-7, np.inf, np.nan])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_nan_against_a_number_is_different_whatever_the_floor(bad: float, floor: float) -> None:
+    spoilt = ONE.copy()
+    spoilt[1, 1] = bad
+    for ours, theirs in ((spoilt, ONE), (ONE, spoilt), (np.full_like(ONE, bad), ONE)):
+        assert ask(ours, theirs, floor).differs
+
+
+def test_nan_on_both_sides_decides_nothing() -> None:
+    none = np.full_like(ONE, np.nan)
+    finding = ask(none, none, 1e-7)
+    assert (finding.same, finding.undecided, finding.differs) == (False, True, False)
+
+
+def test_between_cap_and_floors_nothing_is_decided() -> None:
+    most = cap(QUESTION)
+    assert ask(ONE * np.float32(1 + most / 2), ONE, 1.0).same
+    assert ask(ONE * np.float32(1 + most * 2), ONE, most).undecided
+    assert ask(ONE * np.float32(1 + most * 20), ONE, most).differs
+    assert ask(ONE * np.float32(1 + most * 2), ONE, 1e-7).differs

@@ -15,12 +15,12 @@ EPSILON = 1e-7  # keras.config.epsilon(): no deviation counts as less
 class Normalization(KerasLayer):
     """(x - mean) / sqrt(variance), each along the axes that are kept, or the way back."""
 
-    passes_mask = True
     mean: Tensor
     variance: Tensor
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
+        self.passes_mask = spec.version.major >= 3  # Keras 2 drops the mask here
         self.axes = _axes(spec)
         self.invert = spec.flag("invert")
         for name in MOMENTS:

@@ -6,7 +6,7 @@ and no array is read before the caller knows that its shape is the one the layer
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,8 @@ def _container(headers: Headers, config: dict[str, Json], version: Json) -> Cont
     version = version or config.get("keras_version") or text("keras_version")
     version = version if isinstance(version, str) else None
     parsed = KerasVersion.parse(version, default, text("backend") or "")
+    if names is not None and parsed.major == 1 and not parsed.backend:
+        parsed = replace(parsed, backend=_backend_of_keras_1(headers, attributes, group, names))
     training = _compiled(headers)
     loss = recorded_loss(config.get("compile_config") or training)
     ignored = ["training_config"] if training is not None else []
@@ -169,6 +171,19 @@ def _container(headers: Headers, config: dict[str, Json], version: Json) -> Cont
     if names is None or group != headers.root:  # else the members of the root are the layers
         ignored += _ignored(tops)
     return Container(config, parsed, weights, tuple(ignored), loss)
+
+
+def _backend_of_keras_1(
+    headers: Headers, attributes: Attributes, group: int, names: list[str]
+) -> str:
+    """Return what computed a file of Keras 1, which only the names of arrays tell.
+
+    TensorFlow ends them in ":0", Theano does not; Theano turns the kernels of convolutions.
+    """
+    groups = members(headers, group)
+    lists = (attributes.names(groups[name], "weight_names") for name in names if name in groups)
+    arrays = [array for listed in lists for array in listed or []]
+    return "theano" if arrays and not any(":" in array for array in arrays) else "tensorflow"
 
 
 def _compiled(headers: Headers) -> Json:

@@ -1,0 +1,172 @@
+"""What a check of a Keras file does not cover: settings changed before Keras was asked."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from grulight.keras_files.layers.base import KerasLayer
+from grulight.keras_files.port import PortedModel
+from grulight.keras_files.reader.untrusted_text import Json, quote
+from parity.keras_files.study import Study
+from parity.result import Limit
+
+EXACT = ("float32", "float64")
+# Settings that draw random numbers; the copies that both sides are asked of have them at zero.
+NOISE = ("rate", "dropout", "recurrent_dropout", "stddev")
+OPEN = ("stateful", "lora_rank", "quantization_config")
+MOST = 3  # layers named in one line
+ADAM = {"learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+ALTERING = (
+    *("weight_decay", "clipnorm", "clipvalue", "global_clipnorm"),
+    *("amsgrad", "use_ema", "decay"),
+)
+LOSSES = {
+    "categorical": ("categorical_crossentropy", "sparse_categorical_crossentropy"),
+    "binary": ("binary_crossentropy",),
+    "squared error": ("mse", "mean_squared_error"),
+}
+
+
+def limits_of(
+    path: Path, model: PortedModel, config: Mapping[str, Json], study: Study
+) -> list[Limit]:
+    """Return what the verdict on a file leaves out, in words."""
+    found = [*_of_layers(model), *_of_precision(config)]
+    if draws := [*_named(config, NOISE)]:
+        found.append(Limit(f"dropout and noise are off on both sides ({_some(draws)})"))
+    layers = [each for each in model.modules() if isinstance(each, KerasLayer)]
+    if awake := [each.keras_name for each in layers if each.always]:
+        found.append(
+            Limit(f"{_some(awake)} is called as in training in the file, and compared in inference")
+        )
+    if (text := _compiled(path, config, study.heads)) is not None:
+        found.append(
+            Limit(
+                f"the file was compiled with {text}; rungs 2 to 5 take Keras' losses of "
+                f"{', '.join(sorted(set(study.heads.values())))} and Adam at 0.001 instead"
+            )
+        )
+    if not study.settings["trained"]:
+        found.append(Limit("no weight of the model trains, so rungs 4 and 5 are left out"))
+    return found
+
+
+def _of_layers(model: PortedModel) -> Iterator[Limit]:
+    """Yield what the port leaves out of layers: state between batches, terms of the loss."""
+    held: dict[str, list[str]] = {}
+    for row in model.table:
+        for setting in row.ignored:
+            held.setdefault(setting.partition(" ")[0], []).append(row.name)
+        if row.keras == "ActivityRegularization":
+            held.setdefault("activity_regularizer", []).append(row.name)
+    for setting, names in held.items():
+        some = _some(names)
+        if setting == "stateful":
+            text = f"{some} keeps its state from one batch to the next (stateful) in Keras, and "
+            yield Limit(f"{text}starts every batch from zero in the port", open=True)
+        elif setting in OPEN:
+            yield Limit(f"{some} was asked of Keras without its {setting}", open=True)
+        elif setting.endswith(("_regularizer", "_constraint")):
+            text = "add to the loss" if setting.endswith("r") else "change weights after each step"
+            yield Limit(f"{setting} of {some} would {text}; no rung trains with it")
+
+
+def _of_precision(config: Mapping[str, Json]) -> Iterator[Limit]:
+    """Yield the precisions of a file that neither side was asked in."""
+    names = {
+        str(value.get("config", {}).get("name")) if isinstance(value, dict) else str(value)
+        for _, value in _settings(config, ("dtype", "dtype_policy"))
+        if isinstance(value, str | dict)
+    }
+    if low := sorted(name for name in names if "float" in name and name not in EXACT):
+        yield Limit(
+            f"the file computes in {', '.join(map(quote, low))}, which keeps two to three digits, "
+            "and both sides were asked in float64 and float32",
+            open=True,
+        )
+
+
+def _named(config: Mapping[str, Json], keys: tuple[str, ...]) -> Iterator[str]:
+    for name, value in _settings(config, keys):
+        if isinstance(value, int | float) and value:
+            yield name
+
+
+def _settings(config: Any, keys: tuple[str, ...], name: str = "") -> Iterator[tuple[str, Json]]:
+    """Yield layer and value of every setting with one of these names, but for compilation."""
+    if isinstance(config, list):
+        for each in config:
+            yield from _settings(each, keys, name)
+    if not isinstance(config, dict):
+        return
+    name = str(config.get("name", name)) if "class_name" not in config else name
+    for key, value in config.items():
+        if key in keys:
+            yield name, value
+        if key != "compile_config":
+            yield from _settings(value, keys, name)
+
+
+def _compiled(path: Path, config: Mapping[str, Json], heads: Mapping[str, str]) -> str | None:
+    """Return what a file was compiled with, where the rungs take something else."""
+    compiled = config.get("compile_config") or _training_config(path)
+    if not isinstance(compiled, dict) or not compiled:
+        return None
+    optimizer, loss = (
+        compiled.get("optimizer_config") or compiled.get("optimizer"),
+        compiled.get("loss"),
+    )
+    same = _is_adam(optimizer) and all(_is_loss(loss, kind) for kind in heads.values())
+    weighted = any(compiled.get(key) for key in ("loss_weights", "sample_weight_mode"))
+    if same and not weighted:
+        return None
+    name = optimizer.get("class_name") if isinstance(optimizer, dict) else optimizer
+    said = loss.get("class_name") or loss if isinstance(loss, dict) else loss
+    return f"optimizer {quote(name)} and loss {quote(said)}"
+
+
+def _training_config(path: Path) -> Json:
+    """Return how an HDF5 file says it was compiled; the reader has looked at the file before."""
+    if not h5py.is_hdf5(path):
+        return None
+    with h5py.File(path, "r") as file:
+        text = file.attrs.get("training_config")
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError:
+        return None
+
+
+def _is_adam(optimizer: Json) -> bool:
+    if isinstance(optimizer, str):
+        return optimizer.lower() == "adam"
+    if not isinstance(optimizer, dict) or optimizer.get("class_name") != "Adam":
+        return False
+    given = optimizer.get("config", {})
+    given = {"learning_rate": given.get("lr", 1e-3), **given}
+    numbers = (
+        isinstance(given.get(key, value), int | float) and abs(given.get(key, value) - value) < 1e-8
+        for key, value in ADAM.items()
+    )
+    return all(numbers) and all(not given.get(key) for key in ALTERING)
+
+
+def _is_loss(loss: Json, kind: str) -> bool:
+    if isinstance(loss, str):
+        return loss in LOSSES[kind]
+    if not isinstance(loss, dict):
+        return False
+    plain = loss.get("config", {}) if isinstance(loss.get("config"), dict) else {}
+    altered = plain.get("label_smoothing") or plain.get("from_logits")
+    name = str(loss.get("class_name", ""))
+    snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+    return snake in LOSSES[kind] and not altered
+
+
+def _some(names: list[str]) -> str:
+    unique = [*dict.fromkeys(names)]
+    more = f" and {len(unique) - MOST} more" if len(unique) > MOST else ""
+    return ", ".join(map(quote, unique[:MOST])) + more
