@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from grulight.errors import InputError, one_line
-from grulight.runs import signals as interruption
+from grulight.runs import signals
 
 BUG = 1
 BAD_INPUT = 2
@@ -41,14 +41,14 @@ def exit_code_of(name: str, work: Callable[[], None]) -> int:
         sys.stdout.flush()  # here, where an error can still be told
     except SystemExit as stop:
         # Lightning's answer to Ctrl-C is an exit code of its own
-        by_hand = isinstance(stop.__context__, KeyboardInterrupt) or interruption.interrupted()
+        by_hand = isinstance(stop.__context__, KeyboardInterrupt) or signals.interrupted()
         if not by_hand:
             raise
         return _told(name, "interrupted", INTERRUPTED)
     except KeyboardInterrupt:
         return _told(name, "interrupted", INTERRUPTED)
     except Exception as error:
-        if interruption.interrupted():  # during an import it may come out as anything
+        if signals.interrupted():  # during an import it may come out as anything
             return _told(name, "interrupted", INTERRUPTED)
         line = explained(error)
         if line is None:

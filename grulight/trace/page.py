@@ -5,7 +5,7 @@ from pathlib import Path
 
 from grulight.data.datamodule import Parts
 from grulight.model import GRUNet
-from grulight.trace import commentary as words
+from grulight.trace import commentary
 from grulight.trace.answers import Answers, Context
 from grulight.trace.inference import ask
 from grulight.trace.layers import layer_rows
@@ -47,7 +47,12 @@ def write_page(
     finally:
         classifier.train(training)
     write_template(
-        path, _TEMPLATE, name=name, percent=words.percent, capital=words.capital, **context
+        path,
+        _TEMPLATE,
+        name=name,
+        percent=commentary.percent,
+        capital=commentary.capital,
+        **context,
     )
 
 
@@ -58,7 +63,7 @@ def _context(
     kind = "GRU" if isinstance(classifier.network, GRUNet) else "ported Keras model"
     context: Context = {
         "title": f"A {kind} {answers.does}",
-        "lead": words.lead(classifier, answers, epochs, parts.train),
+        "lead": commentary.lead(classifier, answers, epochs, parts.train),
         "answers": answers,
         "stages": record_stages(classifier, parts),
         "layers": layer_rows(classifier.network),
@@ -70,8 +75,8 @@ def _context(
     if answers.finite:
         found, sequences = prediction(classifier, parts, answers, sequence)
         context |= {
-            "insight": words.insight(classifier, answers),
-            "questions": words.questions(classifier, answers, epochs, len(parts.train)),
+            "insight": commentary.insight(classifier, answers),
+            "questions": commentary.questions(classifier, answers, epochs, len(parts.train)),
             "trace": found,
             "found": answers.evaluation(),
         }

@@ -12,7 +12,7 @@ from grulight.data.datamodule import Parts
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.model import GRUNet
-from grulight.trace import commentary as words
+from grulight.trace import commentary
 from grulight.trace.answers import Answers, Choice, Floats
 from grulight.trace.gates import Walk, walk
 from grulight.trace.layers import layer_name
@@ -159,7 +159,7 @@ def _sequence(
     truth = answers.truth(label[seen.answered] if head.per_step else np.asarray(label)[None])
     why = answers.tells(shown, truth, seen.answered)
     if isinstance(network, GRUNet) and seen.summary is not None:
-        why += f" {words.loudest_units(network, seen.summary, shown[-1], answers.names)}"
+        why += f" {commentary.loudest_units(network, seen.summary, shown[-1], answers.names)}"
     sequence = {
         "title": f"{at.part.capitalize()} sequence {part.ids[at.position]}",
         "short": answers.short(shown, truth),

@@ -17,7 +17,7 @@ from grulight.keras_files.reader.untrusted_text import Json
 from grulight.keras_files.reader.versions import KerasVersion
 from parity.cases import Arrays, Precision, Question
 from parity.compare import Incomparable, compare
-from parity.keras_files import numpy_chain as file_reference
+from parity.keras_files import numpy_chain
 from parity.keras_files.arrays import arrays_of
 from parity.keras_files.climb import ask, settle
 from parity.keras_files.edge_inputs import edges
@@ -79,7 +79,7 @@ def check_file(path: str | Path, config: str | Path | None = None) -> Result:
         _climb(result, study, ours, theirs)
     except Incomparable as error:
         raise InputError(f"{path}: the two sides cannot be compared. {error}") from error
-    if file_reference.expressible(ours.model.network.graph):
+    if numpy_chain.expressible(ours.model.network.graph):
         result.implementations += _against_reference(result, study, ours, theirs)
     settle(result)
     result.seconds = time.monotonic() - began
@@ -149,8 +149,8 @@ def _against_reference(
     """Compare the outputs of both sides with the NumPy reference, no step masked."""
     found = []
     for question in (study.own(), study.random(ours)):
-        asked = file_reference.unmasked(question)
-        expected = file_reference.answer(asked, ours.model.network.graph)
+        asked = numpy_chain.unmasked(question)
+        expected = numpy_chain.answer(asked, ours.model.network.graph)
         for name, side in ((result.ours, ours), (result.theirs, theirs)):
             outputs = {tensor: side(asked)[tensor] for tensor in expected}
             worst = max(compare(outputs, expected), key=lambda each: each.relative)
@@ -172,7 +172,7 @@ def _misread(path: Path, model: PortedModel) -> list[Limit]:
 
 def _notes(model: PortedModel, study: Study) -> list[str]:
     notes = ["Inputs are random; rungs 4 and 5 start from random weights."]
-    if file_reference.expressible(model.network.graph):
+    if numpy_chain.expressible(model.network.graph):
         notes.append("Second witness: the float64 reference in NumPy.")
     if study.moves:
         notes.append("In rung 5 batches are normalised as in training, moving statistics compared.")
