@@ -13,8 +13,10 @@ from tests.keras_files import kerasbytes as kb
 
 ROOT = Path(__file__).parent.parent
 READMES = (
-    *("README.md", "grulight/data/README.md", "grulight/keras_files/README.md"),
-    *("parity/README.md", "scripts/README.md"),
+    "README.md",
+    "grulight/data/README.md",
+    "grulight/keras_files/README.md",
+    "parity/README.md",
 )
 # set up by who runs the tests, or of several processes, which tests/test_processes.py and
 # tests/test_slurm.py start, or benchmarks
