@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 
-from grulight.errors import InputError
+from grulight.exit_codes import exit_code_of
 from grulight.interruption import noted
 
 COMMANDS = {
@@ -33,7 +33,7 @@ _HOME = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, 2 after one line on bad input, 130 after Ctrl-C."""
+    """Run a command; return its exit code (see ``exit_codes``), after one line on bad input."""
     parser = argparse.ArgumentParser(
         prog="grulight",
         description="Train GRU sequence classifiers; they equal your Keras ones.",
@@ -48,16 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = parser.parse_args(given[:1]).command
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a pipe may not know "×"
-    try:
-        with noted():
-            _runner(command)(given[1:])
-    except InputError as error:
-        print(f"grulight {command}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"grulight {command}: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    with noted(goes_on=command == "fit", ends_here=arguments is None):
+        return exit_code_of(f"grulight {command}", lambda: _runner(command)(given[1:]))
 
 
 def _runner(command: str) -> Callable[[list[str]], None]:

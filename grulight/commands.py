@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from grulight.checkpoint import Checkpoint
 from grulight.data.datamodule import SequenceDataModule
-from grulight.errors import InputError
+from grulight.errors import InputError, one_line
 from grulight.evaluation import PICTURE_CLASSES, save_confusion_picture
 from grulight.files import require_writable
 from grulight.interruption import EXIT_CODE
@@ -28,6 +29,17 @@ def fit(arguments: list[str]) -> None:
     quieten()
     cli = FitCLI(arguments, Console())
     _require_output(cli.trainer)
+    with cli.run_directory():
+        _train(cli)
+        if len(cli.datamodule.parts.test):
+            _test(cli.trainer, cli.model, cli.datamodule, cli.console)
+        try:
+            _write_page(cli)
+        finally:  # whatever becomes of the page, the run is there
+            _show_files(cli.trainer, cli.console)
+
+
+def _train(cli: FitCLI) -> None:
     if cli.resumed is not None:
         _continue_metrics(cli.trainer, cli.resumed)
     try:
@@ -38,15 +50,9 @@ def fit(arguments: list[str]) -> None:
         if directory is not None and any(directory.glob("checkpoints/*.ckpt")):
             cli.console.print("`--ckpt_path auto` goes on from the newest checkpoint")
         _show_files(cli.trainer, cli.console)
-        if stop.code == EXIT_CODE:
-            raise
-        raise KeyboardInterrupt from stop  # Lightning's answer to Ctrl-C
-    if len(cli.datamodule.parts.test):
-        _test(cli.trainer, cli.model, cli.datamodule, cli.console)
-    try:
-        _write_page(cli)
-    finally:  # whatever becomes of the page, the run is there
-        _show_files(cli.trainer, cli.console)
+        if isinstance(stop, SIGTERMException):  # it came before our own handler stood
+            raise SystemExit(EXIT_CODE) from stop
+        raise
 
 
 def validate(arguments: list[str]) -> None:
@@ -56,6 +62,7 @@ def validate(arguments: list[str]) -> None:
     if not len(cli.datamodule.parts.val):
         raise InputError("there is no validation part; set --data.val_size, such as 0.1.")
     _require_output(cli.trainer)
+    cli.make_run_directory()
     with one_line_errors():
         cli.trainer.validate(cli.classifier, datamodule=cli.datamodule, verbose=False)
     cli.console.print(terminal.score_table("validation", _metrics(cli.trainer)))
@@ -69,6 +76,7 @@ def test(arguments: list[str]) -> None:
     if not len(cli.datamodule.parts.test):
         raise InputError("there is no test part; set --data.train_size below 1.")
     _require_output(cli.trainer)
+    cli.make_run_directory()
     _test(cli.trainer, cli.classifier, cli.datamodule, cli.console)
     _show_files(cli.trainer, cli.console)
 
@@ -79,10 +87,11 @@ def predict(arguments: list[str]) -> None:
     # larger batches than training's are quicker; what the user says comes later and counts
     cli = CheckpointCLI("predict", [f"--data.batch_size={_AT_ONCE}", *arguments], Console())
     output = Path(cli.config["output"])
-    require_table_suffix(output)
+    require_table_suffix(output, spreadsheet_safe=cli.config["spreadsheet_safe"])
     parts = cli.datamodule.unlabelled
     require_writable(output.parent)
-    with written_table(output) as table, one_line_errors():
+    safe = cli.config["spreadsheet_safe"]
+    with written_table(output, spreadsheet_safe=safe) as table, one_line_errors():
         writer = PredictionWriter(table, parts)
         cli.trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by a connector
         batches = [cli.datamodule.batches(part) for part in parts]
@@ -94,7 +103,7 @@ def predict(arguments: list[str]) -> None:
             )
     count = sum(map(len, parts))
     speed = f"{writer.seconds:.1f} s ({count / writer.seconds:,.0f} sequences/s)"
-    line = f"{count} sequences labelled in {speed}: {output}"
+    line = f"{count} sequences labelled in {speed}: {one_line(output)}"
     cli.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -142,9 +151,10 @@ def _continue_metrics(trainer: Trainer, checkpoint: Checkpoint) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, MetricsFile) and trainer.is_global_zero:
             logger.continue_from(step)
-            if ended_epoch(checkpoint):  # a kill may have come before the epoch's row
+            state = checkpoint["callbacks"].get("TraceRecorder", {"epochs": ""})
+            if ended_epoch(checkpoint) and state["epochs"]:  # a kill may have come before its row
                 recorder = TraceRecorder()
-                recorder.load_state_dict(checkpoint["callbacks"]["TraceRecorder"])
+                recorder.load_state_dict(state)
                 epoch = recorder.epochs[-1]
                 logger.log_metrics({"epoch": epoch.number - 1} | epoch.metrics, step - 1)
 

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.errors import one_line
 from grulight.files import written_whole
 
 Confusion = NDArray[np.int64]
 PICTURE_CLASSES = 200  # a picture of more shows nothing and takes long
+_NAME = 40  # most characters of a class name
+_SHORT = 12  # characters of one that needs no more room
 _READABLE = 40  # classes in a picture that still has room for every count
 
 
@@ -39,13 +42,16 @@ def save_confusion_picture(
     from matplotlib.figure import Figure  # slow to import, and only wanted here
 
     side = 2.4 + 0.45 * min(len(class_names), _READABLE)
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained", dpi=150)
+    names = [one_line(name, _NAME) for name in class_names]
+    beyond = max(0, max(map(len, names)) - _SHORT)
+    wide, upright = 0.1 * beyond, len(names) > 4 or beyond > 0
+    figure = Figure(figsize=(side + 0.8 + wide, side + wide), layout="constrained", dpi=150)
     axes = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     ticks = range(len(class_names))
-    axes.set_xticks(ticks, class_names, rotation=90 if len(class_names) > 4 else 0)
-    axes.set_yticks(ticks, class_names)
+    axes.set_xticks(ticks, names, rotation=90 if upright else 0)
+    axes.set_yticks(ticks, names)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_parse_math(False)  # a class may be called "$a"
     axes.set(xlabel="predicted class", ylabel="true class")

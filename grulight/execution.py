@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from grulight.compiled import plain_network, weights_of
 from grulight.data.blocks import Block
+from grulight.divergence import require_finite_loss
 from grulight.errors import InputError
 from grulight.kernels.steps import Adam, State, train_steps
 from grulight.model import GRUNet
@@ -137,7 +138,9 @@ def go_on_within_epoch(module: "GRUClassifier", checkpoint: dict[str, Any]) -> i
     served = loops.get("state_dict", {}).get("combined_loader")
     if not served or batches["is_last_batch"]:
         return None
-    before: int = served[0]["steps_per_execution"]
+    if "batch" not in served[0]:  # of a loader of the user's
+        return None
+    before: int = served[0].setdefault("steps_per_execution", 1)  # which older ones lack
     if before == 1 or _obstacle(module.trainer) is None:
         return before
     served[0]["steps_per_execution"] = 1
@@ -205,6 +208,9 @@ def _compiled(module: "GRUClassifier", block: Block, count: int) -> None:
             part[:] = vector[at : at + part.size]
             at += part.size
     group["step"] += count
+    trainer = module.trainer
+    for n in np.flatnonzero(~np.isfinite(losses))[:1]:
+        require_finite_loss(float(losses[n]), trainer.current_epoch, trainer.global_step + n + 1)
     counts = np.diff(starts)
     sums = np.stack((losses * counts, counts, rights, counts), axis=1)
     module.train_means.add(torch.from_numpy(sums))
@@ -215,4 +221,15 @@ def _moments(optimizer: Optimizer, group: dict[str, Any], name: str) -> list[tor
     for parameter, state in zip(group["params"], states, strict=True):
         if name not in state:
             state[name] = torch.zeros_like(parameter)
+        ours, theirs = (
+            (type(each), getattr(each, "dtype", None), tuple(getattr(each, "shape", ())))
+            for each in (state[name], parameter.data)
+        )
+        if ours != theirs:
+            raise InputError(
+                f"the optimiser's {name} is {ours[1]} of shape {ours[2]}, expected {theirs[1]} of "
+                f"{theirs[2]} as its weight is. The checkpoint that was resumed is damaged; "
+                "start from another."
+            )
+        state[name] = state[name].contiguous()  # it is moved in place
     return [state[name] for state in states]

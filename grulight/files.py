@@ -1,10 +1,12 @@
 """Files appear whole or not at all."""
 
+import glob
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from grulight.errors import InputError
@@ -15,20 +17,34 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; it gets the name ``path`` once all is written.
 
     The temporary file lies in the same directory, so that the rename is atomic on every POSIX
-    file system, and is flushed to disk before, so that a crash cannot leave an empty file.
+    file system, and is flushed to disk before, so that a crash cannot leave an empty file. What
+    was left by writers of this file that were killed is removed.
 
     Raises:
-        InputError: The directory cannot be written to.
+        InputError: The directory cannot be written to, or torch could not write all of a file.
     """
     target = Path(path)
-    temporary = _temporary_file(target.parent, target.stem, target.suffix)
+    made = _missing(target.parent)
+    descriptor, temporary = _temporary_file(target.parent, target.stem, target.suffix)
     try:
+        remove_left_behind(target.parent, target.stem, target.suffix)
         yield temporary
         _flush(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
-    finally:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        _remove_empty(made)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)  # a full disk does not say whose
+        if isinstance(error, RuntimeError) and "inline_container" in str(error):
+            raise InputError(  # torch's own writer does not say what the system said
+                f"{path}: cannot be written, the disk may be full. Free some space or choose "
+                "another directory."
+            ) from error
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def link_whole(source: Path, target: Path) -> None:
@@ -51,23 +67,85 @@ def require_writable(directory: str | os.PathLike[str]) -> None:
     Raises:
         InputError: They cannot.
     """
-    target = Path(directory).absolute()
-    made = [path for path in (target, *target.parents) if not path.exists()]
-    _temporary_file(Path(directory), "probe", "").unlink()
-    for path in made:
-        path.rmdir()
+    made = _missing(Path(directory))
+    descriptor, probe = _temporary_file(Path(directory), "probe", "")
+    os.close(descriptor)
+    probe.unlink()
+    _remove_empty(made)
 
 
-def _temporary_file(directory: Path, stem: str, suffix: str) -> Path:
+def lock(descriptor: int) -> bool | None:
+    """Lock an open file, or directory, until it is closed or the process ends, however it ends.
+
+    Returns:
+        Whether it is ours; None where the file system has no locks (``flock``), as some network
+        file systems have none.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def temporary_prefix(name: str) -> str:
+    """Return how names of temporary files begin that become ``name``."""
+    # a name may have 255 bytes, of which a letter takes up to four
+    return f".{name[:50]}.grulight-"
+
+
+def remove_left_behind(directory: Path, stem: str, suffix: str = "") -> None:
+    """Remove temporary files and directories whose writers were killed: nobody holds them."""
+    pattern = glob.escape(temporary_prefix(stem)) + "*" + glob.escape(suffix)
+    for path in directory.glob(pattern):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+            try:
+                if lock(descriptor) is not True:
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _temporary_file(directory: Path, stem: str, suffix: str) -> tuple[int, Path]:
+    """Make a file, and hold it."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(suffix, f".{stem}-", directory)
+        while True:
+            descriptor, name = tempfile.mkstemp(suffix, temporary_prefix(stem), directory)
+            lock(descriptor)
+            if os.path.exists(name):  # before it was held, it could be taken for one left behind
+                return descriptor, Path(name)
+            os.close(descriptor)
     except OSError as error:
         raise InputError(
             f"{directory}: cannot be written to ({error.strerror}). Choose another directory."
         ) from error
-    os.close(descriptor)
-    return Path(name)
+
+
+def _missing(directory: Path) -> list[Path]:
+    """Return what of a path is not there, the longest first."""
+    target = directory.absolute()
+    try:
+        return [path for path in (target, *target.parents) if not path.exists()]
+    except OSError:  # it cannot be entered, or is too long
+        return []
+
+
+def _remove_empty(made: list[Path]) -> None:
+    for path in made:
+        with suppress(OSError):
+            path.rmdir()
 
 
 def _flush(path: Path) -> None:

@@ -44,6 +44,13 @@ def is_first_process(environment: Mapping[str, str] = os.environ) -> bool:
     return True
 
 
+def is_one_of_many(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether other processes work on the same run, and wait for this one."""
+    if "LOCAL_RANK" in environment:  # torchrun's, and that of processes which Lightning starts
+        return True
+    return under_slurm(environment) and environment["SLURM_NTASKS"] != "1"
+
+
 def under_slurm(environment: Mapping[str, str] = os.environ) -> bool:
     """Return whether this process belongs to a Slurm job, and not to torchrun within one."""
     if "TORCHELASTIC_RUN_ID" in environment or "SLURM_NTASKS" not in environment:

@@ -6,7 +6,7 @@ import sys
 import warnings
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +17,7 @@ from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
@@ -30,7 +31,8 @@ from grulight.keras_files.port import load_keras, rebuild
 from grulight.keras_files.ported import PortedNetwork
 from grulight.launch import is_first_process, launched_as, under_slurm
 from grulight.metrics import MetricsFile
-from grulight.resume import RUNS, newest_checkpoint, require_continuable, require_epochs_left
+from grulight.resume import newest_checkpoint, require_continuable, require_epochs_left
+from grulight.run_directory import RUNS, directory_of, held, made, number_of
 from grulight.saver import RunCheckpoint, RunSaver
 from grulight.task import GRUClassifier
 from grulight.trace.progress import TerminalProgress
@@ -136,9 +138,9 @@ class _CommandCLI(LightningCLI):
         chosen = self.config_init["trainer"]
         callbacks = [*_as_list(chosen.callbacks), *kwargs.pop("callbacks", [])]
         plugins = [WholeCheckpointIO(), *_as_list(chosen.plugins)]
+        launched = launched_as()  # before Lightning looks: it says why a job cannot run
         if under_slurm():  # Lightning's own requeueing deadlocks: issue 21406 there
             plugins.append(SLURMEnvironment(auto_requeue=False))
-        launched = launched_as()
         if launched is not None and (chosen.devices, chosen.num_nodes) == (1, 1):
             kwargs["devices"], kwargs["num_nodes"] = launched
         trainer = super().instantiate_trainer(
@@ -182,6 +184,28 @@ class _CommandCLI(LightningCLI):
         )
         return [board, MetricsFile(Path(board.log_dir) / "metrics.csv")]
 
+    def make_run_directory(
+        self, version: int | None = None, step: int | None = None
+    ) -> Path | None:
+        """Make the directory that grulight's own loggers write to, for this run alone.
+
+        The first process does so; Lightning tells its name to the others.
+
+        Args:
+            version: Number of the run that is resumed, whose directory is there.
+            step: Where it is resumed.
+
+        Returns:
+            The directory; None in other processes, and where there are no such loggers.
+        """
+        if not any(isinstance(each, MetricsFile) for each in self.trainer.loggers):
+            return None
+        if not is_first_process():
+            return None
+        version = made(self.root) if version is None else version
+        self.trainer.loggers = self.loggers(version, step)
+        return directory_of(self.root, version)
+
 
 class FitCLI(_CommandCLI):
     """``fit``: the model's size follows the data; every run leaves checkpoints behind."""
@@ -213,18 +237,20 @@ class FitCLI(_CommandCLI):
         """Build the Trainer with the trace, the run directory and the two checkpoints."""
         if not len(self.datamodule.parts.train):
             raise InputError("there are no sequences to train on; raise --data.train_size.")
+        self._require_known_metrics()
         callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
         callbacks.append(Timing(None if self.bar else self.console))
         chosen = self.config_init["trainer"]
         if chosen.enable_checkpointing is not False and not chosen.fast_dev_run:
-            callbacks.append(self.config_init["checkpoint"])
+            # before anything is printed: who reads that may send a signal
+            callbacks.insert(1, self.config_init["checkpoint"])
             callbacks.append(
                 RunCheckpoint("val_loss" if len(self.datamodule.parts.val) else "train_loss")
             )
         path = self.config["ckpt_path"]
         self.ckpt_path = path
         self.resumed: Checkpoint | None = None  # whose run goes on in its own directory
-        version = step = None
+        self.resumed_version: int | None = None  # that directory's number
         if path == "auto":
             if self.config_init["trainer"].logger not in (None, True):
                 raise InputError(
@@ -233,11 +259,10 @@ class FitCLI(_CommandCLI):
                 )
             self.ckpt_path = newest_checkpoint(self.root, self.console.print)
             if self.ckpt_path is not None:
-                version = int(self.ckpt_path.parent.parent.name.removeprefix("version_"))
+                self.resumed_version = number_of(self.ckpt_path.parent.parent)
                 self.resumed = read_checkpoint(self.ckpt_path)
-                step = self.resumed["global_step"]
                 self.save_config_kwargs = {"overwrite": True}
-        logger = self.loggers(version, step)
+        logger = self.loggers(self.resumed_version)
         if not logger:
             self.save_config_callback = None  # there is no run directory to save it in
         trainer = super().instantiate_trainer(callbacks=callbacks, logger=logger, **kwargs)
@@ -247,6 +272,39 @@ class FitCLI(_CommandCLI):
                 f"sequences for {trainer.world_size} processes. Use fewer."
             )
         return trainer
+
+    def _require_known_metrics(self) -> None:
+        """Refuse callbacks and schedulers that watch or set what this training does not have."""
+        validates = len(self.datamodule.parts.val) > 0
+        own = _as_list(self.config_init["trainer"].callbacks)
+        watching = {type(each).__name__: getattr(each, "monitor", None) for each in own}
+        scheduler = self.config.get("lr_scheduler")
+        watching["--lr_scheduler"] = scheduler and scheduler.get("init_args.monitor")
+        for name, metric in watching.items():
+            if not validates and str(metric).startswith("val_"):
+                raise InputError(
+                    f"{name} watches {metric}, but there is no validation part. Set "
+                    "--data.val_size, such as 0.1, or watch train_loss."
+                )
+        if any(isinstance(each, LearningRateFinder) for each in own):
+            raise InputError(
+                "LearningRateFinder sets an attribute of the model, which has none: the learning "
+                "rate is the optimizer's. Leave it out and set --optimizer.lr."
+            )
+
+    @contextmanager
+    def run_directory(self) -> Iterator[None]:
+        """Make the run's directory, or take up the one that is resumed, and keep others out."""
+        with ExitStack() as stack:
+            if self.config["ckpt_path"] == "auto" and is_first_process():
+                runs = Path(self.root, RUNS)
+                runs.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(held(runs, self.console.print))
+            step = None if self.resumed is None else self.resumed.get("global_step", 0)
+            directory = self.make_run_directory(self.resumed_version, step)
+            if directory is not None:
+                stack.enter_context(held(directory, self.console.print))
+            yield
 
     def after_instantiate_classes(self) -> None:
         """Note how the model is optimised, for its checkpoints, and check where it goes on from."""
@@ -290,6 +348,13 @@ class CheckpointCLI(_CommandCLI):
         if self.predicts:
             parser.add_argument(
                 "--output", type=str, default="predictions.csv", help="Table (.csv or .parquet)."
+            )
+            parser.add_argument(
+                "--spreadsheet_safe",
+                type=bool,
+                default=False,
+                help="Write ' before texts in a .csv that a spreadsheet would run as a formula: "
+                "those that begin with = + - @, a tab or a line break.",
             )
 
     def before_instantiate_classes(self) -> None:

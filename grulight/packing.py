@@ -11,12 +11,13 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from grulight.data.readers import ReadOptions
+from grulight.data.readers.memory import memory_errors
 from grulight.data.readers.pack import Writer, directory_written_whole
 from grulight.data.readers.packed import read_packed
 from grulight.data.readers.stream import stream
 from grulight.data.readers.targets import Kind, Wish
 from grulight.data.sequences import Sequences
-from grulight.errors import InputError
+from grulight.errors import InputError, one_line
 
 
 def pack(arguments: list[str]) -> None:
@@ -41,9 +42,10 @@ def pack(arguments: list[str]) -> None:
     packed(options.source, options.output, wanted, console)
     written = read_packed(options.output, require_labels=wanted.require_labels)
     count, steps, width = written.values.shape
+    output = one_line(options.output)
     console.print(
-        f"{options.output}: {count} sequences of up to {steps} steps × {width} features, "
-        f"{_labels(written)}. Use it with --data.source {options.output}",
+        f"{output}: {count} sequences of up to {steps} steps × {width} features, "
+        f"{_labels(written)}. Use it with --data.source {output}",
         markup=False,
         soft_wrap=True,
     )
@@ -76,14 +78,14 @@ def packed(
     silent = not console.is_terminal
     try:
         with (
+            memory_errors(source),
             directory_written_whole(output) as directory,
-            tempfile.TemporaryDirectory(
-                dir=directory.parent, prefix=f"{directory.name}-"
-            ) as scratch,
+            # within, where a kill cannot leave it behind alone
+            tempfile.TemporaryDirectory(dir=directory, prefix=".scratch-") as scratch,
             Progress(*columns, console=console, transient=True, disable=silent) as bar,
             Writer(directory) as writer,
         ):
-            task = bar.add_task(f"packing {escape(source)}", total=None)
+            task = bar.add_task(f"packing {escape(one_line(source))}", total=None)
             blocks = stream(
                 source,
                 replace(options, scratch=scratch),

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from grulight.errors import InputError
+from grulight.errors import InputError, one_line
 from grulight.files import written_whole
 from grulight.keras_files.port import PortedModel, load_keras
 from grulight.keras_files.ported import PortedNetwork
@@ -27,13 +27,13 @@ def port(arguments: list[str]) -> None:
     console = Console()
     console.print(layer_table(model))
     for each in model.ignored:
-        console.print(f"ignored: {escape(each)}")
+        console.print(f"ignored: {escape(one_line(each))}")
     names = (options.class_names, options.feature_names)
     only_python = write_checkpoint(model, options.output, *names)
-    output = escape(options.output)
-    console.print(f"{output}: needs neither {escape(options.model)} nor TensorFlow")
+    output = escape(one_line(options.output))
+    console.print(f"{output}: needs neither {escape(one_line(options.model))} nor TensorFlow")
     if only_python:
-        console.print(f"{output}: {escape(only_python)}")
+        console.print(f"{output}: {escape(one_line(only_python))}")
     else:
         console.print(f"answers with {PortedNetwork(model).head.words}")
 
@@ -92,7 +92,8 @@ def layer_table(model: PortedModel) -> Table:
     for row in model.table:
         shapes = ", ".join(_shape(shape) for shape in row.output_shapes)
         words = (row.name, row.keras, row.torch, shapes, f"{row.parameters:,}")
-        table.add_row(*map(escape, words), escape(", ".join(row.ignored)))
+        lines = (one_line(each) for each in (*words, ", ".join(row.ignored)))
+        table.add_row(*map(escape, lines))
     return table
 
 

@@ -21,6 +21,7 @@ from grulight.heads import Columns, Head
 from grulight.task import GRUClassifier
 
 SUFFIXES = (".csv", ".parquet")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # first letters of a formula in a spreadsheet
 ROW_GROUP = 65_536  # rows of a Parquet file that are read together: smaller ones read slowly
 
 
@@ -104,33 +105,54 @@ def prediction_columns(
         ``sequence``, ``step`` (counted from 0) where there is an answer for each, then
         ``predicted`` and ``probability_<class>``, or ``probability_<label>``, or
         ``value_<name>``.
+
+    Raises:
+        InputError: An answer is not finite.
     """
     if not head.per_step:
+        _require_finite(answers, ids)
         return {"sequence": ids, **head.columns(answers, names)}
     counted = np.ones(answers.shape[:2], dtype=bool)
     if lengths is not None:
         counted = np.arange(answers.shape[1]) < lengths[:, None]
     sequences, steps = counted.nonzero()
+    _require_finite(answers[counted], ids[sequences])
     return {"sequence": ids[sequences], "step": steps, **head.columns(answers[counted], names)}
 
 
+def _require_finite(answers: NDArray[np.floating], ids: NDArray[np.str_]) -> None:
+    """Refuse answers (B, C) that say nothing."""
+    finite = np.isfinite(answers).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"sequence {ids[finite.argmin()]}: the answer is not finite. Its values, or the "
+            "model's weights, are too large; nothing was written."
+        )
+
+
 @contextmanager
-def written_table(path: Path) -> Iterator[Table]:
+def written_table(path: Path, *, spreadsheet_safe: bool = False) -> Iterator[Table]:
     """Yield a table that becomes a ``.csv`` or ``.parquet`` file, whole or not at all.
+
+    Args:
+        path: The file.
+        spreadsheet_safe: Whether texts in a ``.csv`` that a spreadsheet would run as a formula get
+            a ``'`` before them.
 
     Raises:
         InputError: The suffix is another one, or the file cannot be written.
     """
-    require_table_suffix(path)
-    opened = _parquet if path.suffix == ".parquet" else _csv
-    with written_whole(path) as temporary, opened(temporary) as table:
-        yield table
+    require_table_suffix(path, spreadsheet_safe=spreadsheet_safe)
+    with written_whole(path) as temporary:
+        parquet = path.suffix == ".parquet"
+        with _parquet(temporary) if parquet else _csv(temporary, spreadsheet_safe) as table:
+            yield table
 
 
 @contextmanager
-def _csv(path: Path) -> Iterator[Table]:
+def _csv(path: Path, spreadsheet_safe: bool) -> Iterator[Table]:
     with path.open("w", newline="", encoding="utf-8") as file:
-        yield _CSV(csv.writer(file))
+        yield _CSV(csv.writer(file), spreadsheet_safe)
 
 
 @contextmanager
@@ -143,15 +165,22 @@ def _parquet(path: Path) -> Iterator[Table]:
 class _CSV:
     """Rows of text."""
 
-    def __init__(self, writer: Any) -> None:
-        self._writer = writer
+    def __init__(self, writer: Any, spreadsheet_safe: bool) -> None:
+        self._writer, self._safe = writer, spreadsheet_safe
         self._empty = True
 
     def append(self, columns: Columns) -> None:
         if self._empty:
             self._writer.writerow(columns)
             self._empty = False
-        self._writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+        cells = (self._cells(column) for column in columns.values())
+        self._writer.writerows(zip(*cells, strict=True))
+
+    def _cells(self, column: NDArray[Any]) -> list[Any]:
+        cells: list[Any] = column.tolist()
+        if self._safe and column.dtype.kind == "U":  # a number is no formula, also below 0
+            return [f"'{text}" if text.startswith(_FORMULA) else text for text in cells]
+        return cells
 
 
 class _Parquet:
@@ -184,13 +213,15 @@ class _Parquet:
         self._writer.close()
 
 
-def require_table_suffix(path: Path) -> None:
-    """Check that a table can be written under this name.
+def require_table_suffix(path: Path, *, spreadsheet_safe: bool = False) -> None:
+    """Check that a table can be written under this name, and so.
 
     Raises:
         InputError: It cannot.
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path}: expected a name that ends in {' or '.join(SUFFIXES)}.")
+    if spreadsheet_safe and path.suffix != ".csv":
+        raise InputError(f"{path}: --spreadsheet_safe is for a .csv table. Leave it out.")
     if path.is_dir():
         raise InputError(f"{path}: is a directory, expected the name of a file.")

@@ -1,14 +1,14 @@
 """A run again from its checkpoint: the classifier, its data, its epochs."""
 
 import csv
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import yaml
 
 from grulight.checkpoint import Checkpoint, load_classifier, read_checkpoint
 from grulight.data.datamodule import Parts, SequenceDataModule
 from grulight.errors import InputError
+from grulight.run_data import data_settings
 from grulight.task import GRUClassifier
 from grulight.trace.recorder import Epoch, TraceRecorder, observe
 from grulight.wanted import Wanted
@@ -63,24 +63,6 @@ def _as_answered(classifier: GRUClassifier) -> dict[str, Any]:
     return settings
 
 
-def data_settings(path: Path, source: str | None = None) -> dict[str, Any]:
-    """Return what the run's own config says of its data, or what the user names.
-
-    Raises:
-        InputError: There is a config that cannot be read.
-    """
-    if source is not None:
-        return {"source": source}
-    config = path.resolve().parent.parent / "config.yaml"
-    if not config.is_file():
-        return {}
-    try:
-        settings = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(f"{config}: cannot be read; name the data with --data.") from error
-    return dict(settings)
-
-
 def _epochs(path: Path, checkpoint: Checkpoint, metric: str) -> list[Epoch]:
     """Return the epochs up to the checkpoint; a training without our recorder left a table."""
     recorder = TraceRecorder()
@@ -94,15 +76,40 @@ def _epochs(path: Path, checkpoint: Checkpoint, metric: str) -> list[Epoch]:
 
 
 def _epochs_of_table(table: Path, last: int, metric: str) -> list[Epoch]:
+    try:
+        found = _metrics_of_table(table, metric)
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        said = f"{type(error).__name__}: {str(error)[:100]}"
+        raise InputError(
+            f"{table}: cannot be read as a run's metrics ({said}). Remove it, or mend it."
+        ) from error
+    epochs: list[Epoch] = []
+    for number, metrics in sorted(found.items()):
+        if 1 <= number <= last and {"train_loss", f"train_{metric}"} <= metrics.keys():
+            before = epochs[-1].metrics if epochs else None
+            epochs.append(Epoch(number, metrics, observe(metrics, before)))
+    return epochs
+
+
+def _metrics_of_table(table: Path, metric: str) -> dict[int, dict[str, float]]:
+    """Return loss and metric of each epoch, counted from 1, those of validation only together.
+
+    Raises:
+        ValueError: A number is none that float32, in which they are computed, can hold.
+    """
     found: dict[int, dict[str, float]] = {}
     with table.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             metrics = found.setdefault(int(row["epoch"]) + 1, {})
-            given = {k: float(v) for k, v in row.items() if v and k.startswith(("train_", "val_"))}
-            metrics |= given
-    epochs: list[Epoch] = []
-    for number, metrics in sorted(found.items()):
-        if number <= last and {"train_loss", f"train_{metric}"} <= metrics.keys():
-            before = epochs[-1].metrics if epochs else None
-            epochs.append(Epoch(number, metrics, observe(metrics, before)))
-    return epochs
+            for stage in ("train", "val"):
+                pair = {name: row.get(name) for name in (f"{stage}_loss", f"{stage}_{metric}")}
+                if all(pair.values()):
+                    metrics |= {name: _float32(value) for name, value in pair.items()}
+    return found
+
+
+def _float32(text: str | None) -> float:
+    value = float(text or "nan")
+    if 1e39 < abs(value) < math.inf:
+        raise ValueError(f"{value} is too large")
+    return value

@@ -211,7 +211,7 @@ class RunSaver(Callback):
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
         [own] = [each for each in trainer.checkpoint_callbacks if isinstance(each, RunCheckpoint)]
         directory = Path(str(own.dirpath))
-        own.write_held(trainer)  # or it would be the newer file, and its best be nowhere
+        own.write_held(trainer)  # else its best, which the next one counts on, would be in no file
         trainer.save_checkpoint(directory / _NAME.format(trainer.global_step))
         if trainer.is_global_zero:
             for old in sorted(directory.glob("step_*.ckpt"))[: -self.keep]:

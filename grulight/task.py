@@ -16,11 +16,13 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from grulight.compiled import CompiledPredictor, compiled_predictor
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
+from grulight.divergence import require_finite_loss, require_finite_weights
 from grulight.errors import InputError
 from grulight.evaluation import scores_of
 from grulight.execution import execute, go_on_within_epoch, steps_together
 from grulight.heads import ClassHead, Head, Score, predicted_classes
 from grulight.init import keras_init_
+from grulight.kernels import gate
 from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
@@ -103,7 +105,8 @@ class GRUClassifier(LightningModule):
         per_step: Whether the data have a label for each step, which only a Keras model learns.
 
     Raises:
-        InputError: The Keras model cannot be read, or does not fit the data.
+        InputError: The Keras model cannot be read, or does not fit the data; or mean and scale are
+            not finite numbers, one for each feature, the scale above zero.
     """
 
     mean: Tensor | None
@@ -130,6 +133,7 @@ class GRUClassifier(LightningModule):
         steps_per_execution: int | None = None,
     ) -> None:
         super().__init__()
+        gate.statistics(mean, scale, input_size)
         wanted = Wanted(input_size, num_classes, num_values, per_step)
         ported = ported_network(from_keras, wanted) if from_keras is not None else None
         if ported is None:
@@ -234,22 +238,33 @@ class GRUClassifier(LightningModule):
         Returns:
             (N, C) probability of each class; see :meth:`predict_step` for Keras models.
 
+        Nothing is written to either: they may be read-only.
+
         Raises:
-            ValueError: Values or lengths do not fit the model.
+            InputError: Values or lengths do not fit the model, or what standardises is not finite.
         """
         predictor = self._predictor
         if predictor is None or not predictor.is_current():
             predictor = self._predictor = compiled_predictor(self)
         if predictor is not None:
             return predictor(values, lengths)
-        like = next(self.parameters())
-        counts = None if lengths is None else torch.as_tensor(lengths, device=like.device)
         training = self.training
         self.eval()
         with torch.inference_mode():
-            answers = self.predict_step(Batch(torch.as_tensor(values).to(like), counts, None))
+            answers = self.predict_step(self._batch(values, lengths))
         self.train(training)
         return answers.float().cpu().numpy()
+
+    def _batch(self, values: Any, lengths: Any) -> Batch:
+        """Return arrays as a batch, checked as the compiled call checks them."""
+        like, features = next(self.parameters()), self.hparams["input_size"]
+        gate.statistics(_array(self.mean), _array(self.scale), features)
+        given = gate.sequences(values, features)
+        held = torch.from_numpy(gate.ready(given, gate.float_of(like.dtype))).to(like)
+        if lengths is None:
+            return Batch(held, None, None)
+        counts = torch.from_numpy(gate.whole("lengths", lengths, len(given), 1, given.shape[1]))
+        return Batch(held, counts.to(like.device), None)
 
     def evaluate(
         self, batch: Batch, means: EpochMeans, confusion: MulticlassConfusionMatrix | None = None
@@ -284,8 +299,13 @@ class GRUClassifier(LightningModule):
 
         Without ``self.log``, which takes half a millisecond for each number; and loggers flush once
         a second at most.
+
+        Raises:
+            InputError: The loss is not finite: no checkpoint is written of this epoch.
         """
         trainer, metrics = self.trainer, self.epoch_metrics("train")
+        step = trainer.global_step
+        require_finite_loss(float(metrics["train_loss"]), trainer.current_epoch, step)
         trainer.callback_metrics.update(metrics)
         trainer.logged_metrics.update(metrics)
         row = {name: float(value) for name, value in metrics.items()}
@@ -298,6 +318,15 @@ class GRUClassifier(LightningModule):
                 logger.save()
         self._flushed = now if flushes else self._flushed
         self.train_means.reset()
+
+    def on_train_end(self) -> None:
+        """Check the weights, which may be nan from the last step on.
+
+        Raises:
+            InputError: A weight is not finite.
+        """
+        trainer = self.trainer
+        require_finite_weights(self.state_dict(), trainer.current_epoch - 1, trainer.global_step)
 
     def on_validation_epoch_start(self) -> None:
         """Start the validation means afresh."""
@@ -331,7 +360,13 @@ class GRUClassifier(LightningModule):
         return KerasAdam(self.parameters())
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Mark the checkpoint as one of ours; keep what it takes to continue to the bit."""
+        """Mark the checkpoint as one of ours; keep what it takes to continue to the bit.
+
+        Raises:
+            InputError: A weight is not finite.
+        """
+        weights = checkpoint["state_dict"]
+        require_finite_weights(weights, checkpoint["epoch"], checkpoint["global_step"])
         checkpoint["grulight_format"] = FORMAT
         checkpoint["optimization"] = self.optimization
         own = {"sums": self.train_means.sums.cpu(), "rng": torch.get_rng_state()}
@@ -366,6 +401,10 @@ class GRUClassifier(LightningModule):
         if rank:
             # its sequences are others: they need a dropout of their own
             torch.manual_seed(torch.initial_seed() + rank)
+
+
+def _array(values: Tensor | None) -> NDArray[np.floating] | None:
+    return None if values is None else values.detach().double().cpu().numpy()
 
 
 def _of_all_processes(own: dict[str, Tensor]) -> list[dict[str, Tensor]]:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from grulight.errors import InputError
+from grulight.errors import InputError, one_line
 from grulight.runs import load_run
 from grulight.trace.page import write_page
 
@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> None:
         name=options.checkpoint,
         sequence=options.sequence,
     )
-    print(f"{output}: {output.stat().st_size:,} bytes; open it in a browser")
+    print(f"{one_line(output)}: {output.stat().st_size:,} bytes; open it in a browser")
 
 
 def _parser() -> argparse.ArgumentParser:

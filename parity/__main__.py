@@ -5,9 +5,11 @@ Nothing heavy is imported before a command is known, so that ``--help`` is quick
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
-from grulight.errors import InputError
+from grulight.errors import InputError, one_line
 
 # With 20 runs per side of two equal programs, two one-sided tests show equivalence within one
 # standard deviation in 85 of 100 cases: the margin is 3.16 errors, and the test takes 1.69.
@@ -17,14 +19,24 @@ FEWEST_SEEDS = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return 0 the same, 1 different, 2 could not tell or bad input."""
     options = _parser().parse_args(arguments)
-    from parity import commands
-
     try:
+        from parity import commands
+
         code: int = getattr(commands, options.command)(options)
     except InputError as error:
         print(f"parity {options.command}: {error}", file=sys.stderr)
         return 2
+    except Exception as error:  # Python would end with 1, which means different
+        print(f"parity {options.command}: {_unexpected(error)}", file=sys.stderr)
+        return 2
     return code
+
+
+def _unexpected(error: Exception) -> str:
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}, line {place.lineno}"
+    said = one_line(error, 300)
+    return f"could not tell, because of {type(error).__name__} in {where}: {said}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ import numpy as np
 from grulight.keras_files.container import read_container
 from grulight.keras_files.network import Network
 from grulight.keras_files.placement import place
-from grulight.keras_files.plain import Json, naming
+from grulight.keras_files.plain import Json, naming, reading
 from grulight.keras_files.spec import Graph, LayerSpec
 from parity.cases import Array, Arrays
 from parity.ported_side import flat
@@ -26,7 +26,7 @@ def arrays_of(
         graph: The model.
         like: Arrays of the shapes that current Keras has.
     """
-    with naming(path):
+    with reading(path), naming(path):
         container = read_container(path, config)
         spec = LayerSpec("model", "Functional", {}, container.version, graph=graph)
         held = place(Network.variables(spec, graph.shapes), container.weights, graph)

@@ -1,5 +1,6 @@
 """When Keras itself may open a file for us, and when what it opens would be another model."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,7 @@ from grulight.keras_files.network import RECURRENT
 from grulight.keras_files.plain import Json, quote
 from grulight.keras_files.spec import Graph, LayerSpec
 
+SCOPE = re.compile(r"[A-Za-z0-9_.\\/>-]*")  # tf.Graph.name_scope
 MERGES = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply")
 # What configurations of the layers that can be ported are made of; Keras looks each name up.
 NAMES = {
@@ -57,6 +59,15 @@ def _objects(config: Json) -> Iterator[dict[str, Any]]:
             stack += node.values()
         elif isinstance(node, list):
             stack += node
+
+
+def unscoped(graph: Graph) -> str | None:
+    """Return which layer has a name that TensorFlow takes for no scope of its own, if any."""
+    for name in (*graph.input_names, *graph.layers):
+        if not SCOPE.fullmatch(name):
+            return f"cannot name a layer {quote(name)} in TensorFlow"
+    nested = (unscoped(spec.graph) for spec in graph.layers.values() if spec.graph is not None)
+    return next((reason for reason in nested if reason), None)
 
 
 def changed_meanings(graph: Graph) -> str | None:

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import parity.keras_side  # noqa: F401 # isort: skip
 import keras
 
-from grulight.errors import InputError
-from grulight.keras_files.plain import Json, one_line
+from grulight.errors import InputError, one_line
+from grulight.keras_files.plain import Json
 from grulight.keras_files.spec import Graph
 from parity.cases import Arrays
 from parity.file_inputs import Input
-from parity.file_trust import changed_meanings, untrusted
+from parity.file_trust import changed_meanings, unscoped, untrusted
 from parity.keras_rebuild import rebuilt
 from parity.torch_training import without_advice
 
@@ -55,7 +55,7 @@ def their_model(
         InputError: Keras has no such model.
     """
     version = f"Keras {keras.__version__}"
-    reason = untrusted(config) or changed_meanings(graph)
+    reason = untrusted(config) or changed_meanings(graph) or unscoped(graph)
     if reason is None:
         with without_advice():
             opened = _opened(path, weights, config if apart else None)
@@ -93,8 +93,7 @@ def _opened(path: Path, weights: Arrays, config: dict[str, Json] | None) -> Any:
 
 
 def _said(error: Exception) -> str:
-    text = one_line(str(error).strip().split("\n")[0] or type(error).__name__)
-    return text if len(text) <= LONGEST else text[:LONGEST] + " …"
+    return one_line(str(error).strip().split("\n")[0] or type(error).__name__, LONGEST)
 
 
 def _copy(model: Any, dtype: str) -> Any:

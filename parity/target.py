@@ -12,7 +12,7 @@ from grulight.data.datamodule import SequenceDataModule
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.model import GRUNet
-from grulight.runs import data_settings
+from grulight.run_data import data_settings
 from grulight.task import GRUClassifier
 from parity.cases import Arrays, Network, Question
 from parity.rungs import study
@@ -101,7 +101,8 @@ def load_target(path: str, data: str | None = None) -> Target:
         raise InputError(
             f"{path}: is a Keras file; expected a checkpoint. `parity check {path}` compares it."
         )
-    classifier = _classifier(path)
+    with without_advice():
+        classifier = load_classifier(path)
     network = classifier.network
     if not isinstance(network, GRUNet):
         raise InputError(f"{path}: holds a ported Keras model; check a checkpoint of a GRUNet.")
@@ -117,16 +118,6 @@ def load_target(path: str, data: str | None = None) -> Target:
         )
     train, test = (standardised(classifier, part) for part in (parts.train, parts.test))
     return target_of(network, path, train, test)
-
-
-def _classifier(path: str) -> GRUClassifier:
-    """Load a checkpoint whose weights are all finite."""
-    with without_advice():
-        classifier = load_classifier(path)
-    for name, weight in classifier.network.named_parameters():
-        if not weight.isfinite().all():
-            raise InputError(f"{path}: {name} is not finite; such networks compute nothing.")
-    return classifier
 
 
 def standardised(classifier: GRUClassifier, part: Sequences) -> Sequences:

@@ -1,35 +1,16 @@
-from collections.abc import Mapping
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from litsets import SAMPLES, optimized
 
 from grulight.cli import main
 from grulight.data.batches import Batches
 from grulight.data.orders import shuffled_sequences
 from grulight.data.readers import ReadOptions, read
 from grulight.errors import InputError
-
-SAMPLES = [
-    {
-        "values": np.random.default_rng(at).normal(size=(3 + at % 6, 2)).astype(np.float32),
-        "label": ("up", "down")[at % 2],
-        "id": f"s{at}",
-    }
-    for at in range(50)
-]
-
-
-def optimized(folder: Path, samples: list[Mapping[str, object]]) -> str:
-    # what litdata.optimize() writes with, without the processes that it starts
-    from litdata.streaming.cache import Cache
-
-    cache = Cache(str(folder / "lit"), chunk_size=8)
-    for at, sample in enumerate(samples):
-        cache[at] = sample
-    cache.done()
-    cache.merge()
-    return f"litdata:{folder / 'lit'}"
 
 
 def test_samples_become_sequences(tmp_path: Path) -> None:
@@ -56,6 +37,13 @@ def test_a_shuffled_part_serves_each_sample_once_and_block_by_block(tmp_path: Pa
     for at, batch in enumerate(Batches(part, 7, lambda epoch: order)):
         steps = batch.values.shape[1]
         np.testing.assert_array_equal(batch.values, expected[7 * at : 7 * at + 7, :steps])
+
+
+def test_a_set_can_be_handed_to_another_process(tmp_path: Path) -> None:
+    samples = [{"values": torch.from_numpy(each["values"]), "label": 1.5} for each in SAMPLES]
+    found = read(optimized(tmp_path, samples))
+    again = pickle.loads(pickle.dumps(found))
+    np.testing.assert_array_equal(again.values[:, :], found.values[:, :])
 
 
 def test_a_run_trains_on_litdata(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ DESCRIPTION = (
     *("input_size", "num_classes", "num_values", "per_step"),
     *("class_names", "feature_names", "mean", "scale"),
 )
+_MOST_CLASSES = 1 << 20  # each has a name
 _TABLES = (".csv", ".parquet")  # their features have names of their own
 
 
@@ -94,6 +95,8 @@ class SequenceDataModule(LightningDataModule):
             raise InputError(f"--data.batch_size {batch_size}: expected at least 1.")
         if seed is not None and seed < 0:
             raise InputError(f"--data.seed {seed}: expected at least 0.")
+        if num_classes is not None and not 1 <= num_classes <= _MOST_CLASSES:
+            raise InputError(f"--data.num_classes {num_classes}: expected 1 to {_MOST_CLASSES}.")
         self.source, self.test_source = source, test_source
         self.train_size, self.val_size = train_size, val_size
         self.batch_size, self.standardize, self.seed = batch_size, standardize, seed

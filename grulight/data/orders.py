@@ -22,7 +22,7 @@ def shuffled_blocks(
 ) -> Order:
     """Shuffle the blocks, then the sequences of every few blocks that follow each other.
 
-    So each block is needed in one stretch of the epoch only: one from an object store is fetched
+    So each block is needed in one stretch of the epoch only: one on a slow disk is read
     once. With ``together`` blocks or fewer the order is an exact shuffle.
 
     Args:

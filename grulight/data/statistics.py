@@ -34,5 +34,6 @@ def feature_statistics(sequences: Sequences) -> tuple[NDArray[np.float64], NDArr
 
 def _valid_steps(sequences: Sequences) -> NDArray[np.float64]:
     """Return the valid steps of all sequences as rows (steps, F)."""
-    valid = np.arange(sequences.values.shape[1]) < sequences.lengths[:, None]
-    return np.asarray(sequences.values)[valid].astype(np.float64)
+    longest = int(sequences.lengths.max())  # padding past it may be larger than memory
+    valid = np.arange(longest) < sequences.lengths[:, None]
+    return np.asarray(sequences.values[:, :longest])[valid].astype(np.float64)

@@ -94,5 +94,6 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file_size: i
             f"zip member {name} declares {member.file_size} bytes from {member.compress_size}. "
             "Refused: it would unpack to far more than the file holds."
         )
+    # without a length zipfile would inflate all there is, and cut it to the declared size after
     with archive.open(member) as file:
-        return file.read()
+        return file.read(member.file_size + 1)

@@ -11,6 +11,8 @@ from grulight.keras_files.base import (
     Tree,
     Variables,
     last,
+    most_numbers,
+    numbers,
     parameter,
     taken,
     variable,
@@ -35,9 +37,9 @@ class Attention(KerasLayer):
         for name in WEIGHTS:
             array = arrays.get(name)
             self.register_parameter(name, None if array is None else parameter(array, spec))
-        self.dot = spec.choice("score_mode", ("dot", "concat"), "dot") == "dot"
+        self.dot = self.is_dot(spec)
         self.causal = spec.flag("causal")
-        self.dropout = spec.number("dropout", 0.0)
+        self.dropout = spec.share("dropout", 0.0)
 
     @classmethod
     def variables(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> Variables:
@@ -54,7 +56,17 @@ class Attention(KerasLayer):
         """Return (B, Q, G)."""
         if len(shapes) not in (2, 3) or any(len(shape) != 3 for shape in shapes):
             raise spec.refuse("inputs", f"query, value and maybe key of sequences, got {shapes}")
+        scores = (*shapes[0][:2], shapes[1][1])
+        if not cls.is_dot(spec):
+            scores = (*scores, shapes[0][2])
+        if numbers(scores) > most_numbers(shapes):
+            raise spec.refuse("inputs", f"shorter sequences, got {shapes}")
         return ((*shapes[0][:2], shapes[1][-1]),)
+
+    @classmethod
+    def is_dot(cls, spec: LayerSpec) -> bool:
+        """Return whether scores are products, with no tensor (B, Q, V, F) on the way."""
+        return spec.choice("score_mode", ("dot", "concat"), "dot") == "dot"
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         """Return how well each key goes with each query, (B, Q, V)."""
@@ -98,6 +110,11 @@ class AdditiveAttention(Attention):
         """Return the scale of each feature where the layer has one."""
         held = variable(spec, "scale", 0, (last(shapes[0]),))
         return {"scale": held} if spec.flag("use_scale", True) else {}
+
+    @classmethod
+    def is_dot(cls, spec: LayerSpec) -> bool:
+        """Return that scores are sums over features."""
+        return False
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor:
         """Return how well each key goes with each query, (B, Q, V)."""

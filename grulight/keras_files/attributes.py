@@ -11,15 +11,16 @@ from grulight.errors import InputError
 from grulight.keras_files.headers import (
     ATTRIBUTE,
     ATTRIBUTE_INFO,
+    OVERHEAD,
     Headers,
     damaged,
     number,
 )
 from grulight.keras_files.heaps import ATTRIBUTE_RECORDS, heap_objects
-from grulight.keras_files.plain import MAX_JSON_BYTES, quote
+from grulight.keras_files.plain import quote
 
 MAX_NAMES = 100_000
-MAX_NAMES_BYTES = 64 << 20
+MAX_SHORT = 64 << 10  # bytes of a text that is a name or a word
 FIXED, VARIABLE = 3, 9  # classes of types
 
 
@@ -42,15 +43,21 @@ class Attributes:
     def __init__(self, headers: Headers) -> None:
         self._headers = headers
         self._heaps: dict[int, dict[int, tuple[int, int]]] = {}
+        self._found: dict[int, dict[str, Attribute]] = {}
 
-    def text(self, group: int, name: str) -> bytes | None:
-        """Return one text, or None where the group lacks it."""
+    def text(self, group: int, name: str, limit: int = MAX_SHORT) -> bytes | None:
+        """Return one text of bounded length, or None where the group lacks it."""
         attribute = self._find(group).get(name)
         if attribute is None:
             return None
         if attribute.length is not None:
             raise InputError(f"attribute {quote(name)} is a list, expected a single text.")
-        return next(self._texts(name, attribute, MAX_JSON_BYTES))
+        [text] = self._texts(name, attribute)
+        if len(text) > limit:
+            raise InputError(
+                f"attribute {quote(name)} has {len(text)} bytes, expected at most {limit}. Refused."
+            )
+        return text
 
     def names(self, group: int, name: str) -> list[str] | None:
         """Return a list of names, also where Keras split it into `name0`, `name1`, ..."""
@@ -67,23 +74,34 @@ class Attributes:
         for part in parts:
             if found[part].length is None:
                 raise InputError(f"attribute {quote(part)} is one text, expected a list of names.")
-            texts = self._texts(part, found[part], MAX_NAMES_BYTES)
-            names += (text.decode("utf-8", "backslashreplace") for text in texts)
+            names += map(self._headers.text, self._texts(part, found[part]))
         return names
 
     def _find(self, group: int) -> dict[str, Attribute]:
-        found = {}
+        if group not in self._found:
+            found: dict[str, Attribute] = {}
+            for body in self._bodies(group):
+                raw, attribute = _attribute(body)
+                self._headers.keep(len(attribute.data))
+                name = self._headers.text(raw)
+                if name in found:
+                    raise InputError(
+                        f"attribute {quote(name)} is there twice. Refused: readers would disagree "
+                        "on which one counts."
+                    )
+                found[name] = attribute
+            self._found[group] = found
+        return self._found[group]
+
+    def _bodies(self, group: int) -> Iterator[bytes]:
         for kind, body in self._headers.messages(group):
             if kind == ATTRIBUTE:
-                name, attribute = _attribute(body)
-                found[name] = attribute
+                yield body
             elif kind == ATTRIBUTE_INFO:
                 at = 2 + 2 * (body[1] & 1) if len(body) > 1 else 0
-                kept = heap_objects(self._headers, body[at : at + 16], ATTRIBUTE_RECORDS)
-                found |= map(_attribute, kept)
-        return found
+                yield from heap_objects(self._headers, body[at : at + 16], ATTRIBUTE_RECORDS)
 
-    def _texts(self, name: str, attribute: Attribute, budget: int) -> Iterator[bytes]:
+    def _texts(self, name: str, attribute: Attribute) -> Iterator[bytes]:
         count = 1 if attribute.length is None else attribute.length
         if count == 0:
             return  # whatever type an empty list was given
@@ -93,11 +111,7 @@ class Attributes:
             raise damaged(f"attribute {quote(name)} claims {count} texts")
         for at in range(0, count * attribute.size, attribute.size):
             element = attribute.data[at : at + attribute.size]
-            text = element.rstrip(b"\0") if attribute.kind == FIXED else self._variable(element)
-            budget -= len(text)
-            if budget < 0:
-                raise InputError(f"attribute {quote(name)} holds too many long texts. Refused.")
-            yield text
+            yield element.rstrip(b"\0") if attribute.kind == FIXED else self._variable(element)
 
     def _variable(self, element: bytes) -> bytes:
         """Return a text of variable length: its length, its heap's address, its number there."""
@@ -109,7 +123,7 @@ class Attributes:
         at, size = self._heaps[address].get(index, (0, 0))
         if length > size:
             raise damaged("a text is not in its heap")
-        return self._headers.slice(at, length).rstrip(b"\0")
+        return self._headers.slice(at, length).partition(b"\0")[0]
 
     def _heap(self, address: int) -> dict[int, tuple[int, int]]:
         """Return where the texts of a heap begin and how long they are, by their numbers."""
@@ -123,12 +137,13 @@ class Attributes:
             index, size = self._headers.integer(at, 2), self._headers.integer(at + 8, 8)
             if index == 0:  # the free space that ends a heap
                 break
+            self._headers.keep(OVERHEAD)
             held[index] = (at + 16, size)
             at += 16 + (size + 7) // 8 * 8
         return held
 
 
-def _attribute(body: bytes) -> tuple[str, Attribute]:
+def _attribute(body: bytes) -> tuple[bytes, Attribute]:
     """Return the name of an attribute, and what its texts can be looked up from."""
     version = body[0] if len(body) >= 8 else 0
     if version not in (1, 2, 3) or (version > 1 and body[1]):
@@ -146,8 +161,7 @@ def _attribute(body: bytes) -> tuple[str, Attribute]:
         or any(len(p) < s for p, s in zip(parts, sizes, strict=True))
     ):
         raise damaged("an attribute is cut off")
-    text = name.rstrip(b"\0").decode("utf-8", "backslashreplace")
-    return text, Attribute(_count(space), *_type(kind), body[at:])
+    return name, Attribute(_count(space), *_type(kind), body[at:])
 
 
 def _type(kind: bytes) -> tuple[int, int]:

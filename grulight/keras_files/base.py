@@ -1,5 +1,6 @@
 """What every torch layer with Keras' semantics has: variables, output shapes, masks."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
@@ -14,6 +15,8 @@ from grulight.keras_files.plain import quote
 from grulight.keras_files.spec import LayerSpec, Shape
 
 Array = NDArray[Any]
+MOST_NUMBERS = 1 << 26  # in one tensor of one sample, 256 MB in float32
+MOST_GROWTH = 1 << 12  # or so many times the model's inputs, where those are large
 
 
 class Place(NamedTuple):
@@ -106,6 +109,10 @@ class KerasLayer(nn.Module):
 
 # The layers that can be ported, by class; `layers.py` fills it and is the only one to do so.
 KINDS: dict[str, type[KerasLayer]] = {}
+COMMON = (
+    *("Bidirectional", "Conv1D", "Dense", "Dropout", "Embedding", "GRU", "LSTM", "Masking"),
+    *("SimpleRNN", "TimeDistributed", "ZeroPadding1D"),
+)  # of these, for a message
 
 
 def layer_class(spec: LayerSpec) -> type[KerasLayer]:
@@ -115,11 +122,11 @@ def layer_class(spec: LayerSpec) -> type[KerasLayer]:
         InputError: The class is not in the table, because it carries code or is unknown.
     """
     if spec.kind not in KINDS:
-        supported = sorted(kind for kind in KINDS if " " not in kind)  # operations have spaces
+        others = sum(" " not in kind for kind in KINDS) - len(COMMON)  # operations have spaces
         raise InputError(
             f"layer {quote(spec.name)} is a {quote(spec.kind)}, which is not ported (layers that "
             f"carry code never are). up_to={quote(spec.name)} ports the part before it. "
-            f"Supported: {', '.join(supported)}, and common operations on tensors."
+            f"Supported: {', '.join(COMMON)}, {others} others, and common operations on tensors."
         )
     return KINDS[spec.kind]
 
@@ -157,6 +164,20 @@ def tensor(array: Array) -> Tensor:
 def taken(held: Tensor, pick: Pick) -> Array:
     """Return what ``pick`` takes from a parameter as an array."""
     return pick(held).detach().cpu().numpy()
+
+
+def numbers(shape: Shape) -> int:
+    """Return how many numbers a tensor has at least: sizes that are open count as one."""
+    return math.prod(1 if size is None else size for size in shape)
+
+
+def most_numbers(shapes: tuple[Shape, ...]) -> int:
+    """Return how many numbers a layer may make of inputs of these shapes.
+
+    A file can ask for any size, such as a vector repeated 2^31 times, with no array behind it.
+    """
+    batch = max((shape[0] or 1 for shape in shapes if shape), default=1)
+    return max(MOST_NUMBERS * batch, MOST_GROWTH * sum(map(numbers, shapes)))
 
 
 def last(shape: Shape) -> int | None:

@@ -7,6 +7,7 @@ and no array is read before the caller knows that its shape is the one the layer
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from grulight.keras_files.attributes import Attributes
 from grulight.keras_files.hdf5 import Stored, members, walk
 from grulight.keras_files.headers import Headers
 from grulight.keras_files.losses import recorded_loss
-from grulight.keras_files.plain import Json, parse_json, quote
+from grulight.keras_files.plain import MAX_JSON_BYTES, Json, parse_json, quote
 from grulight.keras_files.versions import KerasVersion
 
 ZIP_MAGIC = b"PK\x03\x04"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+MAX_IGNORED = 20  # words on what else a file holds
 NATIVE_ROOTS = ("layers", "_layer_checkpoint_dependencies")
 
 
@@ -90,7 +92,7 @@ def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Co
         content, found, version = path.read_bytes(), None, None
     headers = Headers(content)
     if found is None:
-        found = _json(Attributes(headers).text(headers.root, "model_config")) or given
+        found = _json(headers, "model_config") or given
     if found is None:
         raise InputError(
             "holds weights but no configuration. Pass config=FILE with the model's JSON "
@@ -116,16 +118,21 @@ def _magic(path: Path) -> bytes:
 
 def _given_config(config: str | Path | dict[str, Any]) -> dict[str, Json]:
     if isinstance(config, dict):
-        return parse_json(json.dumps(config).encode(), "config")
+        try:
+            text = json.dumps(config)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"config is no JSON ({error}). Pass model.to_json()'s.") from None
+        return parse_json(text.encode(), "config")
     path = Path(config)
     if not path.is_file():
         raise InputError(f"config file {quote(path)} does not exist. Check the path.")
     with path.open("rb") as file:
-        return parse_json(file.read((4 << 20) + 1), f"config {quote(path)}")
+        return parse_json(file.read(MAX_JSON_BYTES + 1), f"config {quote(path)}")
 
 
-def _json(text: bytes | None) -> dict[str, Json] | None:
-    return None if text is None else parse_json(text, "model_config")
+def _json(headers: Headers, name: str) -> dict[str, Json] | None:
+    text = Attributes(headers).text(headers.root, name, MAX_JSON_BYTES)
+    return None if text is None else parse_json(text, name)
 
 
 def _container(headers: Headers, config: dict[str, Json], version: Json) -> Container:
@@ -153,9 +160,9 @@ def _container(headers: Headers, config: dict[str, Json], version: Json) -> Cont
     version = version or config.get("keras_version") or text("keras_version")
     version = version if isinstance(version, str) else None
     parsed = KerasVersion.parse(version, default, text("backend") or "")
-    compiled = config.get("compile_config") or _compiled(text("training_config"))
-    loss = recorded_loss(compiled)
-    ignored = ["training_config"] if text("training_config") else []
+    training = _compiled(headers)
+    loss = recorded_loss(config.get("compile_config") or training)
+    ignored = ["training_config"] if training is not None else []
     ignored += ["compile_config"] if config.get("compile_config") else []
     if loss:
         ignored = [f"{each} but for its loss" for each in ignored]
@@ -164,19 +171,25 @@ def _container(headers: Headers, config: dict[str, Json], version: Json) -> Cont
     return Container(config, parsed, weights, tuple(ignored), loss)
 
 
-def _compiled(text: str | None) -> Json:
-    """Return what an HDF5 file says of `compile`, which nothing depends on: damaged is none."""
+def _compiled(headers: Headers) -> Json:
+    """Return what an HDF5 file says of `compile`, which nothing depends on: damaged is empty."""
     try:
-        return None if text is None else parse_json(text.encode(), "training_config")
+        return _json(headers, "training_config")
     except InputError:
-        return None
+        return {}
 
 
 def _top(name: str) -> str:
     return name.replace("\\", "/").partition("/")[0]
 
 
-def _ignored(tops: Iterable[str]) -> Iterator[str]:
+def _ignored(tops: Iterable[str]) -> list[str]:
+    """Return what else lies at the root, the first few of it."""
+    found = [*islice(_others(tops), MAX_IGNORED + 1)]
+    return found if len(found) <= MAX_IGNORED else [*found[:-1], "and other groups"]
+
+
+def _others(tops: Iterable[str]) -> Iterator[str]:
     for name in tops:
         if name in ("optimizer", "optimizer_weights"):
             yield "optimizer state"
@@ -195,7 +208,7 @@ def _native(headers: Headers, attributes: Attributes, tops: dict[str, int]) -> N
     for path, group in tree.groups.items():
         text = attributes.text(group, "name") if path.endswith("/vars") else None
         if text is not None:
-            names[_below(path).removesuffix("/vars")] = text.decode("utf-8", "replace")
+            names[_below(path).removesuffix("/vars")] = headers.text(text)
     arrays = {_below(path): stored for path, stored in tree.arrays.items()}
     return NativeWeights(arrays, names, {path: tuple(held) for path, held in children.items()})
 
@@ -217,9 +230,14 @@ def _legacy(
                 f"layer_names lists {quote(name)}, for which there is no group, or twice. "
                 "Expected one group per layer."
             )
-        listed = attributes.names(tree.groups[name], "weight_names") or []
-        paths = [f"{name}/{weight}" for weight in listed]
-        if missing := [path for path in paths if path not in tree.arrays]:
-            raise InputError(f"weight_names lists {quote(missing[0])}, but there is no such array.")
-        layers[name] = tuple(tree.arrays[path] for path in paths)
+        held: dict[str, Stored] = {}
+        for weight in attributes.names(tree.groups[name], "weight_names") or []:
+            path = f"{name}/{weight}"
+            if path in held or path not in tree.arrays:
+                raise InputError(
+                    f"weight_names lists {quote(path)}, for which there is no array, or twice. "
+                    "Expected one array per weight."
+                )
+            held[path] = tree.arrays[path]
+        layers[name] = tuple(held.values())
     return LegacyWeights(layers)

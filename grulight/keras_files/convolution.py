@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from grulight.keras_files.activations import activation
 from grulight.keras_files.base import (
+    MOST_NUMBERS,
     Array,
     KerasLayer,
     Pick,
@@ -33,14 +34,25 @@ class Window:
         self.dilation = spec.integer("dilation_rate", 1)
         self.padding = spec.choice("padding", paddings, "valid")
         spec.choice("data_format", LAST, "channels_last")
+        self.spec = spec
 
     @property
     def reach(self) -> int:
         """Steps from the first to the last that one output sees."""
         return (self.size - 1) * self.dilation + 1
 
-    def length(self, steps: int | None) -> int | None:
-        """Return how many outputs there are for so many steps."""
+    def length(self, shape: Shape) -> int | None:
+        """Return how many outputs there are for an input (batch, time, feature).
+
+        Raises:
+            InputError: None fits in, or the padding would be more than any model needs.
+        """
+        _, steps, features = three(self.spec, shape)
+        short = self.padding == "valid" and steps is not None and steps < self.reach
+        if short or self.reach * (features or 1) > MOST_NUMBERS:
+            raise self.spec.refuse(
+                "input", f"windows of {self.reach} steps that go with its shape {shape}"
+            )
         if steps is None:
             return None
         if self.padding == "valid":
@@ -90,8 +102,8 @@ class Conv1D(KerasLayer):
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """Return (B, T', filters)."""
-        batch, steps, _ = three(spec, shapes[0])
-        return ((batch, conv_window(spec).length(steps), spec.integer("filters")),)
+        length = conv_window(spec).length(shapes[0])
+        return ((shapes[0][0], length, spec.integer("filters")),)
 
     def compute(self, x: Tensor) -> Tensor:
         """Return the convolution; torch wants the features before time."""
@@ -139,8 +151,8 @@ class Pooling1D(KerasLayer):
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """Return (B, T', F)."""
-        batch, steps, features = three(spec, shapes[0])
-        return ((batch, _pool_window(spec).length(steps), features),)
+        length = _pool_window(spec).length(shapes[0])
+        return ((shapes[0][0], length, shapes[0][2]),)
 
 
 def _pool_window(spec: LayerSpec) -> Window:

@@ -55,9 +55,9 @@ class DepthwiseConv1D(KerasLayer):
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """Return (B, T', features * multiplier)."""
-        batch, steps, features = three(spec, shapes[0])
+        batch, _, features = three(spec, shapes[0])
         filters = None if features is None else features * spec.integer("depth_multiplier", 1)
-        return ((batch, conv_window(spec).length(steps), filters),)
+        return ((batch, conv_window(spec).length(shapes[0]), filters),)
 
     def compute(self, x: Tensor) -> Tensor:
         """Return the convolution."""

@@ -1,7 +1,7 @@
 """A Keras configuration of any generation as a graph: which layers there are and who calls whom."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,10 +20,24 @@ MODELS = ("Sequential", "Functional")
 OPERATION_NAMES = tuple(FUNCTIONS)  # those that can be ported
 CELLS = {"GRUCell": "GRU", "LSTMCell": "LSTM", "SimpleRNNCell": "SimpleRNN"}
 MAX_CALLS = 5000  # of all nested models together
+MAX_LAYERS = 2 * MAX_CALLS  # with those that are never called
 MAX_NESTING = 5
 
 Entry = Mapping[str, Any]
 Entries = dict[str, Entry]
+
+
+@dataclass
+class Progress:
+    """How far the reading of a model has come.
+
+    Attributes:
+        layers: How many layers have been read, those inside others included.
+        models: The models inside it that have been read, by the identity of their entry.
+    """
+
+    layers: int = 0
+    models: dict[int, Graph] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -35,12 +49,14 @@ class Reading:
         up_to: The layer to end the model at: after it, or before it where it cannot be ported.
         portable: Whether a layer can be ported.
         nesting: How many models this one lies in.
+        progress: How far the reading of the whole has come.
     """
 
     version: KerasVersion
     up_to: str | None = None
     portable: Callable[[LayerSpec], bool] = lambda spec: True
     nesting: int = 0
+    progress: Progress = field(default_factory=Progress)
 
     def inside(self) -> "Reading":
         """Return how a model inside this one is read."""
@@ -77,12 +93,18 @@ def parse_model(entry: Json, reading: Reading) -> Graph:
         config = {"layers": config}
     if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
         raise InputError(f"the {kind} model lists no layers. Expected what Keras writes.")
+    if len(config["layers"]) > MAX_LAYERS:
+        raise _too_many()
     entries = _by_name(config["layers"])
     if kind == "Sequential":
         wiring = _sequential(config, entries, reading)
     else:
         wiring = _functional(config, entries, reading)
     return _graph(entries, wiring, reading)
+
+
+def _too_many() -> InputError:
+    return InputError(f"the model has more than {MAX_LAYERS} layers. Refused.")
 
 
 def _by_name(layers: list[Json]) -> Entries:
@@ -111,7 +133,7 @@ def _sequential(config: Entry, entries: Entries, reading: Reading) -> Wiring:
         while start in entries:
             start += "_"
         if KINDS.get(first["class_name"], first["class_name"]) in MODELS:
-            shape = parse_model(first, reading.inside()).shapes[0]
+            shape = _inside(first, reading).shapes[0]
         else:
             shape = first_shape(config, held[0], first)
     places = [start, *held]
@@ -166,6 +188,14 @@ def _cut(entries: Entries, wiring: Wiring, reading: Reading, name: str) -> tuple
     return tuple(refs(calls[-1]))
 
 
+def _inside(entry: Entry, reading: Reading) -> Graph:
+    """Return a model inside another; where its shape was asked for first, it has been read."""
+    known = reading.progress.models
+    if id(entry) not in known:
+        known[id(entry)] = parse_model(entry, reading.inside())
+    return known[id(entry)]
+
+
 def _size(spec: LayerSpec) -> int:
     inner = sum(_size(each) for each in spec.inner.values())
     return 1 + inner + (spec.graph.size if spec.graph else 0)
@@ -199,12 +229,15 @@ def _is_operation(entry: Entry, version: KerasVersion) -> bool:
 
 def parse_layer(name: str, entry: Json, reading: Reading) -> LayerSpec:
     """Read one layer, with the layers or the model inside it."""
-    kind, config = entry.get("class_name"), entry.get("config")
-    version = reading.version
+    held = entry if isinstance(entry, dict) else {}
+    kind, config, version = held.get("class_name"), held.get("config"), reading.version
+    reading.progress.layers += 1
+    if reading.progress.layers > MAX_LAYERS:
+        raise _too_many()
     if not isinstance(kind, str):
         raise InputError(f"layer {quote(name)} has no class_name. Expected what Keras writes.")
     if KINDS.get(kind, kind) in MODELS:
-        graph = parse_model(entry, reading.inside())
+        graph = _inside(entry, reading)
         return LayerSpec(name, KINDS.get(kind, kind), {}, version, graph=graph)
     if not isinstance(config, dict):
         return LayerSpec(name, kind, {}, version)  # no layer of the table, so refused later

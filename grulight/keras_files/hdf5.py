@@ -44,6 +44,8 @@ from grulight.keras_files.storage import (
 MAX_DEPTH = 64
 MAX_OBJECTS = 100_000
 MAX_NAME = 64 << 10
+OBJECT = 512  # bytes of memory that what is noted of an object takes beside its path
+CHUNK = 128  # as many bytes of growth a chunk counts at least: it may hold next to nothing
 MAX_GROWTH = 24 << 20  # bytes that packed and unwritten arrays may have beyond the file's
 
 
@@ -115,7 +117,7 @@ def walk(headers: Headers, tops: dict[str, int]) -> Tree:
     spare = len(headers.content) + MAX_GROWTH  # for what takes less room in the file
     budget = len(headers.content)
     queue: list[tuple[str, int]] = []
-    _enqueue(queue, seen, "", tops)
+    _enqueue(headers, queue, seen, "", tops)
     while queue:
         name, address = queue.pop()
         path = _checked_path(name)
@@ -127,7 +129,8 @@ def walk(headers: Headers, tops: dict[str, int]) -> Tree:
             if isinstance(stored.place, Place):
                 budget -= stored.size
             else:
-                spare -= stored.size
+                chunks = stored.place.grid if isinstance(stored.place, Chunked) else (0,)
+                spare -= stored.size + CHUNK * math.prod(chunks)
             if min(budget, spare) < 0:
                 raise InputError(
                     "the arrays declare far more bytes than the file holds. Refused"
@@ -135,15 +138,20 @@ def walk(headers: Headers, tops: dict[str, int]) -> Tree:
                 )
         else:
             tree.groups[path] = address
-            _enqueue(queue, seen, f"{path}/", members(headers, address, path))
+            _enqueue(headers, queue, seen, f"{path}/", members(headers, address, path))
     return tree
 
 
 def _enqueue(
-    queue: list[tuple[str, int]], seen: set[int], prefix: str, links: dict[str, int]
+    headers: Headers,
+    queue: list[tuple[str, int]],
+    seen: set[int],
+    prefix: str,
+    links: dict[str, int],
 ) -> None:
     """Add objects to those to look at; each may be met once."""
     for name, address in links.items():
+        headers.keep(len(prefix) + len(name) + OBJECT)
         path = prefix + name
         if address in seen or len(seen) >= MAX_OBJECTS or path.count("/") > MAX_DEPTH:
             raise InputError(
@@ -161,11 +169,10 @@ def members(headers: Headers, address: int, path: str = "") -> dict[str, int]:
     if not any(kind in (SYMBOLS, LINK, LINK_INFO) for kind, _ in messages):
         raise InputError(f"{quote(path)} is neither a group nor an array. Refused.")
     for name, at, kind in _links(headers, messages):
-        full = f"{path}/{name}" if path else name
         if kind != "HardLink":
             raise InputError(
-                f"{quote(full)} is a {kind}. Refused: it may point outside the file, and Keras "
-                "writes none."
+                f"{quote(f'{path}/{name}' if path else name)} is a {kind}. Refused: it may point "
+                "outside the file, and Keras writes none."
             )
         if name in found or len(found) >= MAX_OBJECTS:
             raise InputError(f"group {quote(path)} has {quote(name)} twice, or too many members.")
@@ -179,10 +186,11 @@ def _links(headers: Headers, messages: Messages) -> Iterator[tuple[str, int, str
         if kind == SYMBOLS:
             yield from _symbols(headers, number(body[:8]), number(body[8:16]))
         elif kind == LINK:
-            yield _link(body)
+            yield _link(headers, body)
         elif kind == LINK_INFO:
             at = 2 + 8 * (body[1] & 1) if len(body) > 1 else 0
-            yield from map(_link, heap_objects(headers, body[at : at + 16], LINK_RECORDS))
+            for held in heap_objects(headers, body[at : at + 16], LINK_RECORDS):
+                yield _link(headers, held)
 
 
 def _symbols(headers: Headers, tree: int, heap: int) -> Iterator[tuple[str, int, str]]:
@@ -216,11 +224,14 @@ def _symbols(headers: Headers, tree: int, heap: int) -> Iterator[tuple[str, int,
 def _name(headers: Headers, names: int, size: int, offset: int) -> str:
     if offset >= size:
         raise damaged("a name outside its heap")
-    raw = headers.slice(names + offset, min(size - offset, MAX_NAME))
-    return raw.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+    start = names + offset
+    end = headers.content.find(b"\0", start, start + min(size - offset, MAX_NAME))
+    if end < 0:
+        raise damaged("a name without an end")
+    return headers.text(headers.slice(start, end - start))
 
 
-def _link(body: bytes) -> tuple[str, int, str]:
+def _link(headers: Headers, body: bytes) -> tuple[str, int, str]:
     """Return name, address and kind of a link that is kept in its group's header."""
     flags = body[1] if len(body) > 1 else 0
     at = 2
@@ -233,7 +244,7 @@ def _link(body: bytes) -> tuple[str, int, str]:
     if body[:1] != b"\1" or len(name) < length or (kind == 0 and len(target) < 8):
         raise damaged("a link is cut off")
     words = {0: "HardLink", 1: "SoftLink", 64: "ExternalLink"}
-    return name.decode("utf-8", "backslashreplace"), number(target), words.get(kind, "user's link")
+    return headers.text(name), number(target), words.get(kind, "user's link")
 
 
 def _checked_path(path: str) -> str:

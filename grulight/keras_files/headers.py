@@ -6,6 +6,7 @@ So a Keras file is read here from the bytes, and every length and address is che
 Layout: HDF5 file format specification, II.A (superblock) and IV.A (object headers).
 """
 
+import sys
 from collections.abc import Iterator
 
 from grulight.errors import InputError
@@ -13,6 +14,9 @@ from grulight.errors import InputError
 MAGIC = b"\x89HDF\r\n\x1a\n"
 UNDEFINED = (1 << 64) - 1
 MAX_BLOCKS = 64  # continuations of one object header
+# Bytes of memory for names, paths, texts and headers. The largest models seen take a tenth of it.
+MAX_KEPT = 64 << 20
+OVERHEAD = 128  # bytes of memory that an entry of a table takes beside its text
 SHARED = 2  # flag of a message that is kept elsewhere
 
 # Kinds of messages that are read.
@@ -27,7 +31,7 @@ LAYOUT, FILTERS, ATTRIBUTE, CONTINUATION, SYMBOLS, ATTRIBUTE_INFO = (
 )
 READ = (
     *(SPACE, TYPE, FILL, LINK, LAYOUT, FILTERS, ATTRIBUTE),
-    *(CONTINUATION, SYMBOLS, LINK_INFO, ATTRIBUTE_INFO),
+    *(CONTINUATION, SYMBOLS, LINK_INFO, ATTRIBUTE_INFO, EXTERNAL),
 )
 
 Messages = list[tuple[int, bytes]]
@@ -43,6 +47,7 @@ class Headers:
     def __init__(self, content: bytes) -> None:
         self.content = content
         self._budget = 2 * len(content)  # bytes of headers to look at: they do not overlap
+        self._kept = 0
         self._known: dict[int, Messages] = {}
         version = self.slice(0, 16)[8]
         if not content.startswith(MAGIC) or version not in (0, 1, 2, 3):
@@ -85,6 +90,25 @@ class Headers:
         if self._budget < 0:
             raise damaged("its parts lie over each other")
 
+    def keep(self, size: int) -> None:
+        """Count memory for what is kept of the file: a name may be there once, its uses often.
+
+        Raises:
+            InputError: It is far more than any model needs.
+        """
+        self._kept += size + OVERHEAD
+        if self._kept > MAX_KEPT:
+            raise InputError(
+                f"its names and other long texts take more than {MAX_KEPT} bytes of memory. "
+                "Refused: no Keras model needs that."
+            )
+
+    def text(self, raw: bytes) -> str:
+        """Return a name or another text, counted; it ends where C would end it."""
+        text = raw.partition(b"\0")[0].decode("utf-8", "backslashreplace")
+        self.keep(sys.getsizeof(text))
+        return text
+
     def _messages(self, address: int) -> Messages:
         head = self.slice(address, 16)
         new = head.startswith(b"OHDR")
@@ -108,7 +132,8 @@ class Headers:
                 if kind == CONTINUATION:
                     place, size = number(body[:8]), number(body[8:16])
                     blocks.append((place + 4, size - 8) if new else (place, size))
-                else:
+                elif kind in READ:
+                    self.keep(len(body))
                     found.append((kind, body))
         return found
 

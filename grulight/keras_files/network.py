@@ -15,11 +15,15 @@ from grulight.keras_files.base import (
     Tree,
     Variables,
     layer_class,
+    most_numbers,
     nested,
+    numbers,
 )
 from grulight.keras_files.plain import quote
 from grulight.keras_files.spec import Argument, Call, Graph, LayerSpec, Ref, Shape
 
+PREFIX = "operation "
+MOST_TENSORS = 16  # of the largest size that a model may make of one input
 RECURRENT = ("GRU", "LSTM", "SimpleRNN", "RNN", "Bidirectional")
 TOOK_IDS = ("Embedding", "Sequential", "Functional", "TimeDistributed")  # inputs may be integers
 
@@ -34,15 +38,16 @@ class Network(KerasLayer):
         self.layers = nn.ModuleDict()
         for name, layer in graph.layers.items():
             self.layers[self.keys[name]] = layer_class(layer)(layer, arrays.get(name, {}))
-        for name in graph.layers:
-            modes = {call.training for call in graph.calls if call.layer == name}
-            if spec.version.major < 3 and len(modes) == 1:  # Keras 3 takes the model's own mode
-                [self.layer(name).always] = modes
-        self.float_inputs = {
-            ref
-            for ref in graph.inputs
-            if not any(_takes_ids(graph, call) and ref in call.inputs for call in graph.calls)
-        }
+        modes: dict[str, set[bool | None]] = {}
+        ids: set[Argument] = set()
+        for call in graph.calls:
+            modes.setdefault(call.layer, set()).add(call.training)
+            if graph.layers[call.layer].kind in TOOK_IDS:
+                ids.update(call.inputs)
+        for name, held in modes.items():
+            if spec.version.major < 3 and len(held) == 1:  # Keras 3 takes the model's own mode
+                [self.layer(name).always] = held
+        self.float_inputs = {*graph.inputs} - ids
 
     @classmethod
     def variables(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> Variables:
@@ -119,10 +124,6 @@ class Network(KerasLayer):
         return layer
 
 
-def _takes_ids(graph: Graph, call: Call) -> bool:
-    return graph.layers[call.layer].kind in TOOK_IDS
-
-
 def graph_of(spec: LayerSpec) -> Graph:
     """Return the graph of a model's specification."""
     assert spec.graph is not None
@@ -133,16 +134,23 @@ def trace(graph: Graph, shapes: tuple[Shape, ...]) -> dict[Ref, Shape]:
     """Return the shape of every tensor of the graph.
 
     Raises:
-        InputError: A layer cannot take what the graph gives it.
+        InputError: A layer cannot take what the graph gives it, or gives more than any model needs.
     """
     if len(shapes) != len(graph.inputs):
         raise InputError(f"a model with {len(graph.inputs)} inputs is called with {len(shapes)}.")
     seen = dict(zip(graph.inputs, shapes, strict=True))
+    most = most_numbers(shapes)
+    left = MOST_TENSORS * most
     for call in graph.calls:
         layer = graph.layers[call.layer]
         inputs = tuple(_shape(each, seen) for each in call.inputs)
+        if () in inputs and not layer.kind.startswith(PREFIX):
+            raise layer.refuse("inputs", f"tensors with a batch axis, got {inputs}")
         for at, shape in enumerate(layer_class(layer).output_shapes(layer, inputs)):
             seen[Ref(call.layer, call.index, at)] = shape
+            left -= numbers(shape)
+            if numbers(shape) > most or left < 0:
+                raise layer.refuse("outputs", f"at most {most} numbers, got {shape}")
     for ref in graph.outputs:
         if ref not in seen:
             raise _no_tensor(ref)
@@ -177,9 +185,10 @@ def _keys(names: Iterable[str]) -> dict[str, str]:
     """Return names that torch accepts for modules, all different."""
     keys: dict[str, str] = {}
     used = set()
+    taken = nn.ModuleDict()  # what a module has by itself, such as `training`
     for at, name in enumerate(names):
         key = re.sub(r"\W", "_", name)
-        if not key or key in used or hasattr(nn.ModuleDict, key):
+        while not key or key in used or hasattr(taken, key):
             key = f"{key}_{at}_"
         used.add(key)
         keys[name] = key

@@ -20,9 +20,7 @@ class Dropout(KerasLayer):
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
-        self.rate = spec.number("rate", 0.5)
-        if not 0 <= self.rate <= 1:
-            raise spec.refuse("rate", "a number from 0 to 1")
+        self.rate = spec.share("rate", 0.5)
         shape = spec.config.get("noise_shape")
         sizes = shape if isinstance(shape, list) else []
         if shape is not None and not all(type(n) is int or n is None for n in sizes):

@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from grulight.errors import InputError
 from grulight.keras_files.activations import ACTIVATIONS, Activation, single
 from grulight.keras_files.base import KerasLayer, Signal, Tree
+from grulight.keras_files.network import PREFIX
 from grulight.keras_files.normalization import l2_normalized
 from grulight.keras_files.slices import sliced
 from grulight.keras_files.spec import LayerSpec, Shape
 
-PREFIX = "operation "
+MOST_PARTS = 1024  # tensors that one call may give; connections count no further
 # Stand-ins for sizes that are open; an axis that differs between them stays open. They have many
 # divisors, so that a Reshape finds what it needs.
 OPEN_SIZES = (5040, 10080)
@@ -72,12 +74,19 @@ def _transpose(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
 
 def _split(spec: LayerSpec, tensors: list[Tensor]) -> tuple[Tensor, ...]:
     [x], axis = tensors, spec.integer("axis", 0, least=-16)
-    parts = spec.config.get("indices_or_sections")
-    if isinstance(parts, list):
+    if isinstance(spec.config.get("indices_or_sections"), list):
         return torch.tensor_split(x, spec.integers("indices_or_sections"), axis)
-    if x.shape[axis] % spec.integer("indices_or_sections"):
-        raise ValueError("parts of different sizes")
-    return torch.tensor_split(x, spec.integer("indices_or_sections"), axis)
+    parts = spec.integer("indices_or_sections")
+    if parts > MOST_PARTS or x.shape[axis] % parts:
+        raise ValueError("parts of different sizes, or too many")
+    return torch.tensor_split(x, parts, axis)
+
+
+def _unstack(spec: LayerSpec, tensors: list[Tensor]) -> tuple[Tensor, ...]:
+    [x], axis = tensors, spec.integer("axis", 0, least=-16)
+    if x.shape[axis] > MOST_PARTS:
+        raise ValueError("too many parts, or as many as there are samples")
+    return x.unbind(axis)
 
 
 def _split_by_sizes(spec: LayerSpec, tensors: list[Tensor]) -> tuple[Tensor, ...]:
@@ -187,6 +196,10 @@ PLAIN: dict[str, Callable[..., Tensor]] = {
     "TrueDivide": torch.div,
     "Where": _where,
 }
+OF_ONE = (
+    *("Absolute", "ConvertToTensor", "Exp", "Identity", "Log", "LogicalNot", "Negative"),
+    *("Sqrt", "Square"),
+)  # of these, the functions of one tensor
 FUNCTIONS: dict[str, Function] = {
     **{name: _plain(function) for name, function in PLAIN.items()},
     **{
@@ -223,7 +236,7 @@ FUNCTIONS: dict[str, Function] = {
     "Take": _take,
     "Tile": _tile,
     "Transpose": _transpose,
-    "Unstack": lambda spec, tensors: tensors[0].unbind(spec.integer("axis", 0, least=-16)),
+    "Unstack": _unstack,
     "ZerosLike": _like(0.0),
 }
 
@@ -233,6 +246,18 @@ def _list(spec: LayerSpec, key: str) -> list[Any]:
     if not isinstance(value, list) or len(value) > 16:
         raise spec.refuse(key, "a list")
     return value
+
+
+def _shapes(spec: LayerSpec, sizes: list[list[int]]) -> list[tuple[int, ...]]:
+    """Return the shapes of the outputs for inputs of these sizes."""
+    kind = spec.kind.removeprefix(PREFIX)
+    if kind in PLAIN:  # meta tensors load much of torch for some of these
+        if len(sizes) != (1 if kind in OF_ONE else 3 if kind == "Where" else 2):
+            raise ValueError("another number of tensors")
+        return [np.broadcast_shapes(*map(tuple, sizes))]
+    outputs = FUNCTIONS[kind](spec, [torch.empty(each, device="meta") for each in sizes])
+    several = outputs if isinstance(outputs, tuple) else (outputs,)
+    return [tuple(each.shape) for each in several]
 
 
 class Operation(KerasLayer):
@@ -246,22 +271,19 @@ class Operation(KerasLayer):
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """Return what tensors without numbers give; a number has the shape ()."""
-        kind = spec.kind.removeprefix(PREFIX)
         found = []
         for size in OPEN_SIZES:
             sizes = [[size if n is None else n for n in shape] for shape in shapes]
             try:
-                if kind in PLAIN:  # meta tensors load much of torch for some of these
-                    found.append([np.broadcast_shapes(*map(tuple, sizes))])
-                    continue
-                held = [torch.empty(each, device="meta") for each in sizes]
-                outputs = FUNCTIONS[kind](spec, held)
+                found.append(_shapes(spec, sizes))
+            except InputError:
+                raise
             except (RuntimeError, ValueError, IndexError, TypeError, OverflowError):
                 raise spec.refuse(
                     "inputs", f"inputs that {spec.kind} takes, got {shapes}"
                 ) from None
-            several = outputs if isinstance(outputs, tuple) else (outputs,)
-            found.append([tuple(each.shape) for each in several])
+        if len(found[0]) != len(found[1]):
+            raise spec.refuse("axis", "one that does not part the samples")
         return tuple(
             tuple(n if n == m else None for n, m in zip(ours, theirs, strict=True))
             for ours, theirs in zip(*found, strict=True)

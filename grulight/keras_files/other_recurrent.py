@@ -51,8 +51,8 @@ class SimpleRNN(Recurrent):
         bias = held.get("bias")
         self.register_parameter("bias", None if bias is None else parameter(bias, spec))
         self.activation = activation(spec, "activation", "tanh")
-        self.dropout = spec.number("dropout", 0.0)
-        self.recurrent_dropout = spec.number("recurrent_dropout", 0.0)
+        self.dropout = spec.share("dropout", 0.0)
+        self.recurrent_dropout = spec.share("recurrent_dropout", 0.0)
         apart = spec.config.get("implementation") == 1 or self.recurrent_dropout > 0
         self.input_masks = self.gates if apart else 1
 

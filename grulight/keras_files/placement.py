@@ -9,10 +9,10 @@ from grulight.errors import InputError
 from grulight.keras_files.base import Array, Place, Step, Variable, Variables
 from grulight.keras_files.container import LegacyWeights, NativeWeights
 from grulight.keras_files.hdf5 import MAX_GROWTH, Stored
+from grulight.keras_files.native_groups import NativeGroups
 from grulight.keras_files.plain import quote
 from grulight.keras_files.spec import Graph, Shape
 
-CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 # Names that mean one thing in every Keras since 2.0: an array so called goes nowhere else.
 TELLING = {
     "kernel", "recurrent_kernel", "bias", "gamma", "beta",
@@ -86,14 +86,24 @@ def place(variables: Variables, weights: NativeWeights | LegacyWeights, graph: G
 
 
 def _native(variables: Variables, weights: NativeWeights) -> Placed:
-    alike: dict[tuple[Step, ...], list[Variable]] = {}
-    for variable in _flat(variables):
-        alike.setdefault(_own_part(variable), []).append(variable)
-    shared = any(len(each) > 1 for each in alike.values())
+    """Find arrays by the class and the place of their layer.
+
+    A layer that several models share is written once, in the first of them: then its arrays are
+    those of the layer of that name and class in another model.
+    """
+    groups = NativeGroups(weights)
+    parts = Counter(map(_own_part, _flat(variables)))
+    shared = any(count > 1 for count in parts.values())
+    written: dict[tuple[Step, ...], str] = {}
+    if shared:
+        for each in _flat(variables):
+            if _own_part(each) not in written and (path := groups.path(each, True)) is not None:
+                written[_own_part(each)] = path
 
     def found(held: Variable) -> Stored:
-        path = _resolve(held, weights, alike[_own_part(held)] if shared else [])
-        if path not in weights.arrays:
+        path = groups.path(held, True) if shared else None
+        path = path or written.get(_own_part(held)) or groups.path(held, False)
+        if path is None or path not in weights.arrays:
             raise InputError(f"layer {quote(held.layer)} lacks its {held.name} ({quote(path)}).")
         return _fitting(held, weights.arrays[path])
 
@@ -112,72 +122,6 @@ def _own_part(variable: Variable) -> tuple[Step, ...]:
     place = variable.path[at]
     assert isinstance(place, Place)
     return (place.class_name, variable.layer, *variable.path[at + 1 :])
-
-
-def _resolve(variable: Variable, weights: NativeWeights, alike: list[Variable]) -> str:
-    """Return the path of a variable.
-
-    A layer that several models share is written once, in the first of them: then its arrays are
-    those of the layer of that name and class in another model (``alike``).
-    """
-    for each in sorted(alike, key=lambda other: other is not variable):
-        if (path := _counted(each, weights, True)) is not None:
-            return path
-    path = _counted(variable, weights, False)
-    assert path is not None  # only with True it may be
-    return path
-
-
-def _counted(variable: Variable, weights: NativeWeights, shared: bool) -> str | None:
-    """Return a path, each place counted out among the groups of its class."""
-    path = ""
-    for step in variable.path:
-        if not isinstance(step, Place):
-            path = f"{path}/{step}"
-            continue
-        group = _group_of(step, path, weights, shared)
-        if group is None:
-            return None
-        path = group
-    return path
-
-
-def _group_of(step: Place, path: str, weights: NativeWeights, shared: bool) -> str | None:
-    """Return the group of a layer; None where it may be shared and lie in another model."""
-    containers = [f"{path}/{each}" for each in CONTAINERS] if path else [""]
-    container = next((each for each in containers if each in weights.children), containers[0])
-    pattern = re.compile(rf"{re.escape(_snake(step.class_name))}(?:_(\d{{1,6}}))?")
-    matches = (pattern.fullmatch(child) for child in weights.children.get(container, ()))
-    # The numbers have gaps in files of Keras 2.13, which counts layers with weights twice.
-    groups = sorted((int(match[1] or 0), match[0]) for match in matches if match)
-    named = all("/".join(filter(None, (container, name))) in weights.names for _, name in groups)
-    if shared and len(groups) < step.of and named:
-        # Keras 3 counts a shared layer where it does not write it, too; Keras 2, which notes no
-        # names, does not: then nobody knows which one is missing, unless all are
-        groups = [(number, name) for number, name in groups if number == step.ordinal]
-        if not groups:
-            return None
-        step = step._replace(ordinal=0, of=1)
-    if len(groups) != step.of:
-        raise InputError(
-            f"the file keeps weights of {len(groups)} {step.class_name} layers, expected {step.of} "
-            f"as configured (for layer {quote(step.layer)})."
-        )
-    found = "/".join(filter(None, (container, groups[step.ordinal][1])))
-    own_name = weights.names.get(found)
-    if own_name not in (None, step.layer.rpartition("/")[2], step.layer):
-        raise InputError(
-            f"the weights at {quote(found)} belong to layer {quote(own_name)}, expected "
-            f"{quote(step.layer)}."
-        )
-    return found
-
-
-def _snake(name: str) -> str:
-    """Return a class name as Keras' `to_snake_case` does."""
-    name = re.sub(r"\W+", "", name)
-    name = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", name)
-    return re.sub("([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _check_copies(placed: Placed) -> None:

@@ -1,6 +1,7 @@
 """Text and JSON from a file nobody vouches for: bounded, checked, and quoted on one line."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,24 +13,29 @@ from grulight.errors import InputError
 # The largest configurations seen are a hundredth of it.
 MAX_JSON_BYTES = 4 << 20
 MAX_JSON_DEPTH = 100  # Keras nests about ten levels, and eight more per nested model
-MAX_MESSAGE = 1200
 
 Json = Any  # what json.loads returns; everything read from it is checked where it is used
 
 
-def one_line(text: object) -> str:
-    """Return the text as one printable line of bounded length."""
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text)[: 2 * MAX_MESSAGE])
-    return line if len(line) <= MAX_MESSAGE else line[:MAX_MESSAGE] + " …"
-
-
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Put the file's name before every refusal, and keep it on one line."""
+    """Put the file's name before every refusal."""
     try:
         yield
     except InputError as error:
-        raise InputError(f"{one_line(path)}: {one_line(error)}") from error.__cause__
+        raise InputError(f"{path}: {error}") from error.__cause__
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn what the system says of a file that it does not open into a refusal."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or path}: cannot be read ({error.strerror or error}). Check the path "
+            "and its permissions."
+        ) from error
 
 
 def quote(name: object) -> str:
@@ -42,7 +48,7 @@ def parse_json(text: bytes, name: str) -> dict[str, Json]:
     """Parse one JSON object of bounded length and depth.
 
     Raises:
-        InputError: The text is too long, too deep, not JSON, or not an object.
+        InputError: The text is too long, too deep, not JSON, not an object, or names one key twice.
     """
     if len(text) > MAX_JSON_BYTES:
         raise InputError(
@@ -50,15 +56,27 @@ def parse_json(text: bytes, name: str) -> dict[str, Json]:
             "Refused: no Keras model needs that."
         )
     try:
-        parsed = json.loads(text.decode("utf-8"))
+        parsed = json.loads(text.decode("utf-8"), object_pairs_hook=_each_once)
     except RecursionError:
         raise _too_deep(name) from None
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
     except ValueError as error:  # also what a wrong encoding and an over-long number raise
         raise InputError(f"{name} is not valid JSON ({error}). Save the model again.") from None
     if not isinstance(parsed, dict):
         raise InputError(f"{name} holds a {type(parsed).__name__}, expected an object.")
     _check_depth(parsed, name)
     return parsed
+
+
+def _each_once(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(twice, _)] = Counter(key for key, _ in pairs).most_common(1)
+        raise InputError(
+            f"{quote(twice)} is there twice. Refused: readers would disagree on which one counts."
+        )
+    return found
 
 
 def _check_depth(parsed: Json, name: str) -> None:

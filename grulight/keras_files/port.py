@@ -13,14 +13,15 @@ from grulight.keras_files.base import Pick, Signal, Tree, Variables
 from grulight.keras_files.container import ZIP_MAGIC, Container, read_container
 from grulight.keras_files.graph import Reading, parse_model
 from grulight.keras_files.layers import portable
-from grulight.keras_files.network import Network
+from grulight.keras_files.network import Network, trace
 from grulight.keras_files.placement import place
-from grulight.keras_files.plain import Json, naming, quote
-from grulight.keras_files.spec import Graph, LayerSpec
+from grulight.keras_files.plain import Json, naming, quote, reading
+from grulight.keras_files.spec import Graph, LayerSpec, Shape
 from grulight.keras_files.table import LayerRow, layer_rows
 from grulight.keras_files.versions import KerasVersion
 
 _ZIP_NAME = 30  # where the name of the first member stands in a zip (APPNOTE.TXT 4.3.7)
+MOST_SHAPES = 1000  # of inputs that are remembered
 FORMAT = 1  # of a description; raised when an old one can no longer be read
 
 
@@ -45,6 +46,7 @@ class PortedModel(nn.Module):
         self.description = description
         self.table: tuple[LayerRow, ...] = layer_rows(graph, self.network)
         self.ignored: tuple[str, ...] = tuple(description["ignored"])
+        self._seen: set[tuple[Shape, ...]] = set()  # shapes of inputs that are known to do
         if any(each.dtype == torch.float64 for each in self.state_dict().values()):
             self.double()
 
@@ -67,10 +69,20 @@ class PortedModel(nn.Module):
                 f"expected {len(names)} tensors for {', '.join(names)}, got {len(inputs)} by place "
                 f"and {', '.join(named) or 'none'} by name."
             )
+        if not torch.compiler.is_compiling():
+            self._require_room(tuple(tuple(given[name].shape) for name in names))
         outputs: tuple[Signal, ...] = self.network(
             *(Signal(self._cast(given[name])) for name in names)
         )
         return outputs
+
+    def _require_room(self, shapes: tuple[Shape, ...]) -> None:
+        """Refuse inputs of which the file would make far more than any model needs."""
+        if shapes not in self._seen:
+            trace(self.network.graph, shapes)
+            if len(self._seen) >= MOST_SHAPES:
+                self._seen.clear()
+            self._seen.add(shapes)
 
     def _cast(self, tensor: Tensor) -> Tensor:
         return tensor.to(self.network.dtype) if tensor.is_floating_point() else tensor
@@ -99,18 +111,25 @@ def load_keras(
         InputError: The file is damaged, refused, or has a layer that cannot be ported.
     """
     path = Path(path)
-    if _is_checkpoint(path):
-        return _from_checkpoint(path, config, up_to)
-    with naming(path):
-        container = read_container(path, config)
-        description = _described(container, up_to)
-        graph, variables = _planned(description)
-        arrays = place(variables, container.weights, graph)
-        description |= {"shapes": arrays.shapes(), "dtype": arrays.dtype()}
-        description["ignored"] += [
-            f"that models share {quote(each)}, each has its own copy" for each in arrays.shared()
-        ]
-        return _built(graph, arrays, description)
+    with reading(path):
+        if _is_checkpoint(path):
+            return _from_checkpoint(path, config, up_to)
+        with naming(path):
+            return _ported(path, config, up_to)
+
+
+def _ported(
+    path: Path, config: str | Path | dict[str, Any] | None, up_to: str | None
+) -> PortedModel:
+    container = read_container(path, config)
+    description = _described(container, up_to)
+    graph, variables = _planned(description)
+    arrays = place(variables, container.weights, graph)
+    description |= {"shapes": arrays.shapes(), "dtype": arrays.dtype()}
+    description["ignored"] += [
+        f"that models share {quote(each)}, each has its own copy" for each in arrays.shared()
+    ]
+    return _built(graph, arrays, description)
 
 
 def _is_checkpoint(path: Path) -> bool:
@@ -125,7 +144,8 @@ def _is_checkpoint(path: Path) -> bool:
 
 def _from_checkpoint(path: Path, config: object, up_to: str | None) -> PortedModel:
     """Make the Keras model of a checkpoint again."""
-    from grulight.checkpoint import read_checkpoint  # which imports Lightning
+    # which imports Lightning
+    from grulight.checkpoint import read_checkpoint, require_described, require_weights
 
     checkpoint = read_checkpoint(path)
     settings = checkpoint.get("hyper_parameters", {})
@@ -138,15 +158,14 @@ def _from_checkpoint(path: Path, config: object, up_to: str | None) -> PortedMod
     prefix = "" if "keras_model" in checkpoint else "network.model."
     state = {
         name.removeprefix(prefix): held
-        for name, held in checkpoint["state_dict"].items()
+        for name, held in checkpoint.get("state_dict", {}).items()
         if name.startswith(prefix)
     }
+    require_described(path, description, state)
     with naming(path):
         model = rebuild(description)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{path}: is damaged, its weights do not fit its model.") from error
+    require_weights(path, model.state_dict(), state)
+    model.load_state_dict(state)
     return model
 
 
@@ -174,7 +193,8 @@ def rebuild(description: Mapping[str, Json]) -> PortedModel:
             f"a model description of format {quote(description.get('format'))}, expected {FORMAT}. "
             "Port the Keras file again."
         )
-    graph, _variables = _planned(description)
+    graph, variables = _planned(description)
+    _require_shapes(variables, description["shapes"])
     arrays = _zeros(description["shapes"], np.dtype(description["dtype"]))
     return _built(graph, arrays, description)
 
@@ -185,6 +205,30 @@ def _planned(description: Mapping[str, Json]) -> tuple[Graph, Variables]:
     graph = parse_model(description["model"], Reading(version, description["up_to"], portable))
     spec = LayerSpec("model", "Functional", {}, version, graph=graph)
     return graph, Network.variables(spec, graph.shapes)
+
+
+def _require_shapes(variables: Variables, shapes: Mapping[str, Json]) -> None:
+    """Refuse shapes that are not those of the layers' arrays.
+
+    Raises:
+        InputError: They are others.
+    """
+    if variables.keys() != shapes.keys():
+        raise InputError("a model description whose shapes are not those of its layers.")
+    for name, held in variables.items():
+        shape = shapes[name]
+        if isinstance(held, dict) and isinstance(shape, dict):
+            _require_shapes(held, shape)
+        elif isinstance(held, dict) or isinstance(shape, dict) or not _fits(shape, held.shapes):
+            raise InputError(f"a model description whose {quote(name)} has another shape.")
+
+
+def _fits(shape: list[int], right: tuple[Shape, ...]) -> bool:
+    return any(
+        len(shape) == len(each)
+        and all(want in (None, size) for size, want in zip(shape, each, strict=True))
+        for each in right
+    )
 
 
 def _zeros(shapes: Mapping[str, Json], dtype: np.dtype[Any]) -> Tree:

@@ -51,8 +51,8 @@ class ScanGRU(nn.Module):
         self.reset_after = spec.flag("reset_after")
         self.activation = activation(spec, "activation")
         self.gate = activation(spec, "recurrent_activation")
-        self.dropout = spec.number("dropout", 0.0)
-        self.recurrent_dropout = spec.number("recurrent_dropout", 0.0)
+        self.dropout = spec.share("dropout", 0.0)
+        self.recurrent_dropout = spec.share("recurrent_dropout", 0.0)
         # Keras draws one mask for all gates of the input, or one for each, by `implementation`.
         self.mask_per_gate = spec.config.get("implementation") == 1 or self.recurrent_dropout > 0
 

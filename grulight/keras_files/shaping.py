@@ -5,7 +5,7 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
-from grulight.keras_files.base import KerasLayer, Tree
+from grulight.keras_files.base import MOST_NUMBERS, KerasLayer, Tree
 from grulight.keras_files.spec import LayerSpec, Shape
 
 
@@ -31,12 +31,12 @@ class Reshape(KerasLayer):
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
-        self.target = spec.integers("target_shape")
+        self.target = spec.integers("target_shape", fewest=0)
 
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """Return (B, *target_shape)."""
-        target: list[int | None] = list(spec.integers("target_shape"))
+        target: list[int | None] = list(spec.integers("target_shape", fewest=0))
         size = product(shapes[0][1:])
         if -1 in target:
             at = target.index(-1)
@@ -112,7 +112,10 @@ class Ends(KerasLayer):
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """Return (B, T', F)."""
         batch, steps, features = three(spec, shapes[0])
-        return ((batch, None if steps is None else steps + sum(cls._ends(spec)), features),)
+        more = sum(cls._ends(spec))
+        if more * (features or 1) > MOST_NUMBERS or (steps is not None and steps + more < 0):
+            raise spec.refuse(cls.key, f"steps that go with an input of shape {shapes[0]}")
+        return ((batch, None if steps is None else steps + more, features),)
 
     def compute(self, x: Tensor) -> Tensor:
         """Return the input with other ends."""

@@ -7,6 +7,8 @@ from torch import Tensor
 
 from grulight.keras_files.plain import Json
 
+BOUNDS = ("start", "stop", "step")
+
 
 def sliced(x: Tensor, index: list[Json]) -> Tensor:
     """Return a tensor's part; torch knows no steps backwards, so they are looked up.
@@ -28,8 +30,9 @@ def sliced(x: Tensor, index: list[Json]) -> Tensor:
             x = x.select(axis, part)
             continue
         elif part.step is not None and part.step < 0:
-            steps = range(*part.indices(x.shape[axis]))
-            x = x.index_select(axis, torch.tensor(steps, dtype=torch.int64, device=x.device))
+            start, stop, step = part.indices(x.shape[axis])
+            count = len(range(start, stop, step))
+            x = x.index_select(axis, start + step * torch.arange(count, device=x.device))
         else:
             x = x[(slice(None),) * axis + (part,)]
         axis += 1
@@ -47,7 +50,7 @@ def part_of(entry: Json) -> Any:
     if isinstance(entry, dict) and entry.get("class_name") == "__ellipsis__":
         return Ellipsis
     held = entry.get("config", entry) if isinstance(entry, dict) else {}
-    bounds = [held.get(key, "") for key in ("start", "stop", "step")]
+    bounds = [held.get(key, "") if isinstance(held, dict) else "" for key in BOUNDS]
     if any(bound is not None and type(bound) is not int for bound in bounds) or bounds[2] == 0:
         raise ValueError("an index that is no number and no slice of numbers")
     return slice(*bounds)

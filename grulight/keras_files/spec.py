@@ -9,7 +9,8 @@ from grulight.keras_files.plain import Json, quote
 from grulight.keras_files.versions import KerasVersion
 
 Shape = tuple[int | None, ...]  # with the batch first; None is any size
-LARGEST = 1 << 31  # no size in a layer's settings may exceed it
+LARGEST = (1 << 31) - 1  # no size in a layer's settings may exceed it
+MOST_INTEGERS = 16  # in one setting
 
 
 class Ref(NamedTuple):
@@ -56,15 +57,16 @@ class LayerSpec:
         if isinstance(value, list) and len(value) == 1:
             value = value[0]
         if type(value) is not int or not least <= value <= LARGEST:
-            raise self.refuse(key, f"an integer from {least}")
+            raise self.refuse(key, f"an integer from {least} to {LARGEST}")
         return value
 
-    def integers(self, key: str, default: Json = None) -> tuple[int, ...]:
+    def integers(self, key: str, default: Json = None, fewest: int = 1) -> tuple[int, ...]:
         """Return a setting that is an integer or a list of some."""
         value = self.config.get(key, default)
         values = value if isinstance(value, list) else [value]
-        if len(values) > 16 or any(type(v) is not int or abs(v) > LARGEST for v in values):
-            raise self.refuse(key, "integers")
+        wrong = any(type(each) is not int or abs(each) > LARGEST for each in values)
+        if wrong or not fewest <= len(values) <= MOST_INTEGERS:
+            raise self.refuse(key, f"{fewest} to {MOST_INTEGERS} integers")
         return tuple(values)
 
     def number(self, key: str, default: float | None = None) -> float:
@@ -74,7 +76,17 @@ class LayerSpec:
             value = value.get("value")  # how Keras 2 wrote a NumPy number
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.refuse(key, "a number")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise self.refuse(key, "a number that float64 holds") from None
+
+    def share(self, key: str, default: float | None = None) -> float:
+        """Return a setting from 0 to 1, such as how much is dropped."""
+        value = self.number(key, default)
+        if not 0 <= value <= 1:
+            raise self.refuse(key, "a number from 0 to 1")
+        return value
 
     def flag(self, key: str, default: bool = False) -> bool:
         """Return a setting that is true or false; null counts as the default."""

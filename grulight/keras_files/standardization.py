@@ -81,7 +81,7 @@ class Normalization(KerasLayer):
 
 def _axes(spec: LayerSpec) -> tuple[int, ...]:
     """Return the axes that are kept; none is Keras' word for a single mean."""
-    return () if spec.config.get("axis", -1) is None else spec.integers("axis", -1)
+    return () if spec.config.get("axis", -1) is None else spec.integers("axis", -1, fewest=0)
 
 
 def _given(spec: LayerSpec, name: str) -> Array | None:

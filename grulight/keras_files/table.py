@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from grulight.errors import one_line
 from grulight.keras_files.base import KerasLayer
 from grulight.keras_files.network import Network, graph_of, trace
-from grulight.keras_files.plain import Json, one_line
+from grulight.keras_files.plain import Json
 from grulight.keras_files.recurrent import GRU
 from grulight.keras_files.spec import Graph, LayerSpec, Ref, Shape
 
@@ -50,14 +51,16 @@ def _rows(
     for name, shape in zip(graph.input_names, shapes, strict=True):
         yield LayerRow(prefix + name, "InputLayer", "-", (shape,), 0, 0, ())
     seen = trace(graph, shapes)
+    outputs: dict[tuple[str, int], list[Shape]] = {}
+    for ref, shape in seen.items():
+        outputs.setdefault(ref[:2], []).append(shape)
     done = set()
     for call in graph.calls:
         if call.layer in done:
             continue
         done.add(call.layer)
         spec, layer = graph.layers[call.layer], network.layer(call.layer)
-        outputs = tuple(shape for ref, shape in seen.items() if ref[:2] == (call.layer, call.index))
-        yield _row(spec, layer, outputs, prefix)
+        yield _row(spec, layer, tuple(outputs.get((call.layer, call.index), ())), prefix)
         if spec.graph is not None and isinstance(layer, Network):
             inputs = tuple(seen[each] for each in call.inputs if isinstance(each, Ref))
             yield from _rows(graph_of(spec), layer, inputs, f"{prefix}{spec.name}/")

@@ -49,14 +49,14 @@ def loose_calls_of(name: str, nodes: Json) -> list[Call]:
         tensors: list[Argument] = []
         stack: list[Json] = [node]
         while stack:
-            entry = stack.pop(0)
+            entry = stack.pop()
             if isinstance(entry, dict):
-                stack[:0] = entry.values()
+                stack += reversed(entry.values())
             elif isinstance(entry, list) and [type(e) for e in entry[:3]] == [str, int, int]:
                 tensors.append(Ref(*entry[:3]))
-                stack[:0] = entry[3:]
+                stack += reversed(entry[3:])
             elif isinstance(entry, list):
-                stack[:0] = entry
+                stack += reversed(entry)
         found.append(Call(name, index, tuple(tensors)))
     return found
 

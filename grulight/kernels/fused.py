@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from grulight.errors import InputError
+from grulight.kernels import gate
 
 Kernel = Literal["auto", "torch", "numba", "triton"]
 KERNELS = ("auto", "torch", "numba", "triton")
@@ -121,8 +122,8 @@ class FusedGRU(nn.GRU):
         if hx is not None:
             self.check_hidden_size(hx, self.get_expected_hidden_size(input, None))
         x = input if self.batch_first else input.transpose(0, 1)
-        if lengths is not None:
-            _check(lengths, x)
+        if lengths is not None and x.is_cuda and not torch.compiler.is_compiling():
+            gate.lengths_of(lengths, *x.shape[:2])  # waits for the GPU: once, not in each layer
         out, last = self._batch(x, hx, lengths)
         return (out if self.batch_first else out.transpose(0, 1)), last
 
@@ -175,16 +176,3 @@ class FusedGRU(nn.GRU):
                 states.append(last)
             x = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
         return x, torch.stack(states)
-
-
-def _check(lengths: Tensor, x: Tensor) -> None:
-    """Refuse lengths that would read past the end; they are not looked at while tracing."""
-    if lengths.shape != x.shape[:1]:
-        raise ValueError(f"lengths {tuple(lengths.shape)}: expected one for each of {len(x)} rows.")
-    if torch.compiler.is_compiling():
-        return
-    least, most = lengths.aminmax()
-    if least < 1 or most > x.shape[1]:
-        raise ValueError(
-            f"lengths from {int(least)} to {int(most)}: expected 1 to {x.shape[1]}, the time steps."
-        )

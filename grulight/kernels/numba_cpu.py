@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from grulight.kernels.numba_gates import cell
-from grulight.kernels.numba_simd import VECTOR, compiled, jit, product_of
+from grulight.kernels.numba_simd import BOUNDSCHECK, VECTOR, compiled, jit, product_of, reach
 
 BLOCK = 32  # sequences that share the reading of weights
 GROUPS = 32  # at most this many partial sums of gradients
@@ -106,6 +106,10 @@ def forward_block(
                         by_input, zero, 3 * p, p, active, p, inputs)  # fmt: skip
         shares_of_state(tape, at + R * slot, p, slot, tape, at, p, one,
                         by_state, zero, 3 * p, p, active, p, hidden)  # fmt: skip
+        if BOUNDSCHECK:
+            reach(tape, at + C * slot + active * p - 1)
+            reach(tape, ahead + active * p - 1)
+            reach(bias, 4 * p - 1)
         cell(tape, at, slot, active, p, bias, ahead)
         for s in range(active):
             b = order[s]

@@ -23,7 +23,7 @@ from grulight.kernels.numba_cpu import (
     total,
 )
 from grulight.kernels.numba_gates import sigmoid
-from grulight.kernels.numba_simd import compiled, data_of, jit
+from grulight.kernels.numba_simd import BOUNDSCHECK, compiled, data_of, jit, reach
 
 
 @jit
@@ -113,6 +113,8 @@ def packed_before(w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, kept: Any) -> Any:
     by_state, bias = by_state[: 3 * hidden * p], by_state[3 * hidden * p :][: 4 * p]
     at, changed = 3 * (inputs + hidden) * p + 4 * p, False
     for array in (w_ih.ravel(), w_hh.ravel(), b_ih, b_hh):
+        if BOUNDSCHECK:
+            reach(kept, at + array.size - 1)
         if not same_bits(array, kept, at):
             changed = True
             copy(array, 0, kept, at, array.size)

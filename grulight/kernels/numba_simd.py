@@ -3,20 +3,33 @@
 What keeps one sequence's bits in any batch: no fast-math, and every product sums over k in order,
 each of its columns in a SIMD lane of its own, so that neither a neighbour in the batch nor the
 width of a vector changes a rounding.
+
+``NUMBA_BOUNDSCHECK=1`` compiles all kernels, into a cache of their own, so that an index past the
+end of an array raises ``IndexError``. It does not see what intrinsics address (``_tile`` here,
+``numba_gates.cell``, ``numba_network.same_bits``): there ``reach`` looks at the last number. Nor
+does it see whether an address is of an array as large as is said (``numba_network.predict``), or
+that an index below zero counts from the end: these are for ``gate`` alone.
 """
 
+import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import config, njit, types
 from numba.core import cgutils
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
+from grulight.errors import one_line
+
 VECTOR = 64  # bytes: the widest registers of today's CPUs
+
+BOUNDSCHECK = bool(config.BOUNDSCHECK)  # NUMBA_BOUNDSCHECK of the environment
 
 # Python's check of divisors, a branch, would keep LLVM from using vectors
 jit = partial(njit, error_model="numpy")
@@ -31,11 +44,48 @@ def _sources() -> str:
 
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile on first use, kept on disk where a place for that can be written."""
-    function.__qualname__ += _sources()  # which Numba names its files after
-    try:
-        return jit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no such place
-        return jit(nogil=True)(function)
+    function.__qualname__ += _sources() + "bounds" * BOUNDSCHECK  # Numba names its files after it
+    dispatcher = jit(nogil=True)(function)
+    with suppress(RuntimeError):  # no such place
+        dispatcher._cache = _Cache(function)  # as enable_caching does
+    return dispatcher
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]  # Numba comes without types
+    """Numba's cache, which a damaged file or a full disk costs time and nothing else."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return what was compiled before; None where there is none that can be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # a file that is cut off gives any of a dozen errors
+            with suppress(OSError):
+                self.flush()  # else it would be in the way of the next
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled, where it can be kept."""
+        try:
+            super().save_overload(sig, data)
+        except Exception as error:
+            _say_once(self.cache_path, getattr(error, "strerror", None) or str(error))
+
+
+@cache
+def _say_once(directory: str, reason: str) -> None:
+    logging.getLogger(__name__).warning(
+        one_line(
+            f"{directory}: cannot keep compiled kernels ({reason}); each run compiles them anew. "
+            "Set NUMBA_CACHE_DIR to another directory."
+        )
+    )
+
+
+@jit
+def reach(array: Any, last: int) -> None:
+    """Raise IndexError where a flat array ends before a place; for where bounds are checked."""
+    if last < 0 or last >= array.size:
+        raise IndexError("a kernel reaches beyond an array")
 
 
 def llvm(builder: Any, name: str, *arguments: Any) -> Any:
@@ -158,6 +208,10 @@ def product_of(*adds: bool) -> Any:
         w: Any, w_at: int, w_k: int, w_band: int,
         rows: int, width: int, count: int,
     ) -> None:  # fmt: skip
+        if BOUNDSCHECK and rows and width and count:
+            reach(out, out_at + (rows - 1) * out_row + (len(adds) - 1) * out_band + width - 1)
+            reach(a, a_at + (rows - 1) * a_row + (count - 1) * a_k)
+            reach(w, w_at + (count - 1) * w_k + (len(adds) - 1) * w_band + width - 1)
         for j in range(0, width, VECTOR // out.itemsize):
             whole = rows - rows % 4
             for s in range(0, whole, 4):

@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from grulight.kernels import gate
 from grulight.kernels.reference import Array
 from grulight.kernels.threads import share
 
 Optional = Tensor | None
+DTYPES = torch.float32, torch.float64
 
 
 @torch.library.custom_op("grulight::gru", mutates_args=(), device_types="cpu")
@@ -45,9 +47,13 @@ def gru(
     Returns:
         States (batch, time, hidden), zero past the end; last states (batch, hidden); with ``keep``
         a tape for the backward pass, else an empty tensor.
+
+    Raises:
+        InputError: A tensor does not fit the others, or a length the time steps.
     """
     from grulight.kernels import numba_cpu
 
+    gate.layer(x, h0, lengths, w_ih, w_hh, b_ih, b_hh, DTYPES)
     out, last, tape = _outputs(x, w_hh, keep)
     if lengths is not None:  # what is not written is not random either
         out.zero_()
@@ -86,9 +92,16 @@ def gru_backward(
     reverse: bool,
     needs_x: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the derivatives by x (empty unless needed), by h0, and by the parameters, flat."""
+    """Return the derivatives by x (empty unless needed), by h0, and by the parameters, flat.
+
+    Raises:
+        InputError: As ``gru``; or ``kept`` is no tape of such a call.
+    """
     from grulight.kernels import numba_cpu
 
+    gate.layer(x, h0, lengths, w_ih, w_hh, b_ih, b_hh, DTYPES)
+    gate.pulls(x, d_out, d_last, h0)
+    gate.tape(x, kept, w_hh.shape[1])
     biases = b_ih is not None
     d_x, d_h0, d_parameters = _gradients(x, w_ih, w_hh, biases, needs_x)
     if lengths is not None:
@@ -155,6 +168,7 @@ def _order(x: Tensor, lengths: Tensor | None) -> tuple[Array, Array]:
     """Return the lengths, and the sequences by falling length."""
     if lengths is None:
         return _whole(x.shape[0], x.shape[1])
+    gate.lengths_of(lengths, *x.shape[:2])
     counted = lengths.numpy().astype(np.int64)
     return counted, np.argsort(-counted, kind="stable")
 
@@ -165,7 +179,8 @@ def _whole(batch: int, steps: int) -> tuple[Array, Array]:
 
 
 def _arrays(*tensors: Tensor) -> tuple[Array, ...]:
-    return tuple(tensor.detach().contiguous().numpy() for tensor in tensors)
+    arrays = (tensor.detach().contiguous().numpy() for tensor in tensors)
+    return tuple(gate.ready(array, array.dtype) for array in arrays)
 
 
 def _multiplications(x: Tensor, w_ih: Tensor, w_hh: Tensor) -> int:

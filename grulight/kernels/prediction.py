@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from threading import Lock
+from typing import Any
 
 import numpy as np
 
+from grulight.kernels import gate
 from grulight.kernels.reference import Array
 from grulight.kernels.threads import share
 
@@ -22,7 +24,7 @@ class Predictor:
         scale: Divided by then (feature,), or None likewise.
 
     Raises:
-        ValueError: A parameter is not C-contiguous.
+        InputError: The arrays are no such network, or do not standardise.
     """
 
     def __init__(
@@ -31,11 +33,9 @@ class Predictor:
         from grulight.kernels import numba_network
 
         self._predict = numba_network.predict
-        if not all(each.flags.c_contiguous for each in parameters):
-            raise ValueError("parameters: expected C-contiguous arrays.")
-        w_ih, w_hh, *biases, weight, bias = parameters
+        w_ih, w_hh, *biases, weight, bias = gate.network(parameters)
         kind = w_ih.dtype
-        standard = [None if a is None else np.ascontiguousarray(a, kind) for a in (mean, scale)]
+        standard = gate.statistics(mean, scale, w_ih.shape[1], kind)
         self._arrays = *standard, w_ih, w_hh, *(biases or (None, None)), weight, bias
         self._kind, self._features, self._classes = kind, w_ih.shape[1], max(2, len(bias))
         self._sizes = w_hh.shape[1], self._classes
@@ -45,30 +45,24 @@ class Predictor:
         self._every = np.empty(0, np.int64)
         self._cost = w_ih.size + w_hh.size
 
-    def __call__(self, values: Array, lengths: Array | None = None) -> Array:
+    def __call__(self, values: Any, lengths: Any = None) -> Array:
         """Return probabilities (batch, class) of padded sequences (batch, time, feature).
 
         ``lengths`` (batch,) counts the valid steps, at least one, which come first; None means all
-        are valid. One logit tells two classes apart.
+        are valid. One logit tells two classes apart. Nothing is written to either.
 
         Raises:
-            ValueError: Values or lengths do not fit.
+            InputError: Values or lengths do not fit.
         """
-        values = np.ascontiguousarray(values, self._kind)
-        shape = values.shape
-        if len(shape) != 3 or shape[2] != self._features or not shape[1]:
-            raise ValueError(f"values {shape}: expected (batch, time, {self._features}).")
-        batch, steps, _ = shape
-        found = np.empty((batch, self._classes), self._kind)
-        if lengths is None:
-            lens = self._every
-        else:
-            lens = np.ascontiguousarray(lengths, np.int64)
-            if lens.shape != (batch,) or (batch and not 1 <= lens.min() <= lens.max() <= steps):
-                raise ValueError(f"lengths: expected {batch} numbers from 1 to {steps}.")
+        values, kind = gate.sequences(values, self._features), self._kind
+        batch, steps, _ = values.shape
+        found = np.empty((batch, self._classes), kind)
+        lens = self._every
+        if lengths is not None:
+            lens = gate.whole("lengths", lengths, batch, 1, steps)
         if batch <= FEW:
             with self._alone:  # it may pack the weights anew
-                self._predict(values, lens, self._places, *self._sizes, found)
+                self._predict(gate.ready(values, kind), lens, self._places, *self._sizes, found)
             return found
 
         def work(start: int, stop: int) -> None:
@@ -76,7 +70,8 @@ class Predictor:
             places = self._addresses(kept)
             for at in range(start, stop, BLOCK):
                 part = slice(at * FEW, min(at + BLOCK, stop) * FEW)
-                self._predict(values[part], lens[part], places, *self._sizes, found[part])
+                some = gate.ready(values[part], kind)
+                self._predict(some, lens[part], places, *self._sizes, found[part])
 
         share(work, -(-batch // FEW), batch * steps * self._cost)
         return found

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from grulight.kernels import gate
 from grulight.kernels.reference import Array
 from grulight.optim import KerasAdam
 
@@ -41,7 +42,7 @@ def train_steps(
     entropy. The GRU computes as in ``FusedGRU``.
 
     Args:
-        state: Moved in place; float32 or float64, C-contiguous.
+        state: Moved in place; float32 or float64, C-contiguous, all of one size.
         step: Steps taken before.
         adam: Settings.
         sizes: Input size, hidden size, whether the GRU has biases.
@@ -50,11 +51,19 @@ def train_steps(
 
     Returns:
         The mean loss (float64) and the correct answers (int64) of each batch, before its update.
+
+    Raises:
+        InputError: An array does not fit the others, or a length, a label or an index lies beyond
+            what it counts.
     """
     from grulight.kernels import numba_network
 
-    values, lengths, labels = data
+    classes = max(2, gate.state(state, *sizes))
     number = state.parameters.dtype.type
+    arrays = _ready(data, sizes[0], classes, number)
+    starts = gate.batches(batches, step)
+    most = len(arrays[0]) - 1
+    order = gate.whole("batches", np.concatenate(batches), int(starts[-1]), 0, most)
     group = {"lr": adam.lr, "betas": adam.betas}
     kind = torch.from_numpy(state.parameters).dtype
     alphas = [
@@ -63,18 +72,28 @@ def train_steps(
     keeps = (1 - adam.betas[0], 1 - adam.betas[1], adam.eps)
     settings = (*keeps, np.float32(adam.weight_decay), np.float32(adam.lr))
     losses, rights = np.empty(len(batches)), np.empty(len(batches), np.int64)
-    starts = np.cumsum([0, *map(len, batches)])
     numba_network.train(
         *state,
         np.array(alphas, number),
         tuple(map(number, settings)),
         *sizes,
-        np.ascontiguousarray(values),
-        np.empty(0, np.int64) if lengths is None else np.asarray(lengths, np.int64),
-        np.asarray(labels, np.int64),
-        np.concatenate(batches).astype(np.int64, copy=False),
+        *arrays,
+        order,
         starts,
         losses,
         rights,
     )
     return losses, rights
+
+
+def _ready(
+    data: tuple[Array, Array | None, Array], features: int, classes: int, kind: type
+) -> tuple[Array, Array, Array]:
+    """Return values, lengths (empty where all steps are valid) and labels as the kernel trusts."""
+    values, lengths, labels = data
+    values = gate.ready(gate.sequences(values, features), kind)
+    count, steps, _ = values.shape
+    lens = np.empty(0, np.int64)
+    if lengths is not None:
+        lens = gate.whole("lengths", lengths, count, 1, steps)
+    return values, lens, gate.whole("labels", labels, count, 0, classes - 1)

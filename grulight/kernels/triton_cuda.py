@@ -31,6 +31,7 @@ import triton
 from torch import Tensor
 from triton.backends.nvidia.compiler import CUDAOptions
 
+from grulight.kernels import gate
 from grulight.kernels.triton_kernels import PRECISION, backward_kernel, forward_kernel
 
 DTYPES = torch.float32, torch.bfloat16, torch.float16
@@ -100,7 +101,12 @@ def forward(
 
     Returns:
         States (batch, time, hidden), zero past the end; last states (batch, hidden).
+
+    Raises:
+        InputError: A tensor does not fit the others. Lengths are not looked at, which would wait
+            for the GPU: ``FusedGRU`` does so once for all layers.
     """
+    gate.layer(x, h0, lengths, w_ih, w_hh, b_ih, b_hh, DTYPES)
     (batch, steps, _), hidden = x.shape, w_hh.shape[1]
     out, last = x.new_empty(batch, steps, hidden), x.new_empty(batch, hidden)
     arrays = _ready(x, h0, _lengths(lengths, x), w_ih, w_hh, b_ih, b_hh)
@@ -139,7 +145,13 @@ def backward(
         out: The states that ``forward`` returned.
         reverse: As above.
         needs_x: Whether derivatives by x are asked for.
+
+    Raises:
+        InputError: A tensor does not fit the others.
     """
+    gate.layer(x, h0, lengths, w_ih, w_hh, b_ih, b_hh, DTYPES)
+    gate.pulls(x, d_out, d_last, h0)
+    gate.like(x, "out", out, (*x.shape[:2], w_hh.shape[1]))
     (batch, steps, inputs), hidden = x.shape, w_hh.shape[1]
     tile, settings = _settings(w_ih, w_hh, reverse, BACKWARD)
     programs, parameters = triton.cdiv(batch, tile), 3 * hidden * (inputs + hidden)

@@ -212,7 +212,8 @@ class TraceRecorder(Callback):
     def state_dict(self) -> dict[str, Any]:
         """Return the epochs as one text: a checkpoint's cost grows with the objects in it."""
         self._lines += [json.dumps(vars(epoch)) for epoch in self.epochs[len(self._lines) :]]
-        return {"epochs": "\n".join(self._lines)}
+        # an epoch that is resumed within does not begin again
+        return {"epochs": "\n".join(self._lines), "learning_rate": self._learning_rate}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the epochs of the run that is resumed."""
@@ -221,3 +222,4 @@ class TraceRecorder(Callback):
         lines = epochs.splitlines() if isinstance(epochs, str) else map(json.dumps, epochs)
         self._lines = list(lines)
         self.epochs = [Epoch(**json.loads(line)) for line in self._lines]
+        self._learning_rate = state_dict.get("learning_rate")

@@ -11,9 +11,11 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from grulight.errors import one_line
 from grulight.evaluation import Confusion
 from grulight.trace.recorder import Epoch, Stage, TraceRecorder
 
+_NAME = 80  # characters of a name, or of a few
 _CHART_ROWS = 12  # a longer training is thinned out
 MATRIX_CLASSES = 12  # a wider confusion matrix does not fit a terminal
 
@@ -47,11 +49,16 @@ class TerminalTrace(Callback):
             self.console.print(loss_chart(self.recorder.epochs))
 
 
+def shown(name: object) -> str:
+    """Return a name from anywhere as a terminal can show it: no escape sequence, no markup."""
+    return escape(one_line(name, _NAME))
+
+
 def stage_table(stages: Sequence[Stage]) -> Table:
     """Return the pipeline as a table: a row per stage with its shape and its first values."""
     table = Table("stage", "shape", "what", "first values", box=None, pad_edge=False)
     for stage in stages:
-        table.add_row(stage.name, stage.shape, escape(stage.detail), escape(stage.sample))
+        table.add_row(stage.name, stage.shape, shown(stage.detail), shown(stage.sample))
     return table
 
 
@@ -99,7 +106,7 @@ def score_table(title: str, scores: dict[str, float]) -> Table:
 
 def confusion_table(confusion: Confusion, class_names: Sequence[str]) -> Table:
     """Return a confusion matrix (true class, predicted class) as a table."""
-    names = [escape(name) for name in class_names]
+    names = [shown(name) for name in class_names]
     table = Table("true ↓  predicted →", *names, box=None, pad_edge=False)
     for name, row in zip(names, confusion, strict=True):
         table.add_row(name, *map(str, row))
@@ -108,7 +115,9 @@ def confusion_table(confusion: Confusion, class_names: Sequence[str]) -> Table:
 
 def file_list(directory: Path) -> Text:
     """Return the files of a run directory with their sizes, a line each."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    lines = [f"files in {directory}"]
-    lines += [f"  {path.relative_to(directory)}  ({path.stat().st_size:,} bytes)" for path in files]
+    found = (path for path in directory.rglob("*") if path.is_file())
+    lines = [f"files in {one_line(directory)}"]
+    for path in sorted(path for path in found if not path.name.startswith(".")):
+        name = one_line(path.relative_to(directory))
+        lines.append(f"  {name}  ({path.stat().st_size:,} bytes)")
     return Text("\n".join(lines))

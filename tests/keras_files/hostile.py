@@ -87,6 +87,32 @@ def many_long_names(file: h5py.File) -> None:
     file["model_weights/gru"].attrs.create("weight_names", names, dtype=h5py.string_dtype())
 
 
+def doubled_attribute() -> bytes:
+    """Return a file with two configurations: h5py reads the first."""
+
+    def change(file: h5py.File) -> None:
+        config = file.attrs["model_config"]
+        del file.attrs["model_config"]
+        file.attrs["model_confiA"] = file.attrs["model_confiB"] = config
+
+    content = legacy_changed(change)
+    for name in (b"model_confiA", b"model_confiB"):
+        content = content.replace(name, b"model_config")
+    return content
+
+
+def doubled_key() -> bytes:
+    config, _ = kb.small_model()
+    return kb.zipped(
+        json.dumps(config)[:-1] + ', "class_name": "Functional"}', kb.native_hdf5(kb.small_tree())
+    )
+
+
+def doubled_weight(file: h5py.File) -> None:
+    names = [b"gru/kernel:0", b"gru/recurrent_kernel:0", b"gru/kernel:0"]
+    file["model_weights/gru"].attrs["weight_names"] = names
+
+
 def doubled_member() -> bytes:
     model, _ = kb.small_model()
     with warnings.catch_warnings():
@@ -162,6 +188,9 @@ CONTAINERS: dict[str, tuple[Callable[[], bytes], str]] = {
     "one array under two names": (lambda: legacy_changed(fan_out), "linked twice"),
     "thousands of long names": (lambda: legacy_changed(many_long_names), "long texts"),
     "doubled zip member": (doubled_member, "appears twice"),
+    "doubled attribute": (doubled_attribute, "'model_config' is there twice"),
+    "doubled key of JSON": (doubled_key, "'class_name' is there twice"),
+    "doubled weight": (lambda: legacy_changed(doubled_weight), "no array, or twice"),
     "encrypted zip member": (encrypted, "encrypted"),
     "zip bomb": (zip_bomb, "unpack to far more"),
     "deep JSON": (deep_json, "nested deeper"),

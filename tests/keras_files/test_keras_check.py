@@ -56,6 +56,15 @@ def test_a_layer_of_two_models_is_proven_though_keras_cannot_open_it() -> None:
     assert "rebuilt" in checked(built(model, 0)).theirs
 
 
+def test_a_layer_that_tensorflow_cannot_name_is_proven() -> None:
+    def model(k: Flavour) -> Any:
+        inner = k.Sequential([k.Input((5, 3), name="a<b"), k.GRU(2, name="my layer")])
+        return k.Sequential([k.Input((5, 3)), inner, k.Dense(1, name="plain")])
+
+    notes = " ".join(checked(built(model, 0)).notes)
+    assert "cannot name a layer 'a<b' in TensorFlow" in notes or "'my layer'" in notes
+
+
 def test_tensorflow_and_triton_live_in_one_process() -> None:
     pytest.importorskip("triton")
     root = Path(__file__).parents[2]

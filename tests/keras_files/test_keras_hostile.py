@@ -72,6 +72,26 @@ def test_unknown_layer_is_named_with_what_is_supported(tmp_path: Path) -> None:
         load_keras(path)
 
 
+@pytest.mark.parametrize("name", ["d" * 300, "file/model.keras"])
+def test_what_the_system_does_not_open_is_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match=r"no such file|cannot be read"):
+        load_keras(tmp_path / name)
+
+
+def test_a_file_without_permission_is_refused_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = kb.saved(tmp_path, kb.legacy(*kb.small_model()))
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(InputError, match=rf"^{path}: cannot be read \(Permission denied\)"):
+        load_keras(path)
+
+
 def test_name_with_line_breaks_stays_on_one_line(tmp_path: Path) -> None:
     path = kb.saved(tmp_path, hostile.with_layer("Evil\n\x1b[31m\ud800"))
     with pytest.raises(InputError) as refusal:

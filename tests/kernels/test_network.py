@@ -121,5 +121,5 @@ def test_predictions_refuse_what_does_not_fit() -> None:
     ask = Predictor([p.detach().numpy() for p in net.parameters()])
     with pytest.raises(ValueError, match=r"expected \(batch, time, 5\)"):
         ask(np.zeros((2, 3, 4)))
-    with pytest.raises(ValueError, match="2 numbers from 1 to 3"):
+    with pytest.raises(ValueError, match="lengths from 0 to 3: expected 1 to 3"):
         ask(np.zeros((2, 3, 5)), np.array([0, 3]))

@@ -84,6 +84,20 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert said.count("\n") == 1
 
 
+def test_an_unexpected_exception_is_one_line_and_never_a_difference(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(options: object) -> int:
+        raise KeyError("a\nb" * 1000)
+
+    monkeypatch.setattr(commands, "check", fails)
+    assert main(["check", "x.ckpt"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("parity check: could not tell, because of KeyError in test_command_line")
+    assert len(said) <= 500
+    assert said.count("\n") == 1
+
+
 def test_too_few_seeds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["check", "x.ckpt", "--distribution", "--seeds", "19"])

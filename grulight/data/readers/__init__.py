@@ -10,6 +10,7 @@ from grulight.data.readers.checks import Raw, bad, checked
 from grulight.data.readers.lit import PREFIX, read_lit
 from grulight.data.readers.long_csv import read_csv
 from grulight.data.readers.long_parquet import read_parquet
+from grulight.data.readers.memory import memory_errors
 from grulight.data.readers.packed import is_packed, read_packed
 from grulight.data.readers.table import Columns
 from grulight.data.readers.targets import Wish
@@ -74,7 +75,7 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
     """Read sequences, checked.
 
     Args:
-        source: ``waves``, ``aeon:NAME``, ``litdata:PATH_OR_URL``, a path ending in .npz, .npy,
+        source: ``waves``, ``aeon:NAME``, ``litdata:DIR``, a path ending in .npz, .npy,
             .csv, .parquet or .ts, or a directory that ``grulight pack`` wrote.
         options: Names of columns and further files.
 
@@ -87,14 +88,20 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
         InputError: The source is missing, damaged or not what its name says, or its content fails
             a check; the message names file and row or key.
     """
+    with memory_errors(source):
+        return _read(source, options)
+
+
+def _read(source: str, options: ReadOptions) -> Sequences:
     if options.part == "test" and not has_test_part(source):
         raise bad(source, "has no test part of its own.")
+    if source == "waves" or source.startswith((PREFIX, "aeon:")):
+        _check_options(source, "", options)
     if source == "waves":
         from grulight.data.waves import waves
 
         return waves()
     if source.startswith(PREFIX):
-        _check_options(source, "", options)
         return read_lit(source, require_labels=options.require_labels, wish=options.targets)
     path = os.path.expanduser(source)
     if is_packed(path):
@@ -164,7 +171,7 @@ def _check_file(path: str, suffix: str) -> None:
     if suffix not in _EXPECTED:
         raise InputError(
             f"Unknown data source {path!r}: expected waves, aeon:NAME or a path that ends in "
-            f"{', '.join(_EXPECTED)}, or litdata:PATH, or what `grulight pack` wrote."
+            f"{', '.join(_EXPECTED)}, litdata:DIR or what `grulight pack` wrote."
         )
     try:
         if not os.path.isfile(path):

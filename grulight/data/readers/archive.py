@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import math
 import os
 import re
 import warnings
@@ -11,6 +12,8 @@ from types import ModuleType
 import numpy as np
 
 from grulight.data.readers.checks import Raw, bad
+from grulight.data.readers.memory import require_memory
+from grulight.data.readers.names import name_array
 from grulight.extras import extra
 
 
@@ -20,6 +23,8 @@ def read_ts(path: str) -> Raw:
     Raises:
         InputError: aeon is not installed, or the file is not one it reads correctly.
     """
+    # aeon holds the text's numbers as float64; a line may be as long as the file
+    require_memory(path, "the file", 2 * os.path.getsize(path), "Use less of it.")
     labelled = _check_header(path)
     datasets = _aeon(path)
     try:
@@ -33,7 +38,11 @@ def read_ts(path: str) -> Raw:
     if not len(cases):
         raise bad(path, "has no sequences after its @data line.")
     lengths = np.array([case.shape[1] for case in cases])
-    values = np.zeros((len(cases), lengths.max(), cases[0].shape[0]))
+    shape = (len(cases), int(lengths.max()), cases[0].shape[0])
+    what = f"padding {shape[0]:,} sequences to {shape[1]:,} steps"
+    # float64, and a copy in float32
+    require_memory(path, what, 12 * math.prod(shape), "Use less of it.")
+    values = np.zeros(shape)
     for row, case in zip(values, cases, strict=True):
         row[: case.shape[1]] = case.T
     # aeon lower-cases each line and then writes NaN for every "nan", also inside class names.
@@ -45,7 +54,8 @@ def read_ts(path: str) -> Raw:
             lengths=lengths,
             names={"y": "@targetLabel"},
         )
-    names = np.array([str(label).strip().lower() for label in labels]) if labelled else None
+    texts = [str(label).strip().lower() for label in labels] if labelled else []
+    names = name_array(path, "@classLabel", texts) if labelled else None
     return Raw(values=values, labels=names, lengths=lengths, names={"y": "@classLabel"})
 
 

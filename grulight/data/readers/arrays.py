@@ -1,42 +1,30 @@
 """NumPy files: mapped into memory where they are uncompressed, never unpickled."""
 
-import errno
 import math
-import os
+import shutil
 import struct
-import tokenize
-import warnings
 import zipfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import Raw, bad
-from grulight.errors import InputError
+from grulight.data.readers.memory import require_memory
+from grulight.data.readers.names import name_array, require_names
+from grulight.data.readers.npy import (
+    array_size,
+    map_array,
+    named_errors,
+    read_header,
+    regular_file,
+)
 
 # The fixed part of a zip member's local header (APPNOTE.TXT 4.3.7): 26 bytes, then the lengths of
 # the name and of the extra field. These may differ from those in the central directory.
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 0x1
 _npy: Any = np.lib.format  # documented, but without types
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    OSError,
-    EOFError,
-    zlib.error,
-    zipfile.BadZipFile,
-    NotImplementedError,  # a compression method that Python lacks
-    RuntimeError,  # an encrypted member
-    MemoryError,  # a damaged header that promises a huge array
-    struct.error,
-    tokenize.TokenError,  # these two: NumPy's second try at a header, as Python 2 wrote it
-    SyntaxError,
-)
 
 
 def read_npz(path: str, scratch: str | None = None) -> Raw:
@@ -53,7 +41,7 @@ def read_npz(path: str, scratch: str | None = None) -> Raw:
     Raises:
         InputError: The archive or a member is damaged, needs pickle, or ``x`` is missing.
     """
-    with _named_errors(path, "the archive"), zipfile.ZipFile(path) as archive:
+    with named_errors(path, "the archive"), zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if "x" not in members:
             keys = ", ".join(members) or "none"
@@ -62,15 +50,15 @@ def read_npz(path: str, scratch: str | None = None) -> Raw:
         def array(key: str) -> NDArray[Any] | None:
             return _member(path, archive, members[key]) if key in members else None
 
-        def texts(key: str) -> list[str] | None:
+        def texts(key: str) -> NDArray[np.str_] | None:
             return _texts(path, key, array(key))
 
         return Raw(
             values=_with_features(_values(path, archive, members["x"], scratch)),
             labels=array("y"),
             lengths=array("lengths"),
-            class_names=texts("class_names"),
-            feature_names=texts("feature_names"),
+            class_names=_list(texts("class_names")),
+            feature_names=_list(texts("feature_names")),
             ids=texts("ids"),
         )
 
@@ -85,11 +73,11 @@ def read_npy(path: str, labels_file: str | None, lengths_file: str | None) -> Ra
     def array(option: str, file: str | None) -> NDArray[Any] | None:
         if file is None:
             return None
-        with _named_errors(path, f"{option} {file}"):
-            return np.array(_mapped(file, 0, os.path.getsize(file)))
+        with named_errors(path, f"{option} {file}"):
+            return np.asarray(_checked(path, option, map_array(file)))
 
-    with _named_errors(path, "the array"):
-        values = _mapped(path, 0, os.path.getsize(path))
+    with named_errors(path, "the array"):
+        values = map_array(path)
     return Raw(
         values=_with_features(values),
         labels=array("labels_file", labels_file),
@@ -100,45 +88,6 @@ def read_npy(path: str, labels_file: str | None, lengths_file: str | None) -> Ra
             "lengths": f"lengths_file {lengths_file}",
         },
     )
-
-
-@contextmanager
-def _named_errors(path: str, what: str) -> Iterator[None]:
-    """Name the file and the array in whatever goes wrong while it is read."""
-    try:
-        yield
-    except _NeedsPickle as error:
-        raise bad(
-            path,
-            f"{what} holds Python objects, which only pickle could read and that may run code. "
-            "Save it as numbers or fixed-width strings.",
-        ) from error
-    except InputError:
-        raise
-    except _UNREADABLE as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise  # unpacking filled the disk: nothing is wrong with the file
-        raise bad(path, f"{what} is damaged or cut short ({_reason(error)}).") from error
-
-
-class _NeedsPickle(Exception):
-    """The array's dtype holds objects."""
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
-
-
-def mapped(path: str) -> NDArray[Any]:
-    """Map the array of a .npy file.
-
-    Raises:
-        InputError: The file is missing, damaged or needs pickle.
-    """
-    with _named_errors(path, "the array"):
-        return _mapped(path, 0, os.path.getsize(path))
 
 
 def _with_features(values: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -152,15 +101,18 @@ def _values(
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & _ENCRYPTED:
         if scratch is None:
             return _member(path, archive, info)
-        with _named_errors(path, "key 'x'"):
+        with named_errors(path, "key 'x'"):
+            if info.file_size > (free := shutil.disk_usage(scratch).free):
+                sizes = f"{info.file_size:,} bytes, and {free:,} are free"
+                raise bad(path, f"key 'x' would be unpacked to {sizes} in {scratch}.")
             unpacked = archive.extract(info, scratch)
-            return _mapped(unpacked, 0, info.file_size)
-    with _named_errors(path, "key 'x'"):
-        return _mapped(path, _data_offset(path, info), info.file_size)
+            return map_array(unpacked, 0, info.file_size)
+    with named_errors(path, "key 'x'"):
+        return map_array(path, _data_offset(path, info), info.file_size)
 
 
 def _data_offset(path: str, info: zipfile.ZipInfo) -> int:
-    with open(path, "rb") as file:
+    with regular_file(path) as file:
         file.seek(info.header_offset)
         signature, name, extra = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
     if signature != b"PK\x03\x04":
@@ -169,42 +121,27 @@ def _data_offset(path: str, info: zipfile.ZipInfo) -> int:
 
 
 def _member(path: str, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
-    with _named_errors(path, f"key {info.filename.removesuffix('.npy')!r}"):
+    key = f"key {info.filename.removesuffix('.npy')!r}"
+    with named_errors(path, key):
         with archive.open(info) as file:
-            _header(file)
+            shape, _, dtype = read_header(file)
+            size = array_size(shape, dtype, info.file_size - file.tell())
+        # values of another type are copied as float32
+        copied = math.prod(shape) * 4 if dtype.kind in "biuf" and dtype != np.float32 else 0
+        remedy = "Save it uncompressed, to be mapped, or write it with `grulight pack`."
+        require_memory(path, key, size + copied, remedy)
         with archive.open(info) as file:
-            return np.asarray(_npy.read_array(file, allow_pickle=False))
+            return _checked(path, key, np.asarray(_npy.read_array(file, allow_pickle=False)))
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = _npy.read_magic(file)
-    readers = {(1, 0): _npy.read_array_header_1_0, (2, 0): _npy.read_array_header_2_0}
-    if version not in readers:
-        raise ValueError(f"version {version} of the .npy format, expected (1, 0) or (2, 0)")
-    with warnings.catch_warnings():
-        # NumPy advises to save files that Python 2 wrote again; they read well.
-        warnings.simplefilter("ignore")
-        shape, fortran, dtype = readers[version](file)
-    if dtype.hasobject:
-        raise _NeedsPickle
-    return shape, fortran, dtype
+def _checked(path: str, what: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array whose texts, if it holds some, are texts."""
+    if array.dtype.kind == "U":
+        require_names(path, what, array)
+    return array
 
 
-def _mapped(path: str, start: int, size: int) -> NDArray[Any]:
-    """Map the array whose .npy bytes fill ``size`` bytes of a file from ``start`` on."""
-    with open(path, "rb") as file:
-        file.seek(start)
-        shape, fortran, dtype = _header(file)
-        offset = file.tell()
-    expected = offset - start + math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0 or expected > size:
-        raise ValueError(f"{size} bytes, expected {expected} for {shape} numbers of {dtype}")
-    if 0 in shape or not dtype.itemsize:
-        return np.empty(shape, dtype)  # nothing can be mapped
-    return np.memmap(path, dtype, "r", offset, shape, "F" if fortran else "C")
-
-
-def _texts(path: str, key: str, array: NDArray[Any] | None) -> list[str] | None:
+def _texts(path: str, key: str, array: NDArray[Any] | None) -> NDArray[np.str_] | None:
     if array is None:
         return None
     if array.ndim != 1 or array.dtype.kind not in "biuUS":
@@ -213,6 +150,10 @@ def _texts(path: str, key: str, array: NDArray[Any] | None) -> list[str] | None:
             f"key {key!r} holds {array.dtype} of shape {array.shape}, expected one row of names.",
         )
     if array.dtype.kind == "S":
-        with _named_errors(path, f"key {key!r}"):
+        with named_errors(path, f"key {key!r}"):
             array = np.char.decode(array, "utf-8")
-    return [str(name) for name in array.tolist()]
+    return name_array(path, f"key {key!r}", array.astype(np.str_, copy=False))
+
+
+def _list(names: NDArray[np.str_] | None) -> list[str] | None:
+    return None if names is None else names.tolist()

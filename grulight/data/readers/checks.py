@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.data.readers.names import name_array
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Labels, Sequences
 from grulight.errors import InputError
@@ -27,6 +28,8 @@ class Raw:
         feature_names: F names, or None to number them.
         ids: N names, or None to number them.
         names: What the source calls ``x``, ``y`` and ``lengths``, for messages.
+        is_whole: Whether the values are finite float32 with zeros for padding, so that nobody has
+            to look at them, and take memory for the padding.
     """
 
     values: NDArray[Any]
@@ -35,8 +38,9 @@ class Raw:
     lengths: NDArray[Any] | None = None
     class_names: Sequence[str] | None = None
     feature_names: Sequence[str] | None = None
-    ids: Sequence[str] | None = None
+    ids: Sequence[str] | NDArray[np.str_] | None = None
     names: dict[str, str] = field(default_factory=dict)
+    is_whole: bool = False
 
     def name(self, key: str) -> str:
         """Return what the source calls an array."""
@@ -62,9 +66,10 @@ def checked(source: str, raw: Raw, *, require_labels: bool, wish: Wish) -> Seque
         raise bad(source, f"feature_names has duplicates: {', '.join(features.tolist())}.")
     lengths = _lengths(source, raw, ids)
     labels, class_names = _labels(source, raw, lengths, ids, wish, required=require_labels)
-    _check_values(source, raw.values, lengths, ids, features)
+    if not raw.is_whole:
+        _check_values(source, raw.values, lengths, ids, features)
     return Sequences(
-        values=_stored(raw.values, lengths),
+        values=raw.values if raw.is_whole else _stored(raw.values, lengths),
         lengths=lengths,
         labels=labels,
         class_names=class_names,
@@ -100,14 +105,18 @@ def _check_shape(source: str, raw: Raw) -> None:
 
 
 def _names(
-    source: str, key: str, given: Sequence[str] | None, count: int, prefix: str
+    source: str,
+    key: str,
+    given: Sequence[str] | NDArray[np.str_] | None,
+    count: int,
+    prefix: str,
 ) -> NDArray[np.str_]:
     if given is None:
         # as an array: Python's strings take twice the memory
         return np.char.add(prefix, np.arange(count).astype(f"U{len(str(count - 1))}"))
     if len(given) != count:
         raise bad(source, f"{key} has {len(given)} names, expected {count}.")
-    return np.array(given, dtype=np.str_)
+    return given if isinstance(given, np.ndarray) else name_array(source, key, given)
 
 
 def _lengths(source: str, raw: Raw, ids: NDArray[np.str_]) -> NDArray[np.int64]:

@@ -6,8 +6,10 @@ import math
 import os
 from _csv import Reader
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import islice
+from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +20,14 @@ from grulight.data.readers.table import (
     Layout,
     Rows,
     Texts,
+    bounded,
     find_columns,
     padded,
 )
 from grulight.data.readers.times import parse_times
 
+_LONGEST_LINE = 1 << 26  # characters: one without an end would fill the memory
+_CELLS = 1 << 20  # parsed at once, in a table of many columns
 # Rows parsed at once. Their cells should stay in the processor's cache: 65536 take twice as long.
 _BLOCK = 1024
 
@@ -61,7 +66,7 @@ def csv_rows(
             open(path, "rb") as bytes_read,
             io.TextIOWrapper(bytes_read, encoding="utf-8-sig", newline="") as file,
         ):
-            reader = csv.reader(_without_nul(path, file), strict=True, skipinitialspace=True)
+            reader = csv.reader(_lines(path, file), strict=True, skipinitialspace=True)
             try:
                 for rows in _rows(path, reader, columns, at_once):
                     seen(bytes_read.tell() / size)
@@ -77,6 +82,8 @@ def _rows(path: str, reader: Reader, columns: Columns, at_once: float) -> Iterat
     if not header:
         raise bad(path, "line 1: expected a header with the names of the columns.")
     layout = find_columns(path, [name.strip() for name in header], columns)
+    if at_once < math.inf:
+        at_once = bounded(at_once, layout)
     gathering = _Gathering(path, layout)
     for cells, lines in _blocks(path, reader, len(header)):
         ids = cells[layout.sequence]
@@ -102,7 +109,7 @@ def _blocks(
     """Yield the columns of one block of rows after another, and the line of each row."""
     while True:
         rows, lines = [], []
-        for row in islice(reader, _BLOCK):
+        for row in islice(reader, max(1, min(_BLOCK, _CELLS // width))):
             if len(row) != width:
                 if not row:  # a blank line
                     continue
@@ -182,10 +189,13 @@ def _is_number(text: str) -> bool:
     return "_" not in text
 
 
-def _without_nul(path: str, lines: Iterable[str]) -> Iterator[str]:
+def _lines(path: str, file: TextIO) -> Iterator[str]:
+    lines = iter(partial(file.readline, _LONGEST_LINE), "")
     for number, line in enumerate(lines, start=1):
         if "\0" in line:
             raise bad(path, f"line {number} holds a NUL byte, expected text.")
+        if len(line) == _LONGEST_LINE:
+            raise bad(path, f"line {number} has more than {_LONGEST_LINE:,} characters.")
         yield line
 
 

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import Raw, as_float32, bad
+from grulight.data.readers.memory import require_memory
 from grulight.data.readers.table import (
     Columns,
     Layout,
     Rows,
     Texts,
+    bounded,
     find_columns,
     padded,
 )
@@ -21,6 +23,7 @@ from grulight.errors import InputError
 from grulight.extras import extra
 
 _BATCH = 1 << 14  # rows decoded at once
+_CELLS = 1 << 24  # likewise, in a table of many columns
 _BUFFER = 1 << 16  # bytes read at once from each column
 Place = Callable[[int], str]
 
@@ -49,22 +52,53 @@ def parquet_rows(
     """
     arrow, parquet = extra("pyarrow", "data", path), extra("pyarrow.parquet", "data", path)
     try:
-        # without these two a whole row group would be read at once
-        with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
+        with _opened(parquet, path, columns) as file:
             layout = find_columns(path, file.schema_arrow.names, columns)
-            total = file.metadata.num_rows
+            total = sum(_row_counts(file))
             if not total:
                 raise bad(path, "has columns but no rows.")
+            if at_once < math.inf:
+                at_once = bounded(at_once, layout)
+            _require_room(path, file, layout, min(total, at_once))
             first = 0
             for table in _tables(path, arrow, file, layout, at_once):
-                yield _rows(path, arrow, table, layout, first)
+                rows = _rows(path, arrow, table, layout, first)
                 first += table.num_rows
+                del table  # not needed any more while the rows are gathered
+                yield rows
                 seen(first / total)
     except InputError:
         raise
     except (arrow.ArrowException, OSError, ValueError) as error:
         # ValueError: text in the file that is not UTF-8
         raise bad(path, f"is damaged or cut short ({error}).") from error
+
+
+def _opened(parquet: Any, path: str, columns: Columns) -> Any:
+    """Open a file whose columns of text keep each text once, however often it comes."""
+    metadata = parquet.read_metadata(path)
+    paths = {metadata.schema.column(at).path for at in range(metadata.num_columns)}
+    return parquet.ParquetFile(
+        path,
+        metadata=metadata,
+        read_dictionary=list(paths & {columns.sequence, columns.time, columns.label}),
+        pre_buffer=False,  # with it a whole row group would be read at once
+        buffer_size=_BUFFER,
+    )
+
+
+def _row_counts(file: Any) -> list[int]:
+    groups = range(file.metadata.num_row_groups)
+    return [file.metadata.row_group(group).num_rows for group in groups]
+
+
+def _require_room(path: str, file: Any, layout: Layout, rows: float) -> None:
+    """Refuse what would not fit into memory: a few bytes may stand for any number of rows."""
+    # Numbers as decoded, as float32, and in order; codes, times and the order of the rows. Sizes of
+    # column chunks are not asked for: where their metadata is damaged, pyarrow ends the process.
+    size = int(rows) * (16 * len(layout.features) + 64)
+    remedy = "Write it with `grulight pack`, or use less of it."
+    require_memory(path, f"{int(rows):,} rows of {len(layout.features):,} features", size, remedy)
 
 
 def _tables(path: str, arrow: Any, file: Any, layout: Layout, at_once: float) -> Iterator[Any]:
@@ -75,8 +109,9 @@ def _tables(path: str, arrow: Any, file: Any, layout: Layout, at_once: float) ->
         yield file.read(columns=names)
         return
     sequence = layout.names[layout.sequence]
+    batch_size = max(1, min(_BATCH, _CELLS // len(names)))
     held: list[Any] = []
-    for batch in file.iter_batches(batch_size=_BATCH, columns=names, use_threads=False):
+    for batch in file.iter_batches(batch_size=batch_size, columns=names, use_threads=False):
         table = arrow.Table.from_batches([batch])
         if sum(part.num_rows for part in held) >= at_once:
             pair = arrow.concat_tables([held[-1].slice(held[-1].num_rows - 1), table])
@@ -94,12 +129,14 @@ def _rows(path: str, arrow: Any, table: Any, layout: Layout, first: int) -> Rows
         return f"row {first + row + 1}"
 
     names = layout.names
-    numbers = [_numbers(path, arrow, names[i], table[names[i]], place) for i in layout.features]
+    features = np.empty((table.num_rows, len(layout.features)), np.float32)
+    for at, i in enumerate(layout.features):
+        features[:, at] = as_float32(_numbers(path, arrow, names[i], table[names[i]], place))
     return Rows(
         _texts(path, arrow, names[layout.sequence], table),
         None if layout.label is None else _texts(path, arrow, names[layout.label], table),
         None if layout.time is None else _times(path, arrow, names[layout.time], table, place),
-        as_float32(np.stack(numbers, axis=1)),
+        features,
         layout,
         place,
     )
@@ -126,19 +163,31 @@ def _refuse_nulls(path: str, name: str, column: Any, place: Place) -> None:
 def _texts(path: str, arrow: Any, name: str, table: Any) -> Texts:
     column = table[name]
     try:
-        texts = column.cast(arrow.string()).fill_null("").combine_chunks().dictionary_encode()
+        if not arrow.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        column = column.unify_dictionaries().combine_chunks()
+        if isinstance(column, arrow.ChunkedArray):  # of several chunks, or of none
+            column = arrow.concat_arrays(column.chunks)
+        # the file's dictionary may have another order, and entries twice
+        used = column.indices.dictionary_encode(null_encoding="encode")
+        texts = column.dictionary.cast(arrow.string()).take(used.dictionary).to_pylist()
     except arrow.ArrowException as error:
         raise bad(
             path, f"column {name!r} holds {column.type}, expected text or whole numbers."
         ) from error
-    return Texts(texts.dictionary.to_pylist(), np.asarray(texts.indices, dtype=np.int64))
+    index: dict[str, int] = {}
+    codes = [index.setdefault(text or "", len(index)) for text in texts]
+    return Texts(list(index), np.array(codes)[np.asarray(used.indices)])
 
 
 def _times(path: str, arrow: Any, name: str, table: Any, place: Place) -> NDArray[Any]:
     column = table[name]
     _refuse_nulls(path, name, column, place)
-    if arrow.types.is_string(column.type) or arrow.types.is_large_string(column.type):
-        return parse_times(path, column.to_pylist(), place)
+    kind = column.type.value_type if arrow.types.is_dictionary(column.type) else column.type
+    if arrow.types.is_string(kind) or arrow.types.is_large_string(kind):
+        texts = _texts(path, arrow, name, table)
+        first = np.unique(texts.codes, return_index=True)[1]
+        return parse_times(path, texts.names, lambda at: place(int(first[at])))[texts.codes]
     times = column.to_numpy()
     if times.dtype.kind in "Mm":
         times = times.astype(np.int64)

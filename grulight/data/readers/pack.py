@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.packed import FORMAT, INDEX, VERSION, shard_name
+from grulight.data.readers.packed_index import FORMAT, INDEX, VERSION, shard_name
 from grulight.data.readers.stream import ArrayStream, Block, TableStream, scattered
 from grulight.errors import InputError
-from grulight.files import require_writable
+from grulight.files import lock, remove_left_behind, require_writable, temporary_prefix
 
 _SHARD = 1 << 32  # bytes; large, as each shard costs a file and a mapping but no memory
 _CHUNK = 1 << 20  # entries of a column that are rewritten at once
@@ -224,12 +224,16 @@ def directory_written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise InputError(f"{path}: is not empty. Remove it or choose another directory.")
     require_writable(target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    remove_left_behind(target.parent, target.name)
+    temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(target.name), dir=target.parent))
+    descriptor = os.open(temporary, os.O_RDONLY)
     try:
+        lock(descriptor)
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         temporary.replace(target)  # also an empty directory
     finally:
+        os.close(descriptor)
         shutil.rmtree(temporary, ignore_errors=True)
 
 

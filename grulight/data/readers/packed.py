@@ -1,34 +1,23 @@
-"""The packed form: sequences in .npy shards on disk, read when a batch asks for them.
+"""Read the packed form: sequences in .npy shards on disk, read when a batch asks for them.
 
-A directory holds ``index.json`` and, all of them plain NumPy files:
-
-- ``values-00000.npy``, ...: (S, F) float32, the steps of whole sequences one after the other;
-- ``lengths.npy`` and ``starts.npy``: (N,) int64, the steps of each sequence and the row of its
-  shard that it starts at;
-- ``labels.npy``: where the source has labels, (N,) or (N, S) int64 classes, or (N, K) or (N, S, K)
-  float32 values, zero in the padding; S is the steps of the longest sequence, padding included
-  where the source is an array, or those of answers with steps of their own;
-- ``ids.npy``: (N,) what the source calls its sequences.
+What the directory holds is in ``packed_form``.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.arrays import mapped
 from grulight.data.readers.checks import bad
+from grulight.data.readers.packed_form import column, read_ids, read_labels, require_places
+from grulight.data.readers.packed_index import INDEX, Index, read_index, shard_name
 from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Sequences
 from grulight.data.stored import StoredValues
 
-INDEX = "index.json"
-FORMAT = "grulight packed sequences"
-VERSION = 1
 _ANY = Wish()
 
 
@@ -37,19 +26,27 @@ class Shards:
     """Where the values are.
 
     Attributes:
+        path: The directory.
         arrays: Of each shard, (S, F) float32.
         firsts: (shards + 1,) the position of the first sequence of each shard, and N.
         starts: (N,) rows of the shards.
         lengths: (N,) steps.
+        feature_names: F names, for messages.
     """
 
+    path: str
     arrays: Sequence[NDArray[np.float32]]
     firsts: NDArray[np.int64]
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
+    feature_names: tuple[str, ...]
 
     def read(self, positions: NDArray[np.int64], steps: int) -> NDArray[np.float32]:
-        """Return the first ``steps`` steps (n, steps, F) of n sequences, zeros for padding."""
+        """Return the first ``steps`` steps (n, steps, F) of n sequences, zeros for padding.
+
+        Raises:
+            InputError: A value among them is not finite.
+        """
         shards = np.searchsorted(self.firsts, positions, side="right") - 1
         distinct = np.unique(shards).tolist()
         if len(distinct) == 1:
@@ -68,9 +65,25 @@ class Shards:
         valid = step < self.lengths[positions][:, None]
         array = self.arrays[shard]
         if valid.all():
-            return np.take(array, rows, axis=0)
+            return self._finite(shard, rows, np.take(array, rows, axis=0))
         values = np.zeros((*rows.shape, array.shape[1]), np.float32)
-        values[valid] = np.take(array, rows[valid], axis=0)
+        rows = rows[valid]
+        values[valid] = self._finite(shard, rows, np.take(array, rows, axis=0))
+        return values
+
+    def _finite(
+        self, shard: int, rows: NDArray[np.int64], values: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return values that were read from some rows of a shard, all of which are finite."""
+        finite = np.isfinite(values)
+        if not finite.all():
+            *place, feature = (int(at) for at in np.argwhere(~finite)[0])
+            raise bad(
+                os.path.join(self.path, f"{shard_name(shard)}.npy"),
+                f"row {rows[tuple(place)]} (counted from 0), feature "
+                f"{self.feature_names[feature]!r}: {values[(*place, feature)]} is not a finite "
+                "number. Pack the source again.",
+            )
         return values
 
 
@@ -80,7 +93,7 @@ def is_packed(path: str) -> bool:
 
 
 def read_packed(path: str, *, require_labels: bool = True, wish: Wish = _ANY) -> Sequences:
-    """Open a packed directory; the values are read when they are indexed.
+    """Open a packed directory; the values are read, and checked, when they are indexed.
 
     Args:
         path: The directory.
@@ -88,38 +101,40 @@ def read_packed(path: str, *, require_labels: bool = True, wish: Wish = _ANY) ->
         wish: What the labels have to be.
 
     Raises:
-        InputError: The directory is of another version, a file in it is missing or damaged, or the
-            labels were packed as something else.
+        InputError: The directory is of another version, a file in it is missing or damaged or
+            holds something else than ``packed_form`` says, or the labels were packed as something
+            else.
     """
-    index = _index(path)
-    features, classes = tuple(index["feature_names"]), index["class_names"]
-    count, width = index["sequences"], len(features)
-
-    def column(name: str, kinds: str, *shape: int) -> NDArray[Any]:
-        return _column(os.path.join(path, f"{name}.npy"), kinds, shape)
-
-    lengths, starts = column("lengths", "i", count), column("starts", "i", count)
-    arrays = [
-        column(shard_name(number), "f", shard["steps"], width)
-        for number, shard in enumerate(index["shards"])
-    ]
-    if require_labels and not index["labels"]:
+    index = read_index(path)
+    if require_labels and not index.labels:
         raise bad(path, "was packed without labels, expected some.")
-    firsts = np.cumsum([0, *(shard["sequences"] for shard in index["shards"])])
-    shards = Shards(arrays, firsts, starts, lengths)
-    values: Any = StoredValues(shards.read, (count, index["steps"], width))
+    shards = _shards(path, index)
+    shape = index.sequences, index.steps, len(index.feature_names)
+    values: Any = StoredValues(shards.read, shape)
     sequences = Sequences(
         values=values,
-        lengths=lengths,
-        labels=column("labels", "if", count) if require_labels else None,
-        class_names=tuple(classes or ()),
-        feature_names=features,
-        ids=column("ids", "U", count),
+        lengths=shards.lengths,
+        labels=read_labels(path, index) if require_labels else None,
+        class_names=index.class_names,
+        feature_names=index.feature_names,
+        ids=read_ids(path, index),
         source=path,
     )
     if require_labels:
         _require(path, sequences, wish)
     return sequences
+
+
+def _shards(path: str, index: Index) -> Shards:
+    count, width = (index.sequences,), len(index.feature_names)
+    lengths, starts = (column(path, name, "int64", count) for name in ("lengths", "starts"))
+    arrays = [
+        column(path, shard_name(number), "float32", (shard.steps, width))
+        for number, shard in enumerate(index.shards)
+    ]
+    require_places(path, index, lengths, starts)
+    firsts = np.cumsum([0, *(shard.sequences for shard in index.shards)])
+    return Shards(path, arrays, firsts, starts, lengths, index.feature_names)
 
 
 def _require(path: str, sequences: Sequences, wish: Wish) -> None:
@@ -137,62 +152,3 @@ def _require(path: str, sequences: Sequences, wish: Wish) -> None:
 
 def _unit(per_step: bool) -> str:
     return "step" if per_step else "sequence"
-
-
-def shard_name(number: int) -> str:
-    """Return what the shard of this number is called, without its suffix."""
-    return f"values-{number:05d}"
-
-
-def _index(path: str) -> dict[str, Any]:
-    file = os.path.join(path, INDEX)
-    try:
-        with open(file, encoding="utf-8") as stream:
-            index = json.load(stream)
-    except (OSError, ValueError) as error:
-        raise bad(file, f"is damaged or cut short ({error}). Pack the source again.") from error
-    if not isinstance(index, dict) or index.get("format") != FORMAT:
-        raise bad(file, "was not written by `grulight pack`. Is it of LitData? Write litdata:PATH.")
-    if index.get("version") != VERSION:
-        raise bad(
-            file,
-            f"has version {index.get('version')!r} of the format, expected {VERSION}. Pack the "
-            "source again, or use the version of grulight that packed it.",
-        )
-    if not _complete(index):
-        raise bad(file, "lacks some of its entries. Pack the source again.")
-    return index
-
-
-def _complete(index: dict[str, Any]) -> bool:
-    whole = [index.get("sequences"), index.get("steps")]
-    shards = index.get("shards")
-    if not _are(shards, dict) or not _are(index.get("feature_names"), str):
-        return False
-    whole += [shard.get(key) for shard in shards for key in ("sequences", "steps")]
-    if not all(type(each) is int and each > 0 for each in whole):
-        return False
-    classes = index.get("class_names", 0)
-    return (
-        sum(shard["sequences"] for shard in shards) == index["sequences"]
-        and type(index.get("labels")) is bool
-        and (classes is None or _are(classes, str))
-    )
-
-
-def _are(items: object, kind: type) -> TypeGuard[list[Any]]:
-    return isinstance(items, list) and bool(items) and all(type(item) is kind for item in items)
-
-
-def _column(file: str, kinds: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Map a file of such numbers or texts whose first axes are ``shape``; labels may have more."""
-    if not os.path.exists(file):
-        raise bad(file, "is missing. Copy it as well, or pack the source again.")
-    array = np.asarray(mapped(file))  # indexing np.memmap takes longer
-    if array.shape[: len(shape)] != shape or array.dtype.kind not in kinds:
-        raise bad(
-            file,
-            f"holds {array.dtype} of shape {array.shape}, expected {shape} as {INDEX} says. Pack "
-            "the source again.",
-        )
-    return array

@@ -72,7 +72,7 @@ class TableStream:
     def _block(self, raw: Raw) -> Block:
         assert raw.lengths is not None
         self.steps = max(self.steps, int(raw.lengths.max()))
-        ids = np.array(raw.ids, dtype=np.str_)
+        ids = np.asarray(raw.ids, dtype=np.str_)
         labels: NDArray[np.generic] | None = None
         if raw.labels is not None:
             owners = np.repeat(ids, raw.lengths) if self.labels_by_row else ids

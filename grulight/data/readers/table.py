@@ -8,9 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import Raw, bad
+from grulight.data.readers.memory import require_memory
+from grulight.data.readers.names import name_array
 from grulight.data.readers.targets import Wish
 
 _DEFAULT_TIME = "time"
+_CELLS = 1 << 25  # of features, held at once where not the whole table is
+_LABEL = 10  # bytes that each label of a step takes while it becomes an index
+_REMEDY = "Write it with `grulight pack`, which stores no padding, or use less of it."
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ def find_columns(path: str, names: Sequence[str], wanted: Columns) -> Layout:
     Raises:
         InputError: A column is missing, unnamed, there twice, or of two uses.
     """
+    name_array(path, "the name of a column", names)
     position = _positions(path, names)
 
     def at(name: str, use: str) -> int:
@@ -105,6 +111,11 @@ def _positions(path: str, names: Sequence[str]) -> dict[str, int]:
     return position
 
 
+def bounded(rows: float, layout: Layout) -> float:
+    """Return how many rows to hold at once: so many, or fewer of a table of many columns."""
+    return max(1, min(rows, _CELLS // len(layout.features)))
+
+
 def padded(path: str, rows: Rows, columns: Columns) -> Raw:
     """Gather the rows of each sequence, in order of time, and pad them to the longest.
 
@@ -115,14 +126,28 @@ def padded(path: str, rows: Rows, columns: Columns) -> Raw:
     """
     raw = gathered(path, rows, columns)
     assert raw.lengths is not None
-    values = _zeros(path, (len(raw.lengths), int(raw.lengths.max()), raw.values.shape[1]))
-    valid = np.arange(values.shape[1]) < raw.lengths[:, None]
-    values[valid] = raw.values
-    labels = raw.labels
-    if labels is not None and columns.targets.per_step:
-        labels = np.zeros(valid.shape, labels.dtype)
-        labels[valid] = raw.labels
-    return replace(raw, values=values, labels=labels)
+    count, steps = len(raw.lengths), int(raw.lengths.max())
+    labels = raw.labels if columns.targets.per_step else None
+    width = raw.values.itemsize * raw.values.shape[1]
+    if labels is not None:
+        width += labels.itemsize + _LABEL
+    what = f"padding {count:,} sequences to {steps:,} steps"
+    require_memory(path, what, count * steps * width, _REMEDY)
+    # where each row goes; a mask of all steps would take memory for the padding
+    skipped = np.arange(count) * steps - (np.cumsum(raw.lengths) - raw.lengths)
+    place = np.repeat(skipped, raw.lengths)
+    place += np.arange(len(place))
+    values = _spread(raw.values, place, (count, steps))
+    if labels is not None:
+        raw = replace(raw, labels=_spread(labels, place, (count, steps)))
+    return replace(raw, values=values, is_whole=True)
+
+
+def _spread(rows: NDArray[Any], place: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[Any]:
+    """Return rows (R, ...) at their places among (N · T), zeros elsewhere, as (N, T, ...)."""
+    spread = np.zeros((shape[0] * shape[1], *rows.shape[1:]), rows.dtype)
+    spread[place] = rows
+    return spread.reshape(*shape, *rows.shape[1:])
 
 
 def gathered(path: str, rows: Rows, columns: Columns) -> Raw:
@@ -134,7 +159,8 @@ def gathered(path: str, rows: Rows, columns: Columns) -> Raw:
         InputError: A cell is empty or not finite, a label changes within a sequence, or a time is
             there twice.
     """
-    ids = rows.sequences.names
+    column = rows.layout.names[rows.layout.sequence]
+    ids = name_array(path, f"column {column!r}", rows.sequences.names)
     _check_cells(path, rows)
     order = _order(path, rows)
     labels = _labels(path, rows, columns)
@@ -149,14 +175,6 @@ def gathered(path: str, rows: Rows, columns: Columns) -> Raw:
         ids=ids,
         names={"y": "a label column" if label is None else f"column {names[label]!r}"},
     )
-
-
-def _zeros(path: str, shape: tuple[int, int, int]) -> NDArray[np.float32]:
-    try:
-        return np.zeros(shape, dtype=np.float32)
-    except MemoryError as error:
-        problem = f"padding {shape[0]} sequences to {shape[1]} steps needs too much memory"
-        raise bad(path, f"{problem} ({error}); split the longest sequence.") from error
 
 
 def _check_cells(path: str, rows: Rows) -> None:
@@ -202,12 +220,16 @@ def _labels(path: str, rows: Rows, columns: Columns) -> NDArray[Any] | None:
     if "" in names:
         first = int((codes == list(names).index("")).argmax())
         raise bad(path, f"{rows.place(first)}, {column}: empty cell, expected a label.")
-    texts = np.array(names)
+    texts: NDArray[Any] = name_array(path, column, names)
     if columns.targets.kind == "values":
         texts = _numbers(path, rows, column)
     if columns.targets.per_step:
+        # each text as wide as the longest; they are sorted, which takes two copies
+        size = 3 * len(codes) * texts.itemsize
+        require_memory(path, f"{column} of {len(codes):,} rows", size, _REMEDY)
         return texts[codes]
-    by_sequence = codes[np.unique(rows.sequences.codes, return_index=True)[1]]
+    by_sequence = np.zeros(len(rows.sequences.names), np.int64)
+    by_sequence[rows.sequences.codes[::-1]] = codes[::-1]  # the first row counts
     wrong = codes != by_sequence[rows.sequences.codes]
     if wrong.any():
         row = int(wrong.argmax())

@@ -76,8 +76,9 @@ def targets(
             raise ValueError(f"has {y.shape[-1]} columns, expected one for each of {len(names)}.")
         found, names = chosen.argmax(axis=-1), tuple(names)
     else:
-        where = np.broadcast_to(ids.reshape(-1, *[1] * per_step), counted.shape)[counted]
-        found, names = class_indices(chosen, where, class_names)
+        # with one label each the names need no copy, which may be larger than the values
+        owners = np.broadcast_to(ids[:, None], counted.shape)[counted] if per_step else ids
+        found, names = class_indices(chosen, owners, class_names)
     labels = np.zeros(counted.shape, dtype=np.int64)
     labels[counted] = found
     return labels, names

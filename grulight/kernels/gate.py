@@ -1,0 +1,259 @@
+"""What every compiled call asks first: behind this gate a kernel trusts types, shapes and indices.
+
+Compiled code does not notice an index past the end of an array: it reads, or overwrites, whatever
+lies there. So whatever gives an array to a kernel takes it from one of these functions, once for
+each array that it keeps and once a call for one that it is handed. All of them raise ``InputError``
+(a ``ValueError``) that names the argument and says what was expected; none writes into its input.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from grulight.errors import InputError
+from grulight.kernels.reference import Array
+
+Axes = tuple[int | str, ...]  # an axis of any size has a name
+_WHOLE = torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8
+_LANES = 64  # bytes of numba_simd's vectors, which must not be imported to look at shapes
+
+
+def _words(axes: Axes) -> str:
+    return f"({', '.join(map(str, axes))}{',' * (len(axes) == 1)})"
+
+
+def _require_axes(name: str, shape: Sequence[int], axes: Axes) -> None:
+    fits = len(shape) == len(axes) and all(
+        size == axis or (type(axis) is str and size > 0)
+        for size, axis in zip(shape, axes, strict=True)
+    )
+    if not fits:
+        raise InputError(f"{name} {tuple(shape)}: expected {_words(axes)}.")
+
+
+def sequences(values: Any, features: int) -> NDArray[Any]:
+    """Return values (batch, time, features) that are numbers, as they lie in memory.
+
+    There may be no sequence at all, but each has a step.
+    """
+    found = _numbers("values", values)
+    shape = found.shape
+    if len(shape) != 3 or shape[2] != features or not shape[1]:
+        raise InputError(f"values {shape}: expected (batch, time, {features}).")
+    return found
+
+
+def ready(values: NDArray[Any], kind: Any) -> NDArray[Any]:
+    """Return numbers as kernels take them: of one type, C-contiguous, aligned and writeable.
+
+    Where they are not, this is a copy: kernels are compiled for nothing else, and only read them.
+    """
+    if values.dtype == kind and values.flags.carray:
+        return values
+    return np.require(values, kind, ["C", "A", "W"])
+
+
+def held(name: str, array: Any, kind: np.dtype[Any], axes: Axes, *, written: bool = False) -> Array:
+    """Return an array whose address is kept, or that is written to: it is not copied."""
+    found: Array | None = array if isinstance(array, np.ndarray) and array.dtype == kind else None
+    if found is None or not found.flags.c_contiguous or not found.flags.aligned:
+        what = getattr(array, "dtype", type(array).__name__)
+        raise InputError(f"{name} ({what}): expected a C-contiguous, aligned array of {kind}.")
+    if written and not found.flags.writeable:
+        raise InputError(f"{name} is read-only, expected an array that can be moved in place.")
+    _require_axes(name, found.shape, axes)
+    return found
+
+
+def whole(name: str, given: Any, count: int, least: int, most: int) -> NDArray[np.int64]:
+    """Return whole numbers (count,) from ``least`` to ``most``, such as lengths and indices."""
+    found = _numbers(name, given)
+    if found.shape != (count,):
+        raise InputError(f"{name} {found.shape}: expected one for each of {count} rows.")
+    if count and found.dtype.kind == "b":
+        raise InputError(f"{name} hold {found.dtype}, expected whole numbers.")
+    if count:
+        low, high = np.minimum.reduce(found), np.maximum.reduce(found)
+        if not least <= low <= high <= most:  # nor is NaN
+            raise InputError(f"{name} from {low} to {high}: expected {least} to {most}.")
+        if found.dtype.kind == "f" and (found != np.floor(found)).any():
+            at = int((found != np.floor(found)).argmax())
+            raise InputError(f"{name}[{at}] is {found[at]}, expected a whole number.")
+    return ready(found, np.int64)
+
+
+def statistics(
+    mean: Any, scale: Any, features: int, kind: Any = np.float32
+) -> tuple[Array | None, Array | None]:
+    """Return what standardises, finite numbers (features,) of which no scale is zero.
+
+    Neither of them where one is missing: alone they standardise nothing.
+    """
+    found = [
+        None if given is None else _finite(name, given, features, kind)
+        for name, given in (("mean", mean), ("scale", scale))
+    ]
+    if found[0] is None or found[1] is None:
+        return None, None
+    if (found[1] <= 0).any():
+        at = int((found[1] <= 0).argmax())
+        raise InputError(f"scale[{at}] is {found[1][at]}, expected a number above zero.")
+    return found[0], found[1]
+
+
+def _finite(name: str, given: Any, features: int, kind: Any) -> Array:
+    with np.errstate(over="ignore"):  # what float32 cannot hold is infinite then
+        array = ready(_numbers(name, given), kind)
+    if array.shape != (features,):
+        raise InputError(f"{name} {array.shape}: expected one for each of {features} features.")
+    if not np.isfinite(array).all():
+        at = int(np.isfinite(array).argmin())
+        raise InputError(f"{name}[{at}] is {array[at]}, expected a finite number.")
+    return array
+
+
+def network(parameters: Sequence[Any]) -> list[Array]:
+    """Return the parameters of a GRUNet of one layer in one direction, in its order."""
+    if len(parameters) not in (4, 6):
+        raise InputError(f"{len(parameters)} parameters: expected 4, or 6 with the GRU's biases.")
+    kind = kind_of("w_ih", parameters[0])
+    hidden = _last_axis("w_hh", parameters[1])
+    inputs, outputs = _last_axis("w_ih", parameters[0]), np.shape(parameters[-1])[:1]
+    if outputs == (2,):
+        raise InputError("2 logits: expected one where there are two classes.")
+    gates = 3 * hidden
+    axes: list[Axes] = [(gates, inputs), (gates, hidden), *[(gates,)] * (len(parameters) - 4)]
+    axes += [(*outputs, hidden), ("logits",)]
+    names = ["w_ih", "w_hh", *["b_ih", "b_hh"][: len(parameters) - 4], "weight", "bias"]
+    rows = zip(names, parameters, axes, strict=True)
+    return [held(name, array, kind, each) for name, array, each in rows]
+
+
+def kind_of(name: str, array: Any) -> np.dtype[Any]:
+    """Return the type of numbers, which kernels know."""
+    kind: np.dtype[Any] | None = array.dtype if isinstance(array, np.ndarray) else None
+    if kind is None or kind not in (np.float32, np.float64):
+        found = type(array).__name__ if kind is None else kind
+        raise InputError(f"{name} holds {found}, expected float32 or float64.")
+    return kind
+
+
+def state(arrays: Sequence[Any], inputs: int, hidden: int, biases: bool) -> int:
+    """Check what training moves, flat as ``train_steps`` has it; return the number of logits."""
+    kind, size = kind_of("parameters", arrays[0]), arrays[0].size
+    recurrent = 3 * hidden * (inputs + hidden + 2 * biases)
+    logits, rest = divmod(int(size) - recurrent, hidden + 1)
+    if inputs < 1 or hidden < 1 or logits < 1 or rest:
+        raise InputError(
+            f"parameters: {size} numbers are no network of {inputs} features and {hidden} units."
+        )
+    for name, array in zip(("parameters", "exp_avg", "exp_avg_sq"), arrays, strict=True):
+        held(name, array, kind, (size,), written=True)
+    return logits
+
+
+def batches(each: Sequence[Any], step: int) -> NDArray[np.int64]:
+    """Return where each batch starts in all of them, and where the last one ends."""
+    if not isinstance(step, int) or step < 0:
+        raise InputError(f"step {step!r}: expected a whole number of steps taken before.")
+    if not each or not all(np.ndim(batch) == 1 and len(batch) for batch in each):
+        raise InputError("batches: expected at least one, and a sequence in each.")
+    return np.cumsum([0, *map(len, each)])
+
+
+def layer(
+    x: Tensor,
+    h0: Tensor,
+    lengths: Tensor | None,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor | None,
+    b_hh: Tensor | None,
+    kinds: Sequence[torch.dtype],
+) -> None:
+    """Check the shapes and types that one layer in one direction is given, on any device.
+
+    What lengths hold is for ``lengths_of`` to look at.
+    """
+    if x.dtype not in kinds:
+        raise InputError(f"x is {x.dtype}, expected one of {', '.join(map(str, kinds))}.")
+    if x.dim() != 3 or w_ih.dim() != 2 or w_hh.dim() != 2:
+        raise InputError("x, w_ih and w_hh: expected 3, 2 and 2 axes.")
+    (batch, steps, inputs), gates, hidden = x.shape, w_hh.shape[0], w_hh.shape[1]
+    if not steps or not inputs or not hidden or gates != 3 * hidden:
+        raise InputError(f"x {tuple(x.shape)}, w_hh {tuple(w_hh.shape)}: expected (3 H, H).")
+    if (b_ih is None) != (b_hh is None):
+        raise InputError("b_ih and b_hh: expected both or neither.")
+    like(x, "h0", h0, (batch, hidden))
+    like(x, "w_ih", w_ih, (gates, inputs))
+    like(x, "w_hh", w_hh, (gates, hidden))
+    if b_ih is not None:
+        like(x, "b_ih", b_ih, (gates,))
+        like(x, "b_hh", b_hh, (gates,))
+    if lengths is not None and (lengths.shape != (batch,) or lengths.dtype not in _WHOLE):
+        raise InputError(
+            f"lengths {tuple(lengths.shape)} of {lengths.dtype}: expected one for each of {batch} "
+            "rows, whole numbers."
+        )
+
+
+def like(x: Tensor, name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+    """Check that a tensor, where there is one, has a shape, and x's type and device."""
+    if tensor is None:
+        return
+    if tensor.shape != shape:
+        raise InputError(f"{name} {tuple(tensor.shape)}: expected {shape}.")
+    if tensor.dtype is not x.dtype or tensor.is_cuda != x.is_cuda:
+        found = f"{tensor.dtype} on {tensor.device}"
+        raise InputError(f"{name} is {found}, expected {x.dtype} on {x.device} as x is.")
+
+
+def lengths_of(lengths: Tensor, batch: int, steps: int) -> None:
+    """Check what the lengths of padded sequences hold; on a GPU this waits for it."""
+    if lengths.shape != (batch,):
+        raise InputError(f"lengths {tuple(lengths.shape)}: expected one for each of {batch} rows.")
+    if not batch:
+        return
+    low, high = (int(each) for each in lengths.aminmax())
+    if low < 1 or high > steps:
+        raise InputError(f"lengths from {low} to {high}: expected 1 to {steps}, the time steps.")
+
+
+def pulls(x: Tensor, d_out: Tensor | None, d_last: Tensor | None, h0: Tensor) -> None:
+    """Check the derivatives that a backward pass starts from."""
+    like(x, "d_out", d_out, (*x.shape[:2], h0.shape[1]))
+    like(x, "d_last", d_last, (x.shape[0], h0.shape[1]))
+
+
+def tape(x: Tensor, kept: Tensor, hidden: int) -> None:
+    """Check that ``grulight::gru`` left this behind for its backward pass, having read x."""
+    batch, steps, _ = x.shape
+    lanes = _LANES // x.itemsize
+    like(x, "tape", kept, (batch * (5 * steps + 1) * (-(-hidden // lanes) * lanes),))
+
+
+def _numbers(name: str, given: Any) -> NDArray[Any]:
+    if type(given) is not np.ndarray and isinstance(given, np.ma.MaskedArray):
+        raise InputError(f"{name} is a masked array; fill it first.")
+    try:
+        array = np.asarray(given)
+    except ValueError as error:  # rows of several lengths
+        raise InputError(f"{name}: expected an array of numbers ({error}).") from error
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"{name} hold {array.dtype}, expected numbers.")
+    return array
+
+
+def _last_axis(name: str, array: Any) -> int:
+    if np.ndim(array) != 2 or not np.size(array):
+        raise InputError(f"{name} {np.shape(array)}: expected two axes.")
+    return int(np.shape(array)[1])
+
+
+def float_of(dtype: torch.dtype) -> type[np.floating[Any]]:
+    """Return NumPy's type for what a module computes in, or float32 where NumPy lacks it."""
+    return np.float64 if dtype == torch.float64 else np.float32
