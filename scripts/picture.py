@@ -22,10 +22,10 @@ from PIL import Image
 from grulight.errors import InputError
 from grulight.files import written_whole
 from grulight.model import GRUNet
-from grulight.runs import Run, load_run
-from grulight.trace.asking import ask
 from grulight.trace.class_answers import ClassAnswers
-from grulight.trace.walk import Walk, walk
+from grulight.trace.gates import Walk, walk
+from grulight.trace.inference import ask
+from grulight.trace.past_run import Run, load_run
 
 # one opaque card, so that it reads the same on a light and on a dark page
 CARD, INK, FAINT = "#f6f8fa", "#1f2328", "#656d76"

@@ -9,8 +9,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 
 import picture
 
-from grulight.runs import Run, load_run
-from grulight.trace.walk import walk
+from grulight.trace.gates import walk
+from grulight.trace.past_run import Run, load_run
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from urllib.parse import urldefrag
 import pytest
 
 from grulight.cli import COMMANDS, main
-from grulight.keras_files.activations import ACTIVATIONS
-from grulight.keras_files.layers import KINDS
+from grulight.keras_files.layers.activations import ACTIVATIONS
+from grulight.keras_files.layers.base import KINDS
 from parity.__main__ import main as parity_main
-from parity.faults import FAULTS
-from parity.file_faults import FAULTS as FILE_FAULTS
+from parity.controls.wrong_ports import FAULTS
+from parity.keras_files.wrong_ports import FAULTS as FILE_FAULTS
 from parity.result import Result
 
 ROOT = Path(__file__).parent.parent
