@@ -15,7 +15,8 @@ from grulight.keras_files.layers.base import Pick, Signal, Tree
 from grulight.keras_files.layers.network import Network, trace
 from grulight.keras_files.layers.operations import FUNCTIONS
 from grulight.keras_files.layers.registry import portable
-from grulight.keras_files.plan.graph import Reading, parse_model
+from grulight.keras_files.plan.graph import parse_model
+from grulight.keras_files.plan.parse_context import ParseContext
 from grulight.keras_files.plan.placement import place
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Shape
 from grulight.keras_files.plan.variables import Variables
@@ -202,8 +203,8 @@ def rebuild(description: Mapping[str, Json]) -> PortedModel:
 def _planned(description: Mapping[str, Json]) -> tuple[Graph, Variables]:
     """Return the graph and the arrays it needs."""
     version = KerasVersion.parse(description["keras_version"], "3", description["backend"])
-    reading = Reading(version, description["up_to"], portable, FUNCTIONS)
-    graph = parse_model(description["model"], reading)
+    context = ParseContext(version, description["up_to"], portable, FUNCTIONS)
+    graph = parse_model(description["model"], context)
     spec = LayerSpec("model", "Functional", {}, version, graph=graph)
     return graph, Network.variables(spec, graph.shapes)
 
