@@ -49,7 +49,7 @@ from grulight.keras_files.layers.normalization import (
     LayerNormalization,
     UnitNormalization,
 )
-from grulight.keras_files.layers.operations import OPERATIONS
+from grulight.keras_files.layers.operation_layer import OPERATIONS
 from grulight.keras_files.layers.other_recurrent import LSTM, SimpleRNN, StackedRNN
 from grulight.keras_files.layers.pointwise import (
     ELU,
