@@ -6,7 +6,7 @@ import torch
 from grulight.errors import InputError
 from grulight.keras_files.layers.base import KerasLayer, Signal, Tree
 from grulight.keras_files.layers.network import PREFIX
-from grulight.keras_files.layers.operations import FUNCTIONS, ELEMENTWISE, UNARY
+from grulight.keras_files.layers.operations import ELEMENTWISE, FUNCTIONS, UNARY
 from grulight.keras_files.plan.spec import LayerSpec, Shape
 
 # Stand-ins for sizes that are open; an axis that differs between them stays open. They have many
@@ -27,7 +27,7 @@ def _shapes(spec: LayerSpec, sizes: list[list[int]]) -> list[tuple[int, ...]]:
 
 
 class Operation(KerasLayer):
-    """An operation of the table; its outputs have no mask."""
+    """An operation of the table; its outputs have no mask, as in Keras."""
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)

@@ -1,7 +1,6 @@
 """Bare operations on tensors: Keras 3's own, and TensorFlow's in the files of tf.keras 2.4 on.
 
-A closed table of names; each is a function of tensors and of the settings in the file. Outputs
-have no mask, as in Keras.
+A closed table of names; each is a function of tensors and of the settings in the file.
 """
 
 from collections.abc import Callable
