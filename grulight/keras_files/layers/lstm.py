@@ -11,7 +11,7 @@ from torch import Tensor
 from grulight.keras_files.layers.activations import activation
 from grulight.keras_files.layers.base import Tree, last
 from grulight.keras_files.layers.layout import cudnn_kernels
-from grulight.keras_files.layers.recurrence import (
+from grulight.keras_files.layers.recurrent_base import (
     dropout_masks,
     gate_variables,
     side_by_side,

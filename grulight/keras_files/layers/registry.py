@@ -5,6 +5,7 @@ from grulight.keras_files.layers.base import KINDS
 from grulight.keras_files.layers.convolution import Conv1D
 from grulight.keras_files.layers.core import Dense, Embedding, Masking
 from grulight.keras_files.layers.depthwise import DepthwiseConv1D, SeparableConv1D
+from grulight.keras_files.layers.gru import GRU
 from grulight.keras_files.layers.lstm import LSTM
 from grulight.keras_files.layers.merging import (
     Add,
@@ -47,7 +48,6 @@ from grulight.keras_files.layers.pooling import (
     GlobalMaxPooling1D,
     MaxPooling1D,
 )
-from grulight.keras_files.layers.recurrent import GRU
 from grulight.keras_files.layers.shaping import (
     Cropping1D,
     Flatten,

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from grulight.keras_files.layers.activations import activation
 from grulight.keras_files.layers.base import Pick, Tree, last, parameter, taken
-from grulight.keras_files.layers.recurrence import Recurrent, dropout_masks, stacked_variables
+from grulight.keras_files.layers.recurrent_base import Recurrent, dropout_masks, stacked_variables
 from grulight.keras_files.plan.spec import LayerSpec, Shape
 from grulight.keras_files.plan.variables import Variables
 

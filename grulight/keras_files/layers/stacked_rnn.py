@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from grulight.keras_files.layers.base import Pick, Tree, last, layer_class, nested
-from grulight.keras_files.layers.recurrence import Recurrent
+from grulight.keras_files.layers.recurrent_base import Recurrent
 from grulight.keras_files.plan.spec import LayerSpec, Shape
 from grulight.keras_files.plan.variables import Variable, Variables
 
