@@ -54,7 +54,7 @@ class _Shapes(Rule):
 
 _SHAPE = Items(Whole(0, 2**31))
 
-# of a Keras model, as `grulight.keras_files.port` makes them
+# of a Keras model, as `grulight.keras_files.model_description` makes them
 DESCRIPTION = Record(
     {
         "format": Whole(),

@@ -11,7 +11,7 @@ from grulight.heads import ClassHead, Head, LabelHead, ValueHead
 from grulight.keras_files.layers.activations import activation_name
 from grulight.keras_files.layers.network import trace
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref, Shape
-from grulight.keras_files.port import PortedModel
+from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.untrusted_text import Json
 
 EPSILON = 1e-7  # where Keras clips probabilities before it takes their logarithm

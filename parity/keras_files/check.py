@@ -14,7 +14,8 @@ import numpy as np
 
 from grulight.errors import InputError
 from grulight.keras_files.layers.base import KerasLayer
-from grulight.keras_files.port import PortedModel, load_keras
+from grulight.keras_files.port import load_keras
+from grulight.keras_files.ported_model import PortedModel
 from parity.cases import Arrays, Precision, Question
 from parity.compare import Incomparable, compare
 from parity.keras_files import numpy_chain as file_reference
