@@ -9,28 +9,22 @@ from typing import Any, get_args
 
 import torch
 
-from grulight.checkpoint_files.rules import (
-    Anything,
+from grulight.checkpoint_files.container_rules import (
     Counts,
-    Either,
-    Flag,
-    Items,
-    Lines,
-    Numbers,
-    Real,
+    DictOf,
+    JsonLines,
+    ListOf,
+    Nullable,
     Record,
-    Rule,
-    Table,
-    Text,
-    Whole,
 )
+from grulight.checkpoint_files.rules import Anything, Boolean, Integer, Number, Rule, TensorOf, Text
 from grulight.kernels.fused import Kernel
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_WEIGHT = Numbers((*FLOATS, torch.int64, torch.int32, torch.uint8, torch.bool))
-_PLAIN_TABLE = Table(Anything(), Anything())
-_SIZE = Whole(1, 2**31)
-_NAMES = Either(Items(Text()))
+_WEIGHT = TensorOf((*FLOATS, torch.int64, torch.int32, torch.uint8, torch.bool))
+_PLAIN_DICT = DictOf(Anything(), Anything())
+_SIZE = Integer(1, 2**31)
+_NAMES = Nullable(ListOf(Text()))
 
 
 class _Shapes(Rule):
@@ -52,18 +46,18 @@ class _Shapes(Rule):
             self.check(held, f"{where}[{str(name)[:40]!r}]")
 
 
-_SHAPE = Items(Whole(0, 2**31))
+_SHAPE = ListOf(Integer(0, 2**31))
 
-# of a Keras model, as `grulight.keras_files.port` makes them
+# of a Keras model, as `grulight.keras_files.model_description` makes them
 DESCRIPTION = Record(
     {
-        "format": Whole(),
-        "keras_version": Either(Text()),
-        "backend": Either(Text()),
+        "format": Integer(),
+        "keras_version": Nullable(Text()),
+        "backend": Nullable(Text()),
         "model": Record({"class_name": Text(), "config": Anything()}),
-        "up_to": Either(Text()),
-        "loss": Either(Record({"name": Text(), "from_logits": Flag()})),
-        "ignored": Items(Text()),
+        "up_to": Nullable(Text()),
+        "loss": Nullable(Record({"name": Text(), "from_logits": Boolean()})),
+        "ignored": ListOf(Text()),
         "shapes": _Shapes(),
         "dtype": Text(("float32", "float64")),
     }
@@ -71,37 +65,37 @@ DESCRIPTION = Record(
 
 # arguments of GRUClassifier
 HYPER_PARAMETERS = Record(
-    {"input_size": _SIZE, "num_classes": Whole(0, 2**31)},
+    {"input_size": _SIZE, "num_classes": Integer(0, 2**31)},
     {
         "hidden_size": _SIZE,
         "num_layers": _SIZE,
-        "bidirectional": Flag(),
-        "dropout": Real(0, 1),
-        "bias": Flag(),
+        "bidirectional": Boolean(),
+        "dropout": Number(0, 1),
+        "bias": Boolean(),
         "init": Text(("keras", "torch")),
         "class_names": _NAMES,
         "feature_names": _NAMES,
-        "mean": Either(Items(Real(), 1)),
-        "scale": Either(Items(Real(1e-300), 1)),
-        "from_keras": Either(DESCRIPTION),
-        "num_values": Whole(0, 2**31),
-        "per_step": Flag(),
+        "mean": Nullable(ListOf(Number(), 1)),
+        "scale": Nullable(ListOf(Number(1e-300), 1)),
+        "from_keras": Nullable(DESCRIPTION),
+        "num_values": Integer(0, 2**31),
+        "per_step": Boolean(),
         "kernel": Text(get_args(Kernel)),
-        "steps_per_execution": Either(Whole(1)),
+        "steps_per_execution": Nullable(Integer(1)),
     },
 )
 
 # Lightning's counts, by the loop that makes them
 _COUNTS = Counts(
-    {"ready": Whole(), "completed": Whole()}, {"started": Whole(), "processed": Whole()}
+    {"ready": Integer(), "completed": Integer()}, {"started": Integer(), "processed": Integer()}
 )
 _PROGRESS: dict[str, Rule] = {"total": _COUNTS, "current": _COUNTS}
-_BATCHES = Record(_PROGRESS | {"is_last_batch": Flag()})
+_BATCHES = Record(_PROGRESS | {"is_last_batch": Boolean()})
 _SERVED = Record(
     {},
     {
-        **dict.fromkeys(("epoch", "batch", "sequences"), Whole()),
-        **dict.fromkeys(("batch_size", "steps_per_execution"), Whole(1)),
+        **dict.fromkeys(("epoch", "batch", "sequences"), Integer()),
+        **dict.fromkeys(("batch_size", "steps_per_execution"), Integer(1)),
     },
 )
 _OPTIMIZER_PROGRESS = Record(
@@ -116,13 +110,13 @@ LOOPS = Record(
                 "epoch_loop.automatic_optimization.optim_progress": _OPTIMIZER_PROGRESS,
             },
             {
-                "state_dict": Record({}, {"combined_loader": Items(_SERVED)}),
-                "epoch_loop.state_dict": Record({}, {"_batches_that_stepped": Whole()}),
+                "state_dict": Record({}, {"combined_loader": ListOf(_SERVED)}),
+                "epoch_loop.state_dict": Record({}, {"_batches_that_stepped": Integer()}),
                 "epoch_loop.scheduler_progress": Record(_PROGRESS),
-                "epoch_loop.automatic_optimization.state_dict": _PLAIN_TABLE,
-                "epoch_loop.manual_optimization.state_dict": _PLAIN_TABLE,
+                "epoch_loop.automatic_optimization.state_dict": _PLAIN_DICT,
+                "epoch_loop.manual_optimization.state_dict": _PLAIN_DICT,
                 "epoch_loop.manual_optimization.optim_step_progress": Record(_PROGRESS),
-                "epoch_loop.val_loop.state_dict": _PLAIN_TABLE,
+                "epoch_loop.val_loop.state_dict": _PLAIN_DICT,
                 "epoch_loop.val_loop.batch_progress": _BATCHES,
             },
         )
@@ -132,54 +126,54 @@ LOOPS = Record(
 # what our callbacks keep
 EPOCH = Record(
     {
-        "number": Whole(1),
-        "metrics": Table(Real(finite=False)),
+        "number": Integer(1),
+        "metrics": DictOf(Number(finite=False)),
         "observation": Text(),
     },
-    {"learning_rate": Either(Real(finite=False))},
+    {"learning_rate": Nullable(Number(finite=False))},
 )
-RECORDER = Record({"epochs": Lines(EPOCH)}, {"learning_rate": Either(Real(finite=False))})
-SAVER = Record({"dirpath": Text(), "best_model_path": Text(), "best": Real(finite=False)})
+RECORDER = Record({"epochs": JsonLines(EPOCH)}, {"learning_rate": Nullable(Number(finite=False))})
+SAVER = Record({"dirpath": Text(), "best_model_path": Text(), "best": Number(finite=False)})
 
 _OPTIMIZER = Record(
     {
-        "state": Table(Table(Anything()), Whole()),
-        "param_groups": Items(Record({"params": Items(Whole())})),
+        "state": DictOf(DictOf(Anything()), Integer()),
+        "param_groups": ListOf(Record({"params": ListOf(Integer())})),
     }
 )
 _PROCESS = Record(
     {
-        "sums": Numbers((torch.float64, torch.float32), (4,)),
-        "rng": Numbers((torch.uint8,)),
+        "sums": TensorOf((torch.float64, torch.float32), (4,)),
+        "rng": TensorOf((torch.uint8,)),
     },
-    {"cuda_rng": Numbers((torch.uint8,), (16,))},
+    {"cuda_rng": TensorOf((torch.uint8,), (16,))},
 )
 _SCALER = Record(  # of 16-mixed
     {
-        **dict.fromkeys(("scale", "growth_factor", "backoff_factor"), Real(1e-300)),
-        **dict.fromkeys(("growth_interval", "_growth_tracker"), Whole()),
+        **dict.fromkeys(("scale", "growth_factor", "backoff_factor"), Number(1e-300)),
+        **dict.fromkeys(("growth_interval", "_growth_tracker"), Integer()),
     }
 )
 
 CHECKPOINT = Record(
-    {"grulight_format": Whole()},
+    {"grulight_format": Integer()},
     {
-        "state_dict": Table(_WEIGHT),
+        "state_dict": DictOf(_WEIGHT),
         "hyper_parameters": HYPER_PARAMETERS,
         "keras_model": DESCRIPTION,
         "why_python_only": Text(),
-        "epoch": Whole(),
-        "global_step": Whole(),
+        "epoch": Integer(),
+        "global_step": Integer(),
         "pytorch-lightning_version": Text(),
         "hparams_name": Text(),
         "loops": LOOPS,
-        "callbacks": Table(Anything(), Anything()),
-        "optimizer_states": Items(_OPTIMIZER),
-        "lr_schedulers": Items(Table(Anything())),
-        "SequenceDataModule": Record({"seed": Either(Whole(0, 2**64 - 1))}),
-        "optimization": Either(Record({}, {"optimizer": Either(_PLAIN_TABLE),
-                                           "lr_scheduler": Either(_PLAIN_TABLE)})),
-        "processes": Items(_PROCESS, 1),
+        "callbacks": DictOf(Anything(), Anything()),
+        "optimizer_states": ListOf(_OPTIMIZER),
+        "lr_schedulers": ListOf(DictOf(Anything())),
+        "SequenceDataModule": Record({"seed": Nullable(Integer(0, 2**64 - 1))}),
+        "optimization": Nullable(Record({}, {"optimizer": Nullable(_PLAIN_DICT),
+                                             "lr_scheduler": Nullable(_PLAIN_DICT)})),
+        "processes": ListOf(_PROCESS, 1),
         "MixedPrecision": _SCALER,
     },
 )  # fmt: skip

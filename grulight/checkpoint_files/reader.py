@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from grulight.checkpoint_files.archive import Unreadable, declared
+from grulight.checkpoint_files.archive import read_structure
 from grulight.checkpoint_files.format import CALLBACKS, CHECKPOINT
 from grulight.checkpoint_files.rules import Unfit, shown
+from grulight.checkpoint_files.unreadable import Unreadable
 from grulight.errors import InputError
 
 FORMAT = 1  # of our checkpoints; counts up when an older grulight could not read them
@@ -58,7 +59,7 @@ def structure(path: str | os.PathLike[str]) -> Checkpoint:
         if not stat.S_ISREG(mode):
             kind = "is a directory" if stat.S_ISDIR(mode) else "is no file"
             raise InputError(f"{path}: {kind}; expected a checkpoint such as last.ckpt of a run.")
-        held = declared(Path(path))
+        held = read_structure(Path(path))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(
             f"{path}: does not exist; expected a checkpoint such as last.ckpt of a run."

@@ -26,7 +26,8 @@ from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
 from grulight.data.datamodule import DESCRIPTION, SequenceDataModule
 from grulight.errors import InputError
 from grulight.heads import Head
-from grulight.keras_files.port import load_keras, rebuild
+from grulight.keras_files.model_description import rebuild
+from grulight.keras_files.port import load_keras
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.keras_files.reader.untrusted_text import naming
 from grulight.runs.checkpoint import WholeCheckpointIO, load_classifier

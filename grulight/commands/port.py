@@ -7,7 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from grulight.errors import one_line
-from grulight.keras_files.port import PortedModel, load_keras
+from grulight.keras_files.port import load_keras
+from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.runs.ported_checkpoint import write_checkpoint
 

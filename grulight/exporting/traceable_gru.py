@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch._higher_order_ops.scan import scan  # it has no public name yet
 from torch.nn import functional as F
 
-from grulight.keras_files.layers import recurrent
+from grulight.keras_files.layers import gru
 from grulight.keras_files.layers.layout import KERAS_GATES, TORCH_GATES, reorder
 from grulight.kernels.fused import FusedGRU
 
@@ -118,7 +118,7 @@ class ScannedGRU(nn.GRU):
         return (y_TBH.flip(0) if backwards else y_TBH).transpose(0, 1), h_BH
 
 
-class ScannedKerasGRU(recurrent.ScanGRU):
+class ScannedKerasGRU(gru.ScanGRU):
     """Keras' GRU with any activation and either reset, as torch's scan."""
 
     def forward(self, x_BTI: Tensor, h_BH: Tensor) -> Tensor:
@@ -146,5 +146,5 @@ def replace_grus(network: nn.Module, twin: type[OnnxGRU] | type[ScannedGRU]) -> 
         if type(module) in (nn.GRU, FusedGRU):
             module.__class__ = twin
             module.restack()  # type: ignore[operator]  # mypy knows no such change of class
-        elif type(module) is recurrent.ScanGRU:
+        elif type(module) is gru.ScanGRU:
             module.__class__ = ScannedKerasGRU

@@ -7,8 +7,8 @@ from torch import nn
 
 from grulight.errors import one_line
 from grulight.keras_files.layers.base import KerasLayer
+from grulight.keras_files.layers.gru import GRU
 from grulight.keras_files.layers.network import Network, graph_of, trace
-from grulight.keras_files.layers.recurrent import GRU
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref, Shape
 from grulight.keras_files.reader.untrusted_text import Json
 

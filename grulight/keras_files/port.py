@@ -1,99 +1,18 @@
-"""A Keras file as a torch module, and that module again without the file."""
+"""A Keras file, or a checkpoint of one, as a torch module."""
 
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
-
 from grulight.checkpoint_files.reader import read_checkpoint, require_described, require_weights
 from grulight.errors import InputError
-from grulight.keras_files.layer_report import LayerRow, layer_rows
-from grulight.keras_files.layers.base import Pick, Signal, Tree
-from grulight.keras_files.layers.network import Network, trace
-from grulight.keras_files.layers.operations import FUNCTIONS
-from grulight.keras_files.layers.registry import portable
-from grulight.keras_files.plan.graph import Reading, parse_model
+from grulight.keras_files.model_description import build_model, describe, plan_model, rebuild
 from grulight.keras_files.plan.placement import place
-from grulight.keras_files.plan.spec import Graph, LayerSpec, Shape
-from grulight.keras_files.plan.variables import Variables
-from grulight.keras_files.reader.container import ZIP_MAGIC, Container, read_container
-from grulight.keras_files.reader.untrusted_text import Json, naming, quote, reading
-from grulight.keras_files.reader.versions import KerasVersion
+from grulight.keras_files.ported_model import PortedModel
+from grulight.keras_files.reader.container import ZIP_MAGIC, read_container
+from grulight.keras_files.reader.untrusted_text import naming, quote, reading
 
 _ZIP_NAME = 30  # where the name of the first member stands in a zip (APPNOTE.TXT 4.3.7)
-MOST_SHAPES = 1000  # of inputs that are remembered
-FORMAT = 1  # of a description; raised when an old one can no longer be read
-
-
-class PortedModel(nn.Module):
-    """A Keras model in torch.
-
-    Called with tensors in the order of the file's inputs, or by the inputs' names; returns one
-    tensor, or a tuple in the order of the file's outputs.
-
-    Attributes:
-        network: The layers and the calls between them.
-        description: What the model is, as numbers, texts, lists and dictionaries: with the
-            `state_dict` it makes the model again (`rebuild`).
-        table: One row per layer.
-        ignored: What else was in the file, in words.
-    """
-
-    def __init__(self, graph: Graph, arrays: Tree, description: dict[str, Json]) -> None:
-        super().__init__()
-        version = KerasVersion.parse(description["keras_version"], "3")
-        self.network = Network(LayerSpec("model", "Functional", {}, version, graph=graph), arrays)
-        self.description = description
-        self.table: tuple[LayerRow, ...] = layer_rows(graph, self.network)
-        self.ignored: tuple[str, ...] = tuple(description["ignored"])
-        self._seen: set[tuple[Shape, ...]] = set()  # shapes of inputs that are known to do
-        if any(each.dtype == torch.float64 for each in self.state_dict().values()):
-            self.double()
-
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """The names of the inputs, in order."""
-        return self.network.graph.input_names
-
-    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return the model's output, or a tuple of them."""
-        values = tuple(each.value for each in self.signals(*inputs, **named))
-        return values if len(values) > 1 else values[0]
-
-    def signals(self, *inputs: Tensor, **named: Tensor) -> tuple[Signal, ...]:
-        """Return the outputs with the masks that Keras would attach to them."""
-        names = self.input_names
-        given = dict(zip(names, inputs, strict=False)) | named
-        if len(inputs) + len(named) != len(names) or set(given) != set(names):
-            raise TypeError(
-                f"expected {len(names)} tensors for {', '.join(names)}, got {len(inputs)} by place "
-                f"and {', '.join(named) or 'none'} by name."
-            )
-        if not torch.compiler.is_compiling():
-            self._require_room(tuple(tuple(given[name].shape) for name in names))
-        outputs: tuple[Signal, ...] = self.network(
-            *(Signal(self._cast(given[name])) for name in names)
-        )
-        return outputs
-
-    def _require_room(self, shapes: tuple[Shape, ...]) -> None:
-        """Refuse inputs of which the file would make far more than any model needs."""
-        if shapes not in self._seen:
-            trace(self.network.graph, shapes)
-            if len(self._seen) >= MOST_SHAPES:
-                self._seen.clear()
-            self._seen.add(shapes)
-
-    def _cast(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.network.dtype) if tensor.is_floating_point() else tensor
-
-    def keras_arrays(self, pick: Pick = lambda parameter: parameter) -> Tree:
-        """Return the arrays in Keras' layout by layer, or what ``pick`` takes of each parameter."""
-        return self.network.to_keras(pick)
 
 
 def load_keras(
@@ -131,14 +50,14 @@ def _ported(
     path: Path, config: str | Path | dict[str, Any] | None, up_to: str | None
 ) -> PortedModel:
     container = read_container(path, config)
-    description = _described(container, up_to)
-    graph, variables = _planned(description)
+    description = describe(container, up_to)
+    graph, variables = plan_model(description)
     arrays = place(variables, container.weights, graph)
     description |= {"shapes": arrays.shapes(), "dtype": arrays.dtype()}
     description["ignored"] += [
         f"that models share {quote(each)}, each has its own copy" for each in arrays.shared()
     ]
-    return _built(graph, arrays, description)
+    return build_model(graph, arrays, description)
 
 
 def _warn_of_state(path: Path, model: PortedModel) -> None:
@@ -182,80 +101,4 @@ def _from_checkpoint(path: Path, config: object, up_to: str | None) -> PortedMod
         model = rebuild(description)
     require_weights(path, model.state_dict(), state)
     model.load_state_dict(state)
-    return model
-
-
-def _described(container: Container, up_to: str | None) -> dict[str, Json]:
-    return {
-        "format": FORMAT,
-        "keras_version": container.version.text,
-        "backend": container.version.backend,
-        "model": {key: container.config.get(key) for key in ("class_name", "config")},
-        "up_to": up_to,
-        "loss": None if up_to is not None else container.loss,
-        "ignored": list(container.ignored),
-    }
-
-
-def rebuild(description: Mapping[str, Json]) -> PortedModel:
-    """Make a ported model again from its description; `load_state_dict` gives it its weights.
-
-    Raises:
-        InputError: The description is of another format, or is not one.
-    """
-    description = dict(description)
-    if description.get("format") != FORMAT:
-        raise InputError(
-            f"a model description of format {quote(description.get('format'))}, expected {FORMAT}. "
-            "Port the Keras file again."
-        )
-    graph, variables = _planned(description)
-    _require_shapes(variables, description["shapes"])
-    arrays = _zeros(description["shapes"], np.dtype(description["dtype"]))
-    return _built(graph, arrays, description)
-
-
-def _planned(description: Mapping[str, Json]) -> tuple[Graph, Variables]:
-    """Return the graph and the arrays it needs."""
-    version = KerasVersion.parse(description["keras_version"], "3", description["backend"])
-    reading = Reading(version, description["up_to"], portable, FUNCTIONS)
-    graph = parse_model(description["model"], reading)
-    spec = LayerSpec("model", "Functional", {}, version, graph=graph)
-    return graph, Network.variables(spec, graph.shapes)
-
-
-def _require_shapes(variables: Variables, shapes: Mapping[str, Json]) -> None:
-    """Refuse shapes that are not those of the layers' arrays.
-
-    Raises:
-        InputError: They are others.
-    """
-    if variables.keys() != shapes.keys():
-        raise InputError("a model description whose shapes are not those of its layers.")
-    for name, held in variables.items():
-        shape = shapes[name]
-        if isinstance(held, dict) and isinstance(shape, dict):
-            _require_shapes(held, shape)
-        elif isinstance(held, dict) or isinstance(shape, dict) or not _fits(shape, held.shapes):
-            raise InputError(f"a model description whose {quote(name)} has another shape.")
-
-
-def _fits(shape: list[int], right: tuple[Shape, ...]) -> bool:
-    return any(
-        len(shape) == len(each)
-        and all(want in (None, size) for size, want in zip(shape, each, strict=True))
-        for each in right
-    )
-
-
-def _zeros(shapes: Mapping[str, Json], dtype: np.dtype[Any]) -> Tree:
-    return {
-        name: _zeros(held, dtype) if isinstance(held, dict) else np.zeros(held, dtype)
-        for name, held in shapes.items()
-    }
-
-
-def _built(graph: Graph, arrays: Tree, description: dict[str, Json]) -> PortedModel:
-    model = PortedModel(graph, arrays, description)
-    model.eval()
     return model

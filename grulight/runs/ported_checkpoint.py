@@ -8,7 +8,7 @@ import torch
 from grulight.checkpoint_files.reader import FORMAT
 from grulight.errors import InputError
 from grulight.files import written_whole
-from grulight.keras_files.port import PortedModel
+from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.training.classifier import GRUClassifier
 

@@ -49,7 +49,8 @@ def ported_network(model: str | dict[str, Any], spec: DataSpec) -> "PortedNetwor
     Raises:
         InputError: It cannot be read, or answers otherwise than the data need.
     """
-    from grulight.keras_files.port import load_keras, rebuild
+    from grulight.keras_files.model_description import rebuild
+    from grulight.keras_files.port import load_keras
     from grulight.keras_files.ported_network import PortedNetwork
     from grulight.keras_files.reader.untrusted_text import naming
 

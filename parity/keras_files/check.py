@@ -12,7 +12,8 @@ import numpy as np
 
 from grulight.errors import InputError
 from grulight.keras_files.layers.base import KerasLayer
-from grulight.keras_files.port import PortedModel, load_keras
+from grulight.keras_files.port import load_keras
+from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.untrusted_text import Json
 from grulight.keras_files.reader.versions import KerasVersion
 from parity.cases import Arrays, Precision, Question

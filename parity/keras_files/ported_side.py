@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from grulight.keras_files.layers.base import KerasLayer
 from grulight.keras_files.layers.normalization import BatchNormalization
-from grulight.keras_files.port import PortedModel
+from grulight.keras_files.ported_model import PortedModel
 from parity.cases import Array, Arrays, Question
 from parity.keras_files.inputs import fed
 from parity.sides.torch_side import OPTIMIZERS, TorchSide

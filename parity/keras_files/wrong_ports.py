@@ -8,7 +8,7 @@ import numpy as np
 from torch import nn
 
 from grulight.keras_files.layers.activations import new_hard_sigmoid, old_hard_sigmoid
-from grulight.keras_files.layers.recurrent import ScanGRU
+from grulight.keras_files.layers.gru import ScanGRU
 from parity.cases import Array, Arrays, Question
 from parity.controls.wrong_ports import Fault
 from parity.keras_files.ported_side import PortedSide

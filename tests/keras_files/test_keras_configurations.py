@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from grulight.errors import MAX_LINE, InputError
+from grulight.keras_files.model_description import build_model, plan_model
 from grulight.keras_files.plan.variables import Variables
-from grulight.keras_files.port import PortedModel, _built, _planned
+from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.untrusted_text import parse_json
 
 SECONDS = 5.0
@@ -31,8 +32,8 @@ def planned(config: Any, version: str) -> PortedModel:
     """Make the model of a configuration with arrays of the shapes that it asks for."""
     held = parse_json(json.dumps(config).encode(), "config")
     about = {"keras_version": version, "backend": "", "model": held, "up_to": None}
-    graph, variables = _planned(about)
-    return _built(graph, arrays_for(variables), {**about, "ignored": []})
+    graph, variables = plan_model(about)
+    return build_model(graph, arrays_for(variables), {**about, "ignored": []})
 
 
 def outcome(config: Any, version: str = "3.0.0") -> PortedModel | InputError:

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from grulight.errors import InputError
-from grulight.keras_files.port import PortedModel, load_keras
+from grulight.keras_files.port import load_keras
+from grulight.keras_files.ported_model import PortedModel
 
 X = np.random.default_rng(1).normal(size=(4, 6, 3))
 GRU_NAMES = ("kernel", "recurrent_kernel", "bias")

@@ -7,11 +7,12 @@ import pytest
 
 from grulight.errors import InputError
 from grulight.keras_files.layers.registry import portable
-from grulight.keras_files.plan.graph import Reading, parse_model
+from grulight.keras_files.plan.graph import parse_model
+from grulight.keras_files.plan.parse_context import ParseContext
 from grulight.keras_files.plan.spec import Graph, Ref
 from grulight.keras_files.reader.versions import KerasVersion
 
-KERAS_2 = Reading(KerasVersion.parse("2.4.0", "2"), None, portable)
+KERAS_2 = ParseContext(KerasVersion.parse("2.4.0", "2"), None, portable)
 
 
 def node(layer: str, call: int = 0, **words: object) -> list[Any]:
@@ -79,10 +80,10 @@ def test_model_ends_before_a_layer_that_cannot_be_ported_however_it_is_called() 
         entry("Lambda", "code", [["a", 0, 0, {"weird": {"deep": ["x", 0, 0]}}]]),
     )
     config = model(source(), *layers, output="code")
-    reading = Reading(KERAS_2.version, "code", portable)
-    assert parse_model(config, reading).outputs == (Ref("a", 0, 0), Ref("x", 0, 0))
-    reading = Reading(KERAS_2.version, "a", portable)
-    assert names(parse_model(config, reading)) == ["a"]
+    context = ParseContext(KERAS_2.version, "code", portable)
+    assert parse_model(config, context).outputs == (Ref("a", 0, 0), Ref("x", 0, 0))
+    context = ParseContext(KERAS_2.version, "a", portable)
+    assert names(parse_model(config, context)) == ["a"]
 
 
 @pytest.mark.parametrize(

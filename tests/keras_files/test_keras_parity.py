@@ -13,7 +13,8 @@ from cases import CASES
 from numpy.typing import NDArray
 from torch import Tensor
 
-from grulight.keras_files.port import PortedModel, load_keras
+from grulight.keras_files.port import load_keras
+from grulight.keras_files.ported_model import PortedModel
 
 # Rounding of the same sums in another order gives 1e-15 to 1e-13 (T up to 200); the smallest
 # wrong port in KERAS_FACTS section 5 gives 2e-2.

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from grulight.errors import InputError
-from grulight.keras_files.port import PortedModel, load_keras, rebuild
+from grulight.keras_files.model_description import rebuild
+from grulight.keras_files.port import load_keras
+from grulight.keras_files.ported_model import PortedModel
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import torch
 
 from grulight.errors import InputError
 from grulight.keras_files.layers.registry import KINDS
-from grulight.keras_files.port import PortedModel, load_keras
+from grulight.keras_files.port import load_keras
+from grulight.keras_files.ported_model import PortedModel
 
 HUGE = (1 << 31) - 1
 TOO_LARGE = {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from grulight.errors import InputError
-from grulight.keras_files.layers import layout, recurrent
+from grulight.keras_files.layers import gru, layout
 from grulight.keras_files.port import load_keras
 from parity.cases import Question
 from parity.controls.wrong_ports import Fault
@@ -177,7 +177,7 @@ def test_array_in_the_wrong_place_is_different_at_rung_0(
         parameters["bias_ih"] = layer["bias"]
         return parameters
 
-    monkeypatch.setattr(recurrent, "gru_to_torch", unpermuted)
+    monkeypatch.setattr(gru, "gru_to_torch", unpermuted)
     model = load_keras(of_keras_2)
     side, graph = PortedSide(model), model.network.graph
     weights, config = arrays_of(of_keras_2, None, graph, flat(model.keras_arrays()))

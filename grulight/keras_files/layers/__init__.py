@@ -1,1 +1,5 @@
-"""Keras' layers as torch modules, with Keras' semantics."""
+"""Keras' layers as torch modules, with Keras' semantics.
+
+Read `base` for what every layer has, `registry` for which there are, `network` for how a model
+calls them.
+"""

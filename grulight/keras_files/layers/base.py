@@ -72,7 +72,7 @@ class KerasLayer(nn.Module):
         return {}
 
 
-# The layers that can be ported, by class; `layers.py` fills it and is the only one to do so.
+# The layers that can be ported, by class; `registry.py` fills it and is the only one to do so.
 KINDS: dict[str, type[KerasLayer]] = {}
 COMMON = (
     *("Bidirectional", "Conv1D", "Dense", "Dropout", "Embedding", "GRU", "LSTM", "Masking"),

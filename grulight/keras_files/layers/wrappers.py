@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from grulight.keras_files.layers.base import KerasLayer, Pick, Signal, Tree, layer_class, nested
-from grulight.keras_files.layers.recurrence import Recurrent
+from grulight.keras_files.layers.recurrent_base import Recurrent
 from grulight.keras_files.plan.spec import LayerSpec, Shape
 from grulight.keras_files.plan.variables import Variables
 

@@ -1,1 +1,4 @@
-"""A configuration of any Keras becomes a graph of layer specs, and each array gets its place."""
+"""A configuration of any Keras becomes a graph of layer specs, and each array gets its place.
+
+Read `spec` and `graph`, then `variables` and `placement`.
+"""

@@ -1,66 +1,26 @@
 """A Keras configuration of any generation as a graph: which layers there are and who calls whom."""
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
 
 from grulight.errors import InputError
 from grulight.keras_files.plan.dialect import KINDS, translate
+from grulight.keras_files.plan.entries import Entries, Entry, by_name, is_operation, kind_of
 from grulight.keras_files.plan.inputs import first_shape, input_shape
 from grulight.keras_files.plan.ordering import count_from_zero, ordered, refs
+from grulight.keras_files.plan.parse_context import (
+    MAX_CALLS,
+    MAX_LAYERS,
+    MAX_NESTING,
+    ParseContext,
+    too_many_layers,
+)
 from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref, Shape
-from grulight.keras_files.plan.tf_operations import MODULE, as_operation
 from grulight.keras_files.plan.wiring import calls_of, loose_calls_of, refs_of
 from grulight.keras_files.reader.untrusted_text import Json, quote
-from grulight.keras_files.reader.versions import KerasVersion
 
 MODELS = ("Sequential", "Functional")
 CELLS = {"GRUCell": "GRU", "LSTMCell": "LSTM", "SimpleRNNCell": "SimpleRNN"}
-MAX_CALLS = 5000  # of all nested models together
-MAX_LAYERS = 2 * MAX_CALLS  # with those that are never called
-MAX_NESTING = 5
-
-Entry = Mapping[str, Any]
-Entries = dict[str, Entry]
-
-
-@dataclass
-class Progress:
-    """How far the reading of a model has come.
-
-    Attributes:
-        layers: How many layers have been read, those inside others included.
-        models: The models inside it that have been read, by the identity of their entry.
-    """
-
-    layers: int = 0
-    models: dict[int, Graph] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a configuration is read.
-
-    Attributes:
-        version: The Keras that wrote it.
-        up_to: The layer to end the model at: after it, or before it where it cannot be ported.
-        portable: Whether a layer can be ported.
-        operations: The bare operations that can be ported, by Keras 3's names.
-        nesting: How many models this one lies in.
-        progress: How far the reading of the whole has come.
-    """
-
-    version: KerasVersion
-    up_to: str | None = None
-    portable: Callable[[LayerSpec], bool] = lambda spec: True
-    operations: Collection[str] = ()
-    nesting: int = 0
-    progress: Progress = field(default_factory=Progress)
-
-    def inside(self) -> "Reading":
-        """Return how a model inside this one is read."""
-        return replace(self, up_to=None, nesting=self.nesting + 1)
 
 
 @dataclass(frozen=True)
@@ -73,7 +33,7 @@ class Wiring:
     shapes: tuple[Shape, ...]
 
 
-def parse_model(entry: Json, reading: Reading) -> Graph:
+def parse_model(entry: Json, context: ParseContext) -> Graph:
     """Read a model: a Sequential (its layers a list, or in a dictionary) or a Functional.
 
     Raises:
@@ -86,7 +46,7 @@ def parse_model(entry: Json, reading: Reading) -> Graph:
             f"the model is a {quote(kind)}, expected Sequential or Functional: a class of "
             "somebody's own is code, which a Keras file does not hold. Rebuild it from layers."
         )
-    if reading.nesting > MAX_NESTING:
+    if context.nesting > MAX_NESTING:
         raise InputError(f"models are nested deeper than {MAX_NESTING} levels. Refused.")
     config = entry.get("config")
     if isinstance(config, list):
@@ -94,34 +54,16 @@ def parse_model(entry: Json, reading: Reading) -> Graph:
     if not isinstance(config, dict) or not isinstance(config.get("layers"), list):
         raise InputError(f"the {kind} model lists no layers. Expected what Keras writes.")
     if len(config["layers"]) > MAX_LAYERS:
-        raise _too_many()
-    entries = _by_name(config["layers"])
+        raise too_many_layers()
+    entries = by_name(config["layers"])
     if kind == "Sequential":
-        wiring = _sequential(config, entries, reading)
+        wiring = _sequential(config, entries, context)
     else:
-        wiring = _functional(config, entries, reading)
-    return _graph(entries, wiring, reading)
+        wiring = _functional(config, entries, context)
+    return _graph(entries, wiring, context)
 
 
-def _too_many() -> InputError:
-    return InputError(f"the model has more than {MAX_LAYERS} layers. Refused.")
-
-
-def _by_name(layers: list[Json]) -> Entries:
-    entries: Entries = {}
-    for at, entry in enumerate(layers):
-        if not isinstance(entry, dict) or not isinstance(entry.get("class_name"), str):
-            raise InputError(f"layer {at} has no class_name. Expected what Keras writes.")
-        config = entry.get("config")
-        name = entry.get("name") or (config.get("name") if isinstance(config, dict) else None)
-        name = name if isinstance(name, str) else f"{entry['class_name'].lower()}_{at}"
-        if name in entries:
-            raise InputError(f"two layers are called {quote(name)}. Refused as ambiguous.")
-        entries[name] = as_operation(name, entry)
-    return entries
-
-
-def _sequential(config: Entry, entries: Entries, reading: Reading) -> Wiring:
+def _sequential(config: Entry, entries: Entries, context: ParseContext) -> Wiring:
     sources = [name for name, entry in entries.items() if entry["class_name"] == "InputLayer"]
     held = [name for name in entries if name not in sources]
     if not held or len(sources) > 1:
@@ -133,7 +75,7 @@ def _sequential(config: Entry, entries: Entries, reading: Reading) -> Wiring:
         while start in entries:
             start += "_"
         if KINDS.get(first["class_name"], first["class_name"]) in MODELS:
-            shape = _inside(first, reading).shapes[0]
+            shape = _model_inside(first, context).shapes[0]
         else:
             shape = first_shape(config, held[0], first)
     places = [start, *held]
@@ -141,11 +83,11 @@ def _sequential(config: Entry, entries: Entries, reading: Reading) -> Wiring:
     return Wiring(calls, (Ref(start, 0, 0),), (Ref(held[-1], 0, 0),), (shape,))
 
 
-def _functional(config: Entry, entries: Entries, reading: Reading) -> Wiring:
+def _functional(config: Entry, entries: Entries, context: ParseContext) -> Wiring:
     calls: list[Call] = []
     for name, entry in entries.items():
-        spec = LayerSpec(name, _kind(entry, reading), {}, reading.version)
-        known = spec.kind == "InputLayer" or reading.portable(spec)
+        spec = LayerSpec(name, kind_of(entry, context), {}, context.version)
+        known = spec.kind == "InputLayer" or context.portable(spec)
         calls += (calls_of if known else loose_calls_of)(name, entry.get("inbound_nodes"))
     inputs = refs_of("input_layers", config.get("input_layers"))
     outputs = refs_of("output_layers", config.get("output_layers"))
@@ -157,25 +99,25 @@ def _functional(config: Entry, entries: Entries, reading: Reading) -> Wiring:
     return Wiring(calls, inputs, outputs, shapes)
 
 
-def _graph(entries: Entries, wiring: Wiring, reading: Reading) -> Graph:
+def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
     siblings = tuple(
         (name, entry["class_name"])
         for name, entry in entries.items()
-        if not _is_operation(entry, reading)
+        if not is_operation(entry, context)
     )
     outputs = wiring.outputs
-    if reading.up_to is not None:
-        outputs = _cut(entries, wiring, reading, reading.up_to)
+    if context.up_to is not None:
+        outputs = _cut(entries, wiring, context, context.up_to)
     calls = ordered(wiring.calls, wiring.inputs, outputs)
     names = dict.fromkeys(call.layer for call in calls)
-    layers = {name: parse_layer(name, entries[name], reading) for name in names}
+    layers = {name: parse_layer(name, entries[name], context) for name in names}
     size = sum(_size(layers[call.layer]) for call in calls)
     if not calls or size > MAX_CALLS:
         raise InputError(f"the model makes {size} calls. Refused: expected 1 to {MAX_CALLS}.")
     return Graph(layers, calls, wiring.inputs, outputs, siblings, wiring.shapes, size)
 
 
-def _cut(entries: Entries, wiring: Wiring, reading: Reading, name: str) -> tuple[Ref, ...]:
+def _cut(entries: Entries, wiring: Wiring, context: ParseContext, name: str) -> tuple[Ref, ...]:
     """Return the tensors to end the model with."""
     calls = [call for call in wiring.calls if call.layer == name]
     if not calls:
@@ -183,16 +125,16 @@ def _cut(entries: Entries, wiring: Wiring, reading: Reading, name: str) -> tuple
         raise InputError(
             f"up_to={quote(name)} is no layer that is called. Expected one of {known}."
         )
-    if reading.portable(parse_layer(name, entries[name], reading)):
+    if context.portable(parse_layer(name, entries[name], context)):
         return (Ref(name, calls[-1].index, 0),)
     return tuple(refs(calls[-1]))
 
 
-def _inside(entry: Entry, reading: Reading) -> Graph:
+def _model_inside(entry: Entry, context: ParseContext) -> Graph:
     """Return a model inside another; where its shape was asked for first, it has been read."""
-    known = reading.progress.models
+    known = context.progress.models
     if id(entry) not in known:
-        known[id(entry)] = parse_model(entry, reading.inside())
+        known[id(entry)] = parse_model(entry, context.inside())
     return known[id(entry)]
 
 
@@ -201,60 +143,34 @@ def _size(spec: LayerSpec) -> int:
     return 1 + inner + (spec.graph.size if spec.graph else 0)
 
 
-def _kind(entry: Entry, reading: Reading) -> str:
-    """Return the class of a layer in the words of current Keras, whatever its settings."""
-    if _is_operation(entry, reading):
-        return f"operation {entry['class_name']}"
-    kind = entry["class_name"]
-    if kind == "RNN":
-        return "GRU"  # if its cell is one; otherwise it is refused when it is read
-    config = entry.get("config")
-    return translate(kind, config if isinstance(config, dict) else {}, reading.version)[0]
-
-
-def _is_operation(entry: Entry, reading: Reading) -> bool:
-    """Return whether an entry is a bare operation.
-
-    `.keras` files of Keras 3 give the module; its HDF5 files do not, but only layers are
-    `trainable`.
-    """
-    config = entry.get("config")
-    if not isinstance(config, dict):
-        return False
-    if "module" in entry:
-        return str(entry["module"]).startswith(MODULE)
-    named = entry["class_name"] in reading.operations and "trainable" not in config
-    return reading.version.major >= 3 and named
-
-
-def parse_layer(name: str, entry: Json, reading: Reading) -> LayerSpec:
+def parse_layer(name: str, entry: Json, context: ParseContext) -> LayerSpec:
     """Read one layer, with the layers or the model inside it."""
     held = entry if isinstance(entry, dict) else {}
-    kind, config, version = held.get("class_name"), held.get("config"), reading.version
-    reading.progress.layers += 1
-    if reading.progress.layers > MAX_LAYERS:
-        raise _too_many()
+    kind, config, version = held.get("class_name"), held.get("config"), context.version
+    context.progress.layers += 1
+    if context.progress.layers > MAX_LAYERS:
+        raise too_many_layers()
     if not isinstance(kind, str):
         raise InputError(f"layer {quote(name)} has no class_name. Expected what Keras writes.")
     if KINDS.get(kind, kind) in MODELS:
-        graph = _inside(entry, reading)
+        graph = _model_inside(entry, context)
         return LayerSpec(name, KINDS.get(kind, kind), {}, version, graph=graph)
     if not isinstance(config, dict):
         return LayerSpec(name, kind, {}, version)  # no layer of the table, so refused later
-    if _is_operation(entry, reading):
+    if is_operation(entry, context):
         return LayerSpec(name, f"operation {kind}", config, version)
     kind, settings = translate(kind, config, version)
     inner = {
-        key: parse_layer(f"{name}/{key}", settings[key], reading)
+        key: parse_layer(f"{name}/{key}", settings[key], context)
         for key in ("layer", "backward_layer", "cell")
         if isinstance(settings.get(key), dict)
     }
     if kind == "RNN" and "cell" in inner:
-        return _rnn(LayerSpec(name, kind, settings, version, inner), reading)
+        return _rnn(LayerSpec(name, kind, settings, version, inner), context)
     return LayerSpec(name, kind, settings, version, inner)
 
 
-def _rnn(spec: LayerSpec, reading: Reading) -> LayerSpec:
+def _rnn(spec: LayerSpec, context: ParseContext) -> LayerSpec:
     """Return an RNN of one known cell as the layer of that cell; one of several holds each."""
     cell = spec.inner["cell"]
     if cell.kind in CELLS:
@@ -263,7 +179,7 @@ def _rnn(spec: LayerSpec, reading: Reading) -> LayerSpec:
         return spec  # a cell of somebody's own, refused by its name when it is looked up
     held = cell.config.get("cells")
     cells = [
-        parse_layer(f"{spec.name}/cell_{at}", each, reading)
+        parse_layer(f"{spec.name}/cell_{at}", each, context)
         for at, each in enumerate(held if isinstance(held, list) else [])
     ]
     inner = {

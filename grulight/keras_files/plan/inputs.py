@@ -1,15 +1,11 @@
 """The shapes of a model's inputs, wherever its Keras wrote them."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from grulight.errors import InputError
+from grulight.keras_files.plan.entries import Entry
 from grulight.keras_files.plan.spec import Shape
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
 DEFAULT_SHAPES: dict[str, Shape] = {"Embedding": (None, None), "Dense": (None, None)}
-
-Entry = Mapping[str, Any]
 
 
 def first_shape(config: Entry, name: str, entry: Entry) -> Shape:

@@ -1,5 +1,6 @@
 """The arrays that a layer needs: their names, their shapes, and where native files keep them."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,3 +44,12 @@ class Variable:
 
 # Those of a layer by name; those of layers inside it one level deeper.
 Variables = dict[str, "Variable | Variables"]
+
+
+def flat_variables(variables: Variables) -> Iterator[Variable]:
+    """Yield the variables of all depths, in order."""
+    for held in variables.values():
+        if isinstance(held, dict):
+            yield from flat_variables(held)
+        else:
+            yield held

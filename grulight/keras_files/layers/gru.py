@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from grulight.keras_files.layers.activations import activation, activation_name
 from grulight.keras_files.layers.base import Pick, Tree, last, parameter, taken
 from grulight.keras_files.layers.layout import cudnn_to_keras, gru_to_keras, gru_to_torch
-from grulight.keras_files.layers.recurrence import (
+from grulight.keras_files.layers.recurrent_base import (
     Recurrent,
     dropout_masks,
     gate_variables,

@@ -1,0 +1,97 @@
+"""A ported model as plain data, from which it is made again without the Keras file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from grulight.errors import InputError
+from grulight.keras_files.layers.base import Tree
+from grulight.keras_files.layers.network import Network
+from grulight.keras_files.layers.operations import FUNCTIONS
+from grulight.keras_files.layers.registry import portable
+from grulight.keras_files.plan.array_checks import fits
+from grulight.keras_files.plan.graph import parse_model
+from grulight.keras_files.plan.parse_context import ParseContext
+from grulight.keras_files.plan.spec import Graph, LayerSpec
+from grulight.keras_files.plan.variables import Variables
+from grulight.keras_files.ported_model import PortedModel
+from grulight.keras_files.reader.container import Container
+from grulight.keras_files.reader.untrusted_text import Json, quote
+from grulight.keras_files.reader.versions import KerasVersion
+
+FORMAT = 1  # of a description; raised when an old one can no longer be read
+
+
+def describe(container: Container, up_to: str | None) -> dict[str, Json]:
+    """Return what a file says of its model, up to a layer if one is named."""
+    return {
+        "format": FORMAT,
+        "keras_version": container.version.text,
+        "backend": container.version.backend,
+        "model": {key: container.config.get(key) for key in ("class_name", "config")},
+        "up_to": up_to,
+        "loss": None if up_to is not None else container.loss,
+        "ignored": list(container.ignored),
+    }
+
+
+def rebuild(description: Mapping[str, Json]) -> PortedModel:
+    """Make a ported model again from its description; `load_state_dict` gives it its weights.
+
+    Raises:
+        InputError: The description is of another format, or is not one.
+    """
+    description = dict(description)
+    if description.get("format") != FORMAT:
+        raise InputError(
+            f"a model description of format {quote(description.get('format'))}, expected {FORMAT}. "
+            "Port the Keras file again."
+        )
+    graph, variables = plan_model(description)
+    _require_shapes(variables, description["shapes"])
+    arrays = _zeros(description["shapes"], np.dtype(description["dtype"]))
+    return build_model(graph, arrays, description)
+
+
+def plan_model(description: Mapping[str, Json]) -> tuple[Graph, Variables]:
+    """Return the graph of a description, and the arrays that it needs."""
+    version = KerasVersion.parse(description["keras_version"], "3", description["backend"])
+    context = ParseContext(version, description["up_to"], portable, FUNCTIONS)
+    graph = parse_model(description["model"], context)
+    spec = LayerSpec("model", "Functional", {}, version, graph=graph)
+    return graph, Network.variables(spec, graph.shapes)
+
+
+def _require_shapes(variables: Variables, shapes: Mapping[str, Json]) -> None:
+    """Refuse shapes that are not those of the layers' arrays.
+
+    Raises:
+        InputError: They are others.
+    """
+    if variables.keys() != shapes.keys():
+        raise InputError("a model description whose shapes are not those of its layers.")
+    for name, held in variables.items():
+        shape = shapes[name]
+        if isinstance(held, dict) and isinstance(shape, dict):
+            _require_shapes(held, shape)
+        elif (
+            isinstance(held, dict)
+            or isinstance(shape, dict)
+            or not any(fits(each, shape) for each in held.shapes)
+        ):
+            raise InputError(f"a model description whose {quote(name)} has another shape.")
+
+
+def _zeros(shapes: Mapping[str, Json], dtype: np.dtype[Any]) -> Tree:
+    return {
+        name: _zeros(held, dtype) if isinstance(held, dict) else np.zeros(held, dtype)
+        for name, held in shapes.items()
+    }
+
+
+def build_model(graph: Graph, arrays: Tree, description: dict[str, Json]) -> PortedModel:
+    """Return the module of a graph with these arrays, in the mode of inference."""
+    model = PortedModel(graph, arrays, description)
+    model.eval()
+    return model
