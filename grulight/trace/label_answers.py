@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from grulight.data.datamodule import Parts
 from grulight.data.sequences import Labels
-from grulight.trace.answers import Answers, Context, Floats, count_table
+from grulight.trace.answers import Answers, Floats
 from grulight.trace.commentary import joined, listing, percent
+from grulight.trace.label_counts import count_table
 from grulight.trace.scores import belief, share
+from grulight.trace.templates import Context
 
 
 class LabelAnswers(Answers):

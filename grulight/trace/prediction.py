@@ -16,7 +16,7 @@ from grulight.trace import commentary as words
 from grulight.trace.answers import Answers, Choice, Floats
 from grulight.trace.gates import Walk, walk
 from grulight.trace.layers import layer_name
-from grulight.trace.recorder import PARTS
+from grulight.trace.stages import PARTS
 from grulight.training.classifier import GRUClassifier
 
 _MOST_NUMBERS = 400_000  # in all heat maps of a page; each weighs under 3 bytes
