@@ -18,10 +18,10 @@ from interrupting import HOOKS, assert_same_run, environment, strike
 from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.cli import main
 from grulight.errors import InputError
-from grulight.runs import saving as saver
 from grulight.runs.checkpoint import WholeCheckpointIO
 from grulight.runs.metrics_csv import MetricsFile
 from grulight.runs.resuming import newest_checkpoint
+from grulight.runs.saving import epoch_checkpoint as saver
 
 Run = Callable[..., str]
 

@@ -8,7 +8,8 @@ from grulight.commands.lightning_cli import CheckpointCLI
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
 from grulight.errors import InputError, one_line
 from grulight.files import require_writable
-from grulight.runs.prediction_table import PredictionWriter, require_table_suffix, written_table
+from grulight.runs.prediction_table import PredictionWriter
+from grulight.runs.table_file import require_table_suffix, written_table
 
 _AT_ONCE = 256  # sequences of a prediction
 
