@@ -12,8 +12,9 @@ import torch
 
 from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.cli import main
-from grulight.data.datamodule import Parts, SequenceDataModule
+from grulight.data.datamodule import SequenceDataModule
 from grulight.data.sequences import Sequences
+from grulight.data.splitting import Parts
 from grulight.data.waves import waves
 from grulight.logits import probabilities
 from grulight.model import GRUNet

@@ -13,7 +13,8 @@ from rich.console import Console
 from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
 from grulight.commands.command_cli import CommandCLI, as_list
 from grulight.commands.watched_metrics import require_known_metrics
-from grulight.data.datamodule import DESCRIPTION, SequenceDataModule
+from grulight.data.datamodule import SequenceDataModule
+from grulight.data.description import DESCRIPTION
 from grulight.errors import InputError
 from grulight.keras_files.port import load_keras, rebuild
 from grulight.keras_files.ported_network import PortedNetwork

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.datamodule import Parts
 from grulight.data.sequences import Labels, Sequences
+from grulight.data.splitting import Parts
 from grulight.trace.templates import Context
 
 Floats = NDArray[np.float32]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from grulight.data.batches import Batch, Batches
-from grulight.data.datamodule import Parts
+from grulight.data.splitting import Parts
 from grulight.heads import ClassHead, Head, LabelHead, ValueHead
 from grulight.model import GRUNet
 from grulight.trace.answers import Answers

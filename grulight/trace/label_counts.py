@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from grulight.data.datamodule import Parts
 from grulight.data.sequences import Labels, Sequences
+from grulight.data.splitting import Parts
 from grulight.trace.stages import PARTS
 from grulight.trace.templates import Context
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from grulight.data.datamodule import Parts
+from grulight.data.splitting import Parts
 from grulight.model import GRUNet
 from grulight.trace import commentary as words
 from grulight.trace.answers import Answers

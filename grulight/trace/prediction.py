@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from grulight.data.datamodule import Parts
 from grulight.data.sequences import Sequences
+from grulight.data.splitting import Parts
 from grulight.errors import InputError
 from grulight.model import GRUNet
 from grulight.trace import commentary as words

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from grulight.data.batches import Batch, Batches
-from grulight.data.datamodule import Parts
 from grulight.data.sequences import Sequences
+from grulight.data.splitting import Parts
 from grulight.model import GRUNet
 from grulight.training.classifier import GRUClassifier
 

@@ -5,8 +5,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.datamodule import Parts
 from grulight.data.sequences import Labels, Sequences
+from grulight.data.splitting import Parts
 from grulight.trace.answers import Answers, Floats
 from grulight.trace.charts import Chart, finite_range, marks, rightwards, ticks, upwards
 from grulight.trace.commentary import listing
