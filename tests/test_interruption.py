@@ -18,7 +18,6 @@ from interrupting import HOOKS, assert_same_run, environment, strike
 from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.cli import main
 from grulight.errors import InputError
-from grulight.runs import saving
 from grulight.runs.checkpoint import WholeCheckpointIO
 from grulight.runs.metrics_csv import MetricsFile
 from grulight.runs.resuming import newest_checkpoint
@@ -214,7 +213,7 @@ def test_the_best_is_known_whenever_a_kill_comes(run: Run, monkeypatch: pytest.M
             raise KeyboardInterrupt
         link(*arguments)
 
-    monkeypatch.setattr(saving, "_PAUSE", 0.0)
+    monkeypatch.setattr(epoch_checkpoint, "_PAUSE", 0.0)
     monkeypatch.setattr(os, "link", die_at_the_third)
     assert main(["fit", "--ckpt_path", "auto"]) == 130
     monkeypatch.setattr(os, "link", link)
@@ -235,7 +234,7 @@ def test_short_epochs_wait_for_each_other_and_none_is_lost(
         save(self, checkpoint, path, **rest)
 
     monkeypatch.setattr(WholeCheckpointIO, "save_checkpoint", count)
-    monkeypatch.setattr(saving, "_PAUSE", 1e9)
+    monkeypatch.setattr(epoch_checkpoint, "_PAUSE", 1e9)
     command = ("fit", "--trainer.max_epochs", "6", "--model.steps_per_execution", "1")
     options = strike([100], "SIGINT") if ends == "interrupted" else ()
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
@@ -252,7 +251,9 @@ def test_short_epochs_wait_for_each_other_and_none_is_lost(
 
 
 def test_what_was_saved_last_is_what_a_run_goes_on_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(saving, "_PAUSE", 1e9)  # the second epoch waits when the third is stopped
+    monkeypatch.setattr(
+        epoch_checkpoint, "_PAUSE", 1e9
+    )  # the second epoch waits when the third is stopped
     assert fit(*strike([2 * EPOCH + 7], "SIGTERM")) == 75
     saved = newest_checkpoint(".", print)
     assert saved is not None

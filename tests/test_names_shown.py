@@ -11,9 +11,9 @@ from rich.console import Console
 from grulight.cli import main
 from grulight.data.readers import ReadOptions, read
 from grulight.errors import InputError
-from grulight.runs.prediction_table import written_table
+from grulight.runs.table_file import written_table
 from grulight.trace.confusion_picture import save_confusion_picture
-from grulight.trace.recorder import Stage
+from grulight.trace.stages import Stage
 from grulight.trace.terminal import confusion_table, file_list, stage_table
 
 TITLE = "\x1b]0;title\x07\x1b[2J[bold]\u202e"

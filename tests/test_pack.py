@@ -12,6 +12,7 @@ from grulight.cli import main
 from grulight.data.batches import Batches, shuffled
 from grulight.data.lazy_values import StoredValues
 from grulight.data.readers import ReadOptions, pack_writer, read, streaming
+from grulight.data.readers.growing_npy import GrowingNpy
 from grulight.data.readers.streaming import Block
 from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Sequences
@@ -64,6 +65,7 @@ def _in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streaming, "_REMEMBERED", 5)
     monkeypatch.setattr(pack_writer, "_SHARD", 400)
     monkeypatch.setattr(pack_writer, "_CHUNK", 9)
+    monkeypatch.setattr("grulight.data.readers.growing_npy._CHUNK", 9)
 
 
 def packed(source: Path | str, folder: Path, *arguments: str) -> Path:
@@ -231,7 +233,7 @@ def test_packed_labels_are_no_others_than_they_were_packed_as(tmp_path: Path) ->
 
 
 def test_names_that_grow_longer_are_kept(tmp_path: Path) -> None:
-    column = pack_writer.Column(tmp_path / "ids.npy")
+    column = GrowingNpy(tmp_path / "ids.npy")
     names = [["a", "b"], ["ccc"], ["d"], ["Ünïcødé" * 9, "e"]]
     for some in names:
         column.append(np.array(some))
@@ -334,14 +336,14 @@ def test_what_stops_half_way_leaves_nothing(
 ) -> None:
     source = archive(tmp_path, compressed=compressed)
     monkeypatch.setattr(streaming, "_VALUES", 50)
-    add = pack_writer.Writer.add
+    add = pack_writer.PackWriter.add
 
-    def stopping(writer: pack_writer.Writer, block: Block) -> None:
+    def stopping(writer: pack_writer.PackWriter, block: Block) -> None:
         add(writer, block)
         if writer._lengths.count > 20:
             raise stop
 
-    monkeypatch.setattr(pack_writer.Writer, "add", stopping)
+    monkeypatch.setattr(pack_writer.PackWriter, "add", stopping)
     code = main(["pack", str(source), "-o", "packed"])
     assert code == (130 if isinstance(stop, KeyboardInterrupt) else 2)
     assert {path.name for path in tmp_path.iterdir()} == {"data.npz"}

@@ -12,7 +12,8 @@ import pytest
 
 from grulight.cli import main
 from grulight.heads import ValueHead
-from grulight.runs.prediction_table import ROW_GROUP, prediction_columns, written_table
+from grulight.runs.prediction_table import prediction_columns
+from grulight.runs.table_file import ROW_GROUP, written_table
 
 Run = Callable[..., str]
 

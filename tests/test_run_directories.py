@@ -11,19 +11,19 @@ import pytest
 from grulight.cli import main
 from grulight.errors import InputError
 from grulight.files import temporary_prefix, written_whole
-from grulight.runs.run_directory import held, made
+from grulight.runs.run_directory import locked, make_run_directory
 
 
 def test_runs_that_start_at_once_get_a_directory_each(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        numbers = list(pool.map(lambda _: made(tmp_path), range(40)))
+        numbers = list(pool.map(lambda _: make_run_directory(tmp_path), range(40)))
     assert sorted(numbers) == list(range(40))
 
 
 def test_a_run_is_numbered_after_the_newest(tmp_path: Path) -> None:
     for name in ("version_3", "version_x", "other"):
         (tmp_path / "lightning_logs" / name).mkdir(parents=True)
-    assert made(tmp_path) == 4
+    assert make_run_directory(tmp_path) == 4
 
 
 def test_a_directory_has_one_writer_at_a_time(
@@ -31,12 +31,12 @@ def test_a_directory_has_one_writer_at_a_time(
 ) -> None:
     monkeypatch.setattr("grulight.runs.run_directory._PATIENCE", 0.1)
     with (
-        held(tmp_path, print),
+        locked(tmp_path, print),
         pytest.raises(InputError, match=rf"process {os.getpid()} on .* trains here"),
-        held(tmp_path, print),
+        locked(tmp_path, print),
     ):
         pass
-    with held(tmp_path, print):
+    with locked(tmp_path, print):
         pass
 
 
@@ -44,13 +44,13 @@ def test_the_lock_of_a_killed_process_holds_nobody_up(tmp_path: Path) -> None:
     script = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from grulight.runs.run_directory import held\n"
-        "with held(Path(sys.argv[1]), print):\n"
+        "from grulight.runs.run_directory import locked\n"
+        "with locked(Path(sys.argv[1]), print):\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert subprocess.run([sys.executable, "-c", script, str(tmp_path)]).returncode == -9
     assert (tmp_path / ".lock").read_text().startswith("process ")
-    with held(tmp_path, print):
+    with locked(tmp_path, print):
         pass
 
 
@@ -59,7 +59,7 @@ def test_where_there_are_no_locks_it_says_so(
 ) -> None:
     said: list[str] = []
     monkeypatch.setattr("grulight.runs.run_directory.lock", lambda descriptor: None)
-    with held(tmp_path, said.append):
+    with locked(tmp_path, said.append):
         pass
     assert ["has no locks" in line for line in said] == [True]
 
@@ -72,7 +72,7 @@ def test_auto_does_not_go_on_with_a_run_that_goes_on(
     run = Path("lightning_logs/version_0")
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     for directory in (run, run.parent):
-        with held(directory, print):
+        with locked(directory, print):
             kept = (directory / ".lock").read_bytes()
             assert main(["fit", "--ckpt_path", "auto"]) == 2
             assert "trains here" in capsys.readouterr().err

@@ -12,13 +12,13 @@ import torch
 
 from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.cli import main
-from grulight.data.datamodule import Parts, SequenceDataModule
+from grulight.data.datamodule import SequenceDataModule
 from grulight.data.sequences import Sequences
+from grulight.data.splitting import Parts
 from grulight.data.waves import waves
 from grulight.logits import probabilities
 from grulight.model import GRUNet
 from grulight.runs.checkpoint import load_classifier
-from grulight.trace.answers import MOST_SEQUENCES
 from grulight.trace.charts import ticks
 from grulight.trace.class_answers import ClassAnswers
 from grulight.trace.commentary import percent
@@ -27,6 +27,7 @@ from grulight.trace.inference import ask
 from grulight.trace.page import write_page
 from grulight.trace.past_run import load_run
 from grulight.trace.recorder import Epoch
+from grulight.trace.sampling import MOST_SEQUENCES
 from grulight.trace.scores import calibration_error, class_scores, reliability
 from grulight.trace.training import ORIGINAL, curves, shown_epochs
 from grulight.training.classifier import GRUClassifier

@@ -1,1 +1,1 @@
-"""What each command of the command line does, one file each, and the LightningCLI they share."""
+"""What each command does, one file each; they share ``lightning_cli`` and ``running``."""

@@ -5,7 +5,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from grulight.checkpoint_files.reader import Checkpoint
-from grulight.commands.lightning_cli import FitCLI, one_line_errors, quieten
+from grulight.commands.lightning_cli import FitCLI
+from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
 from grulight.commands.running import require_output, run_directory, show_files, test_and_show
 from grulight.runs.metrics_csv import MetricsFile
 from grulight.runs.resuming import ended_epoch
@@ -16,7 +17,7 @@ from grulight.trace.recorder import TraceRecorder
 
 def run(arguments: list[str]) -> None:
     """Train, test, and say where every file went."""
-    quieten()
+    silence_expected_warnings()
     cli = FitCLI(arguments, Console())
     require_output(cli.trainer)
     with cli.run_directory():

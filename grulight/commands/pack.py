@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from grulight.data.readers import ReadOptions
 from grulight.data.readers.memory import memory_errors
-from grulight.data.readers.pack_writer import Writer, directory_written_whole
+from grulight.data.readers.pack_writer import PackWriter, directory_written_whole
 from grulight.data.readers.packed import read_packed
 from grulight.data.readers.streaming import stream
 from grulight.data.readers.targets import Kind, Wish
@@ -83,7 +83,7 @@ def packed(
             # within, where a kill cannot leave it behind alone
             tempfile.TemporaryDirectory(dir=directory, prefix=".scratch-") as scratch,
             Progress(*columns, console=console, transient=True, disable=silent) as bar,
-            Writer(directory) as writer,
+            PackWriter(directory) as writer,
         ):
             task = bar.add_task(f"packing {escape(one_line(source))}", total=None)
             blocks = stream(

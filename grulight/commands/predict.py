@@ -4,17 +4,19 @@ from pathlib import Path
 
 from rich.console import Console
 
-from grulight.commands.lightning_cli import CheckpointCLI, one_line_errors, quieten
+from grulight.commands.lightning_cli import CheckpointCLI
+from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
 from grulight.errors import InputError, one_line
 from grulight.files import require_writable
-from grulight.runs.prediction_table import PredictionWriter, require_table_suffix, written_table
+from grulight.runs.prediction_table import PredictionWriter
+from grulight.runs.table_file import require_table_suffix, written_table
 
 _AT_ONCE = 256  # sequences of a prediction
 
 
 def run(arguments: list[str]) -> None:
     """Answer for every sequence of a source and write the table."""
-    quieten()
+    silence_expected_warnings()
     # larger batches than training's are quicker; what the user says comes later and counts
     cli = CheckpointCLI("predict", [f"--data.batch_size={_AT_ONCE}", *arguments], Console())
     output = Path(cli.config["output"])

@@ -5,7 +5,7 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from rich.console import Console
 
-from grulight.commands.lightning_cli import one_line_errors
+from grulight.commands.lightning_messages import one_line_errors
 from grulight.data.datamodule import SequenceDataModule
 from grulight.files import require_writable
 from grulight.trace import terminal

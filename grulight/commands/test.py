@@ -2,14 +2,15 @@
 
 from rich.console import Console
 
-from grulight.commands.lightning_cli import CheckpointCLI, quieten
+from grulight.commands.lightning_cli import CheckpointCLI
+from grulight.commands.lightning_messages import silence_expected_warnings
 from grulight.commands.running import require_output, show_files, test_and_show
 from grulight.errors import InputError
 
 
 def run(arguments: list[str]) -> None:
     """Measure a checkpoint on the test part: scores; for classes the confusion matrix, pictured."""
-    quieten()
+    silence_expected_warnings()
     cli = CheckpointCLI("test", arguments, Console())
     if not len(cli.datamodule.parts.test):
         raise InputError("there is no test part; set --data.train_size below 1.")

@@ -2,7 +2,8 @@
 
 from rich.console import Console
 
-from grulight.commands.lightning_cli import CheckpointCLI, one_line_errors, quieten
+from grulight.commands.lightning_cli import CheckpointCLI
+from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
 from grulight.commands.running import metrics_of, require_output, show_files
 from grulight.errors import InputError
 from grulight.trace import terminal
@@ -10,7 +11,7 @@ from grulight.trace import terminal
 
 def run(arguments: list[str]) -> None:
     """Measure a checkpoint on the validation part."""
-    quieten()
+    silence_expected_warnings()
     cli = CheckpointCLI("validate", arguments, Console())
     if not len(cli.datamodule.parts.val):
         raise InputError("there is no validation part; set --data.val_size, such as 0.1.")

@@ -1,1 +1,1 @@
-"""Sequences: read, checked, split and served in batches."""
+"""Sequences: ``readers`` read and check, ``splitting`` splits, ``datamodule`` serves batches."""

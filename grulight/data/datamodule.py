@@ -1,44 +1,25 @@
 """Sequences for Lightning: which part trains, validates and tests, in what batches."""
 
-import math
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property, partial
-from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
-from numpy.typing import NDArray
 
 from grulight.data.batches import Batches, Order
 from grulight.data.blocks import Blocks
-from grulight.data.readers import ReadOptions, has_test_part, read
+from grulight.data.description import DescribedDataModule
+from grulight.data.readers import ReadOptions
 from grulight.data.readers.targets import Kind, Wish
 from grulight.data.sequences import Sequences
 from grulight.data.shuffling import shuffled_sequences
-from grulight.data.statistics import feature_statistics
+from grulight.data.splitting import Parts, Split
 from grulight.errors import InputError
 
-# what a model has to know of the data, by the names that both have for it
-DESCRIPTION = (
-    *("input_size", "num_classes", "num_values", "per_step"),
-    *("class_names", "feature_names", "mean", "scale"),
-)
 _MOST_CLASSES = 1 << 20  # each has a name
-_TABLES = (".csv", ".parquet")  # their features have names of their own
 
 
-class Parts(NamedTuple):
-    """The parts of a source, in its own order."""
-
-    train: Sequences
-    val: Sequences
-    test: Sequences
-
-
-class SequenceDataModule(LightningDataModule):
+class SequenceDataModule(DescribedDataModule):
     """Serve labelled sequences from a built-in set, a file or an archive.
 
     The split is by position, as in the original pipeline: the first ``train_size`` sequences
@@ -112,6 +93,19 @@ class SequenceDataModule(LightningDataModule):
         self._class_names = tuple(class_names) if class_names else None
         self._num_classes = num_classes
 
+    @property
+    def _split(self) -> Split:
+        return Split(
+            self.source,
+            self.test_source,
+            self.train_size,
+            self.val_size,
+            self.options,
+            self._features,
+            self._class_names,
+            self._num_classes,
+        )
+
     @cached_property
     def parts(self) -> Parts:
         """The three parts with labels over the same classes, read on first use.
@@ -119,107 +113,12 @@ class SequenceDataModule(LightningDataModule):
         Raises:
             InputError: The source cannot be read or split, or its parts do not fit each other.
         """
-        train, test = self._read(self.options)
-        known = self._class_names or self._num_classes or train.has_values
-        if not len(train) and not known:
-            raise InputError(f"{self.source}: no training sequences; raise --data.train_size.")
-        class_names = self._class_names or self._classes_of(train)
-        if len(class_names) < 2 and not train.has_values:
-            raise InputError(
-                f"{self.source}: all {len(train)} training sequences have the class "
-                f"{class_names[0]!r}; expected at least 2 classes to tell apart."
-            )
-        train, test = train.with_classes(class_names), test.with_classes(class_names)
-        _require_same_targets(train, test)
-        kept = len(train) - _count(self.val_size, len(train), "val_size")
-        if not kept and not known:
-            raise InputError(f"--data.val_size {self.val_size}: leaves no sequences to train on.")
-        return Parts(train.part(0, kept), train.part(kept, len(train)), test)
-
-    def _classes_of(self, train: Sequences) -> tuple[str, ...]:
-        """Return the classes in the order of the model's outputs, where nobody named them."""
-        if self._num_classes is not None and not train.has_values:
-            if len(train.class_names) == self._num_classes:
-                return train.class_names  # also those that the training part lacks
-            positions = tuple(map(str, range(self._num_classes)))
-            if set(train.class_names) <= set(positions):
-                return positions
-            raise InputError(
-                f"{self.source}: has the classes {', '.join(train.class_names[:20])}, but the "
-                f"model tells {self._num_classes} apart. Expected whole numbers below "
-                f"{self._num_classes}, or --data.class_names in the order of its outputs."
-            )
-        return train.present_classes()
-
-    def _read(self, options: ReadOptions) -> tuple[Sequences, Sequences]:
-        """Return the training part, validation included, and the test part."""
-        if self.test_source is not None:
-            part: Literal["train", "test"] = "test" if has_test_part(self.test_source) else "train"
-            # those files belong to the source; labels of a test part come in its .npz
-            others = replace(options, part=part, labels_file=None, lengths_file=None)
-            first = self._source(self.source, options)
-            second = self._source(self.test_source, others)
-            _require_same_features(first, second)
-            return first, second
-        if has_test_part(self.source):
-            test = self._source(self.source, replace(options, part="test"))
-            return self._source(self.source, options), test
-        whole = self._source(self.source, options)
-        count = _count(self.train_size, len(whole), "train_size")
-        return whole.part(0, count), whole.part(count, len(whole))
-
-    def _source(self, source: str, options: ReadOptions) -> Sequences:
-        if self._features is None or Path(source).suffix.lower() in _TABLES:
-            return read(source, replace(options, features=self._features))
-        return read(source, options).with_features(self._features)
-
-    @property
-    def input_size(self) -> int:
-        """Features per time step."""
-        return len(self.parts.train.feature_names)
-
-    @property
-    def num_classes(self) -> int:
-        """Classes of the training part; 0 where its labels are values."""
-        return len(self.parts.train.class_names)
-
-    @property
-    def num_values(self) -> int:
-        """Values of each label; 0 where the labels are classes."""
-        return self.parts.train.num_values
-
-    @property
-    def per_step(self) -> bool:
-        """Whether there is a label for each time step."""
-        return self.parts.train.per_step
-
-    @property
-    def class_names(self) -> list[str]:
-        """Names of the classes, in the order of the model's outputs."""
-        return list(self.parts.train.class_names)
-
-    @property
-    def feature_names(self) -> list[str]:
-        """Names of the features."""
-        return list(self.parts.train.feature_names)
-
-    @property
-    def mean(self) -> list[float] | None:
-        """Mean of each feature over the training part; None without standardisation."""
-        return self._statistics[0].tolist() if self.standardize else None
-
-    @property
-    def scale(self) -> list[float] | None:
-        """Standard deviation of each feature over the training part; None likewise."""
-        return self._statistics[1].tolist() if self.standardize else None
-
-    def describe(self) -> dict[str, Any]:
-        """Return what a model has to know of the data, as arguments of ``GRUClassifier``."""
-        return {name: getattr(self, name) for name in DESCRIPTION}
+        return self._split.labelled()
 
     @cached_property
-    def _statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        return feature_statistics(self.parts.train)
+    def unlabelled(self) -> list[Sequences]:
+        """Every sequence of the source without its label, for prediction."""
+        return self._split.unlabelled()
 
     def batches(self, part: Sequences, order: Callable[[int], Order] | None = None) -> Batches:
         """Return batches of a part, in its own order unless ``order`` gives another."""
@@ -273,44 +172,3 @@ class SequenceDataModule(LightningDataModule):
     def predict_dataloader(self) -> list[Batches]:
         """Return batches of every sequence of the source; labels, if there are any, are ignored."""
         return [self.batches(part) for part in self.unlabelled]
-
-    @cached_property
-    def unlabelled(self) -> list[Sequences]:
-        """Every sequence of the source without its label, for prediction."""
-        both = self._read(replace(self.options, require_labels=False))
-        parts = [replace(part, labels=None) for part in both if len(part)]
-        own_names = self.test_source is None and not has_test_part(self.source)
-        if len(parts) == 2 and not own_names and np.intersect1d(parts[0].ids, parts[1].ids).size:
-            for at, name in enumerate(("train", "test")):
-                parts[at] = replace(parts[at], ids=np.char.add(f"{name}/", parts[at].ids))
-        return parts
-
-
-def _count(size: float, total: int, name: str) -> int:
-    """Turn a share (up to 1) or a number of sequences into a number."""
-    count = 0 if not math.isfinite(size) else round(size * total) if size <= 1 else int(size)
-    if not 0 <= size < math.inf or count > total or (size > 1 and size != count):
-        raise InputError(
-            f"--data.{name} {size}: expected a share from 0 to 1 or a whole number of sequences up "
-            f"to {total}."
-        )
-    return count
-
-
-def _require_same_targets(train: Sequences, test: Sequences) -> None:
-    ours, theirs = ((part.per_step, part.num_values) for part in (train, test))
-    if train.labels is not None and test.labels is not None and ours != theirs:
-        raise InputError(
-            f"{test.source}: has labels of another kind or size than {train.source}. Both parts "
-            "need the same; --data.targets and --data.per_step say which."
-        )
-
-
-def _require_same_features(train: Sequences, test: Sequences) -> None:
-    if train.feature_names != test.feature_names:
-        raise InputError(
-            f"{test.source}: has the {len(test.feature_names)} features "
-            f"{', '.join(test.feature_names)}, but {train.source} has the "
-            f"{len(train.feature_names)} features {', '.join(train.feature_names)}. "
-            "Both parts need the same."
-        )

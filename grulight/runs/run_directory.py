@@ -15,7 +15,7 @@ RUNS = "lightning_logs"
 _PATIENCE = 2.0  # seconds for a process that has just been killed to be gone
 
 
-def made(root: str | Path) -> int:
+def make_run_directory(root: str | Path) -> int:
     """Make the directory of a new run, which no other process has; return its number.
 
     Args:
@@ -53,7 +53,7 @@ def number_of(run: Path) -> int:
 
 
 @contextmanager
-def held(directory: Path, warn: Callable[[str], None]) -> Iterator[None]:
+def locked(directory: Path, warn: Callable[[str], None]) -> Iterator[None]:
     """Keep all other processes from training in a directory, until this one ends, however it ends.
 
     Args:

@@ -1,1 +1,1 @@
-"""What a run shows of itself."""
+"""What a run shows of itself: ``recorder`` notes it, ``terminal`` prints it, ``page`` draws it."""

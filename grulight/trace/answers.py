@@ -1,22 +1,16 @@
 """What a classifier answers for a bounded number of sequences, and which of them to look at."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.datamodule import Parts
 from grulight.data.sequences import Labels, Sequences
-from grulight.trace.recorder import PARTS
+from grulight.data.splitting import Parts
+from grulight.trace.templates import Context
 
-# what keeps a page quick to make: a million sequences are sampled
-MOST_SEQUENCES, MOST_STEPS, MOST_NUMBERS = 10_000, 2_000_000, 20_000_000
-_SLICE = 50_000  # sequences whose labels are counted at once
-
-Context = dict[str, Any]
 Floats = NDArray[np.float32]
 
 
@@ -168,50 +162,3 @@ class Answers(ABC):
     @abstractmethod
     def tells(self, answers: Floats, truth: Floats, steps: NDArray[np.int64]) -> str:
         """Say what a sequence is answered, at each of the steps (A,) or once for all (1,)."""
-
-
-def held_parts(parts: Parts) -> list[tuple[str, Sequences]]:
-    """Return the parts that have sequences, with their names."""
-    return [(name, part) for name, part in zip(PARTS, parts, strict=True) if len(part)]
-
-
-def labels_of(part: Sequences) -> Iterator[Labels]:
-    """Yield the labels that count, (m,) or (m, C), of some sequences after the others."""
-    for start in range(0, len(part), _SLICE):
-        some = part.part(start, start + _SLICE)
-        if some.labels is not None:
-            yield some.labels[some.counted]
-
-
-def count_table(title: str, head: str, parts: Parts, names: Sequence[str], counts: Any) -> Context:
-    """Return counts (C,) of some labels, summed over each part, as a table."""
-    held = held_parts(parts)
-    columns = [sum(counts(each) for each in labels_of(part)).tolist() for _, part in held]
-    return {
-        "title": title,
-        "head": head,
-        "parts": [(name, len(part)) for name, part in held],
-        "rows": list(zip(names, zip(*columns, strict=True), strict=True)),
-        "most": [max(max(column), 1) for column in columns],
-    }
-
-
-def sampled(part: Sequences, width: int) -> tuple[NDArray[np.int64], Sequences]:
-    """Return places of evenly spaced sequences, and these: as many as can be asked quickly.
-
-    Args:
-        part: The part.
-        width: Numbers in an answer.
-    """
-    _, steps, features = part.values.shape
-    numbers = MOST_NUMBERS // (steps * max(features, width))
-    count = min(len(part), max(min(MOST_SEQUENCES, MOST_STEPS // steps, numbers), 100))
-    positions = np.unique(np.linspace(0, len(part) - 1, count).round().astype(np.int64))
-    assert part.labels is not None
-    return positions, replace(
-        part,
-        values=part.values[positions],
-        lengths=part.lengths[positions],
-        labels=part.labels[positions],
-        ids=part.ids[positions],
-    )

@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from grulight.data.batches import Batch, Batches
-from grulight.data.datamodule import Parts
+from grulight.data.splitting import Parts
 from grulight.heads import ClassHead, Head, LabelHead, ValueHead
 from grulight.model import GRUNet
-from grulight.trace.answers import Answers, sampled
+from grulight.trace.answers import Answers
 from grulight.trace.class_answers import ClassAnswers
 from grulight.trace.label_answers import LabelAnswers
-from grulight.trace.recorder import PARTS
+from grulight.trace.sampling import evenly_spaced_sample
+from grulight.trace.stages import PARTS
 from grulight.trace.value_answers import ValueAnswers
 from grulight.training.classifier import GRUClassifier
 
@@ -30,7 +31,7 @@ def ask(classifier: GRUClassifier, parts: Parts) -> Answers:
         (name, part) for name, part in zip(PARTS[::-1], parts[::-1], strict=True) if len(part)
     )
     head = classifier.head
-    positions, chosen = sampled(part, head.num_names)
+    positions, chosen = evenly_spaced_sample(part, head.num_names)
     predicted, targets, sequences, loss, start = [], [], [], 0.0, 0
     with torch.inference_mode():
         for batch in Batches(chosen, _BATCH):

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from grulight.data.datamodule import Parts
+from grulight.data.splitting import Parts
 from grulight.model import GRUNet
 from grulight.trace import commentary
-from grulight.trace.answers import Answers, Context
+from grulight.trace.answers import Answers
 from grulight.trace.inference import ask
 from grulight.trace.layers import layer_rows
 from grulight.trace.prediction import prediction
-from grulight.trace.recorder import Epoch, record_stages
-from grulight.trace.templates import write_template
+from grulight.trace.recorder import Epoch
+from grulight.trace.stages import record_stages
+from grulight.trace.templates import Context, write_template
 from grulight.trace.training import curves, epoch_words, original, shown_epochs
 from grulight.training.classifier import GRUClassifier
 

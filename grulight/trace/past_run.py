@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
-from grulight.data.datamodule import Parts, SequenceDataModule
+from grulight.data.datamodule import SequenceDataModule
+from grulight.data.splitting import Parts
 from grulight.errors import InputError
 from grulight.runs.checkpoint import load_classifier
 from grulight.trace.recorder import Epoch, TraceRecorder, observe

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from grulight.data.datamodule import Parts
 from grulight.data.sequences import Sequences
+from grulight.data.splitting import Parts
 from grulight.errors import InputError
 from grulight.model import GRUNet
 from grulight.trace import commentary
 from grulight.trace.answers import Answers, Choice, Floats
 from grulight.trace.gates import Walk, walk
 from grulight.trace.layers import layer_name
-from grulight.trace.recorder import PARTS
+from grulight.trace.stages import PARTS
 from grulight.training.classifier import GRUClassifier
 
 _MOST_NUMBERS = 400_000  # in all heat maps of a page; each weighs under 3 bytes

@@ -1,38 +1,14 @@
-"""What a run shows of itself: the stages with their shapes, and the numbers of every epoch."""
+"""Record a run: its stages, and the numbers of every epoch with what they show."""
 
 import json
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from grulight.data.batches import Batch, Batches
-from grulight.data.datamodule import Parts, SequenceDataModule
-from grulight.data.sequences import Sequences
-from grulight.model import GRUNet
+from grulight.data.datamodule import SequenceDataModule
+from grulight.trace.stages import Stage, record_stages
 from grulight.training.classifier import GRUClassifier
-
-PARTS = ("train", "validation", "test")
-_SAMPLE = 4  # values shown per stage: what fits a terminal of 80 columns
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage of the pipeline.
-
-    Attributes:
-        name: What happens.
-        shape: What comes out, as text; the first axis counts sequences.
-        detail: What one should know of it.
-        sample: The first values that come out, as text: of the first training sequence, except
-            for the split, where they are the first labels.
-    """
-
-    name: str
-    shape: str
-    detail: str
-    sample: str
 
 
 @dataclass(frozen=True)
@@ -51,83 +27,6 @@ class Epoch:
     metrics: dict[str, float]
     observation: str
     learning_rate: float | None = None
-
-
-def record_stages(classifier: GRUClassifier, parts: Parts) -> list[Stage]:
-    """Send the first training sequence through the pipeline and note every stage.
-
-    The shapes are those of the whole training part; where it is empty, of the first that is not.
-    """
-    first = next(part for part in parts if len(part))
-    steps = max(part.values.shape[1] for part in parts)
-    batch = next(iter(Batches(first.part(0, 1), 1)))
-    values = batch.values.to(next(classifier.parameters()))
-    sizes = {name: len(part) for name, part in zip(PARTS, parts, strict=True) if len(part)}
-    total = _shape(sum(sizes.values()), steps, len(first.feature_names))
-    return [
-        Stage("input", total, first.source, _numbers(values[0, 0])),
-        Stage("split", " / ".join(map(str, sizes.values())), " / ".join(sizes), _labels(first)),
-        *_layers(classifier, len(first), steps, values, batch.lengths),
-    ]
-
-
-def _labels(train: Sequences) -> str:
-    """Return the first labels, or those of the first sequence where each step has one."""
-    if train.labels is None:
-        return ""
-    first = (train.labels[0] if train.per_step else train.labels)[: _SAMPLE + 1]
-    if train.has_values:
-        return _numbers(torch.from_numpy(first[:, 0]))
-    return _head([train.class_names[i] for i in first])
-
-
-def _layers(
-    classifier: GRUClassifier,
-    count: int,
-    steps: int,
-    values: torch.Tensor,
-    lengths: torch.Tensor | None,
-) -> list[Stage]:
-    training = classifier.training
-    classifier.eval()
-    network = classifier.network
-    with torch.no_grad():
-        answer = classifier.predict_step(Batch(values, lengths, None))[0]
-        if isinstance(network, GRUNet):
-            summary = classifier.summarize(values, lengths)[0]
-            shape = (count, *summary.shape)
-            stages = [
-                # the kernel too, which may be a choice of `auto`
-                _layer(f"GRU ({network.gru.kernel})", shape, summary, network.gru),
-                _layer("dense + softmax", (count, *answer.shape), answer, network.head),
-            ]
-        else:
-            shape = (count, *answer.shape)
-            if network.follows_steps:  # the first sequence may be shorter than others
-                shape = (count, steps, *answer.shape[1:])
-            stages = [_layer("Keras model", shape, answer, network)]
-    classifier.train(training)
-    return stages
-
-
-def _layer(
-    name: str, shape: tuple[int, ...], output: torch.Tensor, layer: torch.nn.Module
-) -> Stage:
-    parameters = sum(parameter.numel() for parameter in layer.parameters())
-    detail = f"{parameters:,} parameters"
-    return Stage(name, _shape(*shape), detail, _numbers(output.flatten()))
-
-
-def _numbers(values: torch.Tensor) -> str:
-    return _head([f"{value:.2f}" for value in values[: _SAMPLE + 1].tolist()])
-
-
-def _head(words: list[str]) -> str:
-    return " ".join(words[:_SAMPLE]) + (" …" if len(words) > _SAMPLE else "")
-
-
-def _shape(*sizes: int) -> str:
-    return " × ".join(map(str, sizes))
 
 
 def observe(now: dict[str, float], before: dict[str, float] | None) -> str:

@@ -9,6 +9,8 @@ from grulight.files import written_whole
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+Context = dict[str, Any]  # what a template says, by the names that it has for it
+
 
 def write_template(path: str | Path, template: Path, **context: Any) -> None:
     """Fill in a template and write the page; every text is escaped.

@@ -12,7 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from grulight.errors import one_line
-from grulight.trace.recorder import Epoch, Stage, TraceRecorder
+from grulight.trace.recorder import Epoch, TraceRecorder
+from grulight.trace.stages import Stage
 from grulight.training.confusion import Confusion
 
 _NAME = 80  # characters of a name, or of a few

@@ -5,11 +5,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.datamodule import Parts
 from grulight.data.sequences import Labels, Sequences
-from grulight.trace.answers import Answers, Context, Floats, held_parts, labels_of
+from grulight.data.splitting import Parts
+from grulight.trace.answers import Answers, Floats
 from grulight.trace.charts import Chart, finite_range, marks, rightwards, ticks, upwards
 from grulight.trace.commentary import listing
+from grulight.trace.label_counts import labels_of, nonempty_parts
+from grulight.trace.templates import Context
 
 _MOST_CHARTS, _MOST_POINTS = 4, 800
 
@@ -79,7 +81,7 @@ class ValueAnswers(Answers):
 
     def balance(self, parts: Parts) -> Context:
         """Describe the values in each part."""
-        held = held_parts(parts)
+        held = nonempty_parts(parts)
         columns = [_described(part) for _, part in held]
         return {
             "title": "Values of the labels",

@@ -1,1 +1,1 @@
-"""How a network is trained: what a step does, how many one call takes, what is counted."""
+"""How a network is trained: ``classifier`` says what, ``steps`` what a step does; both first."""

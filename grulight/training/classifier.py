@@ -1,7 +1,6 @@
-"""What is trained: a network, and what a step does with it; no layers."""
+"""What is trained: a network, what its answers mean, and how raw sequences enter it."""
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -9,27 +8,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
-from torchmetrics.classification import MulticlassConfusionMatrix
 
-from grulight.data.batches import Batch
-from grulight.data.blocks import Block
 from grulight.errors import InputError
 from grulight.heads import ClassHead, Head
 from grulight.init import keras_init_
 from grulight.kernels import gate
 from grulight.kernels.fused import Kernel
-from grulight.logits import predicted_classes
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
 from grulight.training.compiled_network import CompiledPredictor, compilable, predict_in_torch
 from grulight.training.data_spec import DataSpec, ported_network, require_classes
-from grulight.training.epoch_means import EpochMeans
-from grulight.training.many_steps import execute, take_compiled, take_one_by_one
-from grulight.training.resumable import ResumableModule
-from grulight.training.steps_per_execution import compiled_steps_network, steps_per_execution
+from grulight.training.steps import StepsModule
 
 
-class GRUClassifier(ResumableModule):
+class GRUClassifier(StepsModule):
     """Train a :class:`GRUNet` to name the class of a sequence, or a Keras model as it answers.
 
     Args:
@@ -59,9 +51,6 @@ class GRUClassifier(ResumableModule):
         InputError: The Keras model cannot be read, or does not fit the data; or mean and scale are
             not finite numbers, one for each feature, the scale above zero.
     """
-
-    mean: Tensor | None
-    scale: Tensor | None
 
     def __init__(
         self,
@@ -134,53 +123,6 @@ class GRUClassifier(ResumableModule):
         assert isinstance(self.network, GRUNet)
         return self.network.summarize(self.standardized(values), lengths)
 
-    def standardized(self, values: Tensor) -> Tensor:
-        """Return raw sequences (batch, time, feature) as the network sees them."""
-        if self.mean is None or self.scale is None:
-            return values
-        return (values - self.mean) / self.scale
-
-    def steps_together(self, batches: int) -> int:
-        """Return how many of an epoch's batches a training step takes."""
-        if self.resumed_steps is not None:
-            return self.resumed_steps
-        asked = self.hparams["steps_per_execution"]
-        return steps_per_execution(self.trainer, self.network, self.head, asked, batches)
-
-    def training_step(self, batch: Batch | Block) -> Tensor | None:
-        """Return the loss of a batch; take the steps of a block of them."""
-        if isinstance(batch, Block):
-            execute(self.trainer, batch, self._take_steps)
-            return None
-        return self.evaluate(batch, self.train_means)
-
-    def _take_steps(self, block: Block, count: int) -> None:
-        """Take the optimiser steps of the first ``count`` batches of a block."""
-        [optimizer] = self.trainer.optimizers
-        network = compiled_steps_network(self.trainer, self.network, self.head)
-        if network is None:
-            take_one_by_one(optimizer, partial(self.evaluate, means=self.train_means), block, count)
-        else:
-            now = self.trainer.current_epoch, self.trainer.global_step
-            take_compiled(
-                network, optimizer, self.train_means, self.standardized, block, count, *now
-            )
-
-    def validation_step(self, batch: Batch) -> None:
-        """Count a validation batch."""
-        self.evaluate(batch, self.val_means)
-
-    def test_step(self, batch: Batch) -> None:
-        """Count a test batch."""
-        self.evaluate(batch, self.test_means, self.confusion)
-
-    def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
-        """Return class probabilities (batch, class), or (batch, step, class), or values."""
-        values = self.standardized(batch.values)
-        if isinstance(self.network, GRUNet):
-            return self.head.prediction(self.network(values, batch.lengths))
-        return self.network.predictions(values, batch.lengths)
-
     def predict_proba(
         self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None
     ) -> NDArray[np.floating]:
@@ -209,25 +151,6 @@ class GRUClassifier(ResumableModule):
         if predictor is not None:
             return predictor(values, lengths)
         return predict_in_torch(self, self.hparams["input_size"], values, lengths)
-
-    def evaluate(
-        self, batch: Batch, means: EpochMeans, confusion: MulticlassConfusionMatrix | None = None
-    ) -> Tensor:
-        """Count a batch; return its loss, as this process' part of the mean over processes."""
-        assert batch.labels is not None
-        values, valid = self.standardized(batch.values), None
-        if isinstance(self.network, GRUNet):
-            answers = self.network(values, batch.lengths)
-        else:
-            answers, valid = self.network.answers(values, batch.lengths)
-        score = self.head.score(answers, batch.labels, valid)
-        part = batch.share if valid is None else self.part_of_mean(score.counted, batch)
-        if batch.share:
-            means.update(score, len(answers) * part / batch.share)
-            if confusion is not None:
-                found, true = predicted_classes(answers), batch.labels
-                confusion.update(*((found, true) if valid is None else (found[valid], true[valid])))
-        return score.loss * part
 
     def configure_optimizers(self) -> Optimizer:
         """Return Keras' Adam with its default settings."""

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 
 from grulight.keras_files.layers.base import KerasLayer
-from grulight.keras_files.port import PortedModel
+from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.untrusted_text import Json, quote
 from parity.keras_files.study import Study
 from parity.result import Limit

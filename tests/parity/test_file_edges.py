@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from grulight.keras_files.layers.recurrence import Recurrent
 from torch import nn
 
 from grulight.keras_files.layers.base import Signal
 from grulight.keras_files.layers.normalization import BatchNormalization
+from grulight.keras_files.layers.recurrent_base import Recurrent
 from grulight.keras_files.port import load_keras
 from parity.keras_files.climb import ask
 from parity.keras_files.edge_inputs import EDGES, MASKED, ROWS, STEP, edges, masked_throughout

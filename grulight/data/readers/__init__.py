@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from grulight.data.readers.arrays import read_npy, read_npz
-from grulight.data.readers.checks import Raw, bad, checked
+from grulight.data.readers.checks import bad, checked
 from grulight.data.readers.csv_table import read_csv
 from grulight.data.readers.lit_data import PREFIX, read_lit
-from grulight.data.readers.long_table import Columns
 from grulight.data.readers.memory import memory_errors
 from grulight.data.readers.packed import is_packed, read_packed
 from grulight.data.readers.parquet_table import read_parquet
+from grulight.data.readers.raw import RawSequences
+from grulight.data.readers.table_columns import ColumnNames
 from grulight.data.readers.targets import Wish
 from grulight.data.readers.ts import read_aeon, read_ts
 from grulight.data.sequences import Sequences
@@ -47,7 +48,7 @@ class ReadOptions:
         label: Column of a table with the labels; None if it has none.
         sequence: Column of a table that says which sequence a row belongs to.
         time: Column of a table that orders the rows of a sequence, where there is one.
-        features: Columns of a table that are features; by default all others.
+        features: ColumnNames of a table that are features; by default all others.
         labels_file: Labels (.npy) of a ``.npy`` source.
         lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
         require_labels: Whether a source without labels is an error.
@@ -129,9 +130,9 @@ def checked_path(source: str, options: ReadOptions) -> tuple[str, str]:
     return path, suffix
 
 
-def columns_of(options: ReadOptions) -> Columns:
+def columns_of(options: ReadOptions) -> ColumnNames:
     """Return what the columns of a table are called."""
-    return Columns(
+    return ColumnNames(
         options.sequence,
         options.time,
         options.label,
@@ -141,7 +142,7 @@ def columns_of(options: ReadOptions) -> Columns:
     )
 
 
-def _file(source: str, options: ReadOptions) -> Raw:
+def _file(source: str, options: ReadOptions) -> RawSequences:
     path, suffix = checked_path(source, options)
     columns = columns_of(options)
     match suffix:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import Raw, bad
+from grulight.data.readers.checks import bad
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.names import name_array, require_names
 from grulight.data.readers.npy import array_size, map_array, named_errors, read_header, regular_file
+from grulight.data.readers.raw import RawSequences
 
 # The fixed part of a zip member's local header (APPNOTE.TXT 4.3.7): 26 bytes, then the lengths of
 # the name and of the extra field. These may differ from those in the central directory.
@@ -21,7 +22,7 @@ _ENCRYPTED = 0x1
 _npy: Any = np.lib.format  # documented, but without types
 
 
-def read_npz(path: str, scratch: str | None = None) -> Raw:
+def read_npz(path: str, scratch: str | None = None) -> RawSequences:
     """Read ``x`` and, where present, ``y``, ``lengths`` and names.
 
     The keys of names are ``class_names``, ``feature_names`` and ``ids``. An uncompressed ``x`` is
@@ -47,7 +48,7 @@ def read_npz(path: str, scratch: str | None = None) -> Raw:
         def texts(key: str) -> NDArray[np.str_] | None:
             return _texts(path, key, array(key))
 
-        return Raw(
+        return RawSequences(
             values=_with_features(_values(path, archive, members["x"], scratch)),
             labels=array("y"),
             lengths=array("lengths"),
@@ -57,7 +58,7 @@ def read_npz(path: str, scratch: str | None = None) -> Raw:
         )
 
 
-def read_npy(path: str, labels_file: str | None, lengths_file: str | None) -> Raw:
+def read_npy(path: str, labels_file: str | None, lengths_file: str | None) -> RawSequences:
     """Map ``x`` from one file; labels and lengths come from files of their own.
 
     Raises:
@@ -72,7 +73,7 @@ def read_npy(path: str, labels_file: str | None, lengths_file: str | None) -> Ra
 
     with named_errors(path, "the array"):
         values = map_array(path)
-    return Raw(
+    return RawSequences(
         values=_with_features(values),
         labels=array("labels_file", labels_file),
         lengths=array("lengths_file", lengths_file),

@@ -1,13 +1,14 @@
 """What every source must satisfy before it becomes `Sequences`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.names import name_array
+from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Labels, Sequences
 from grulight.errors import InputError
@@ -15,44 +16,12 @@ from grulight.errors import InputError
 _CHUNK = 4_000_000  # values looked at at once, so that a memory-mapped array is never loaded whole
 
 
-@dataclass(frozen=True)
-class Raw:
-    """What a reader found, unchecked.
-
-    Attributes:
-        values: (N, T, F) numbers, padded at the end of the time axis.
-        labels: Numbers or strings, of a shape that ``targets`` knows, or None.
-        are_values: Whether the source says that its labels are values, also whole ones.
-        lengths: (N,) numbers, or None where every sequence has T steps.
-        class_names: The order of the classes, or None to sort them.
-        feature_names: F names, or None to number them.
-        ids: N names, or None to number them.
-        names: What the source calls ``x``, ``y`` and ``lengths``, for messages.
-        is_whole: Whether the values are finite float32 with zeros for padding, so that nobody has
-            to look at them, and take memory for the padding.
-    """
-
-    values: NDArray[Any]
-    labels: NDArray[Any] | None = None
-    are_values: bool = False
-    lengths: NDArray[Any] | None = None
-    class_names: Sequence[str] | None = None
-    feature_names: Sequence[str] | None = None
-    ids: Sequence[str] | NDArray[np.str_] | None = None
-    names: dict[str, str] = field(default_factory=dict)
-    is_whole: bool = False
-
-    def name(self, key: str) -> str:
-        """Return what the source calls an array."""
-        return self.names.get(key, key)
-
-
 def bad(source: str, problem: str) -> InputError:
     """Return the error for a source, on one line whatever the file put into it."""
     return InputError(" ".join(f"{source}: {problem}".split()))
 
 
-def checked(source: str, raw: Raw, *, require_labels: bool, wish: Wish) -> Sequences:
+def checked(source: str, raw: RawSequences, *, require_labels: bool, wish: Wish) -> Sequences:
     """Check what a reader found and put it into the one form.
 
     Raises:
@@ -79,7 +48,7 @@ def checked(source: str, raw: Raw, *, require_labels: bool, wish: Wish) -> Seque
     )
 
 
-def _check_shape(source: str, raw: Raw) -> None:
+def _check_shape(source: str, raw: RawSequences) -> None:
     x, name = raw.values, raw.name("x")
     if x.dtype.kind not in "biuf":
         raise bad(source, f"{name} holds {x.dtype}, expected numbers.")
@@ -119,7 +88,7 @@ def _names(
     return given if isinstance(given, np.ndarray) else name_array(source, key, given)
 
 
-def _lengths(source: str, raw: Raw, ids: NDArray[np.str_]) -> NDArray[np.int64]:
+def _lengths(source: str, raw: RawSequences, ids: NDArray[np.str_]) -> NDArray[np.int64]:
     count, steps = raw.values.shape[:2]
     if raw.lengths is None:
         return np.full(count, steps, dtype=np.int64)
@@ -139,7 +108,7 @@ def _lengths(source: str, raw: Raw, ids: NDArray[np.str_]) -> NDArray[np.int64]:
 
 def _labels(
     source: str,
-    raw: Raw,
+    raw: RawSequences,
     lengths: NDArray[np.int64],
     ids: NDArray[np.str_],
     wish: Wish,

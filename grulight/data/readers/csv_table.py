@@ -5,26 +5,16 @@ import io
 import math
 import os
 from _csv import Reader
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import TextIO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from grulight.data.readers.checks import Raw, as_float32, bad
-from grulight.data.readers.long_table import (
-    Columns,
-    Layout,
-    Rows,
-    Texts,
-    bounded,
-    find_columns,
-    padded,
-)
-from grulight.data.readers.times import parse_times
+from grulight.data.readers.checks import bad
+from grulight.data.readers.csv_columns import GatheredRows
+from grulight.data.readers.long_table import Rows, padded_sequences
+from grulight.data.readers.raw import RawSequences
+from grulight.data.readers.table_columns import ColumnNames, find_columns, limit_rows
 
 _LONGEST_LINE = 1 << 26  # characters: one without an end would fill the memory
 _CELLS = 1 << 20  # parsed at once, in a table of many columns
@@ -32,19 +22,19 @@ _CELLS = 1 << 20  # parsed at once, in a table of many columns
 _BLOCK = 1024
 
 
-def read_csv(path: str, columns: Columns) -> Raw:
+def read_csv(path: str, columns: ColumnNames) -> RawSequences:
     """Read a CSV file, UTF-8 with or without a byte order mark.
 
     Raises:
         InputError: The file or a cell of it is wrong; the message names line and column.
     """
     [rows] = csv_rows(path, columns)
-    return padded(path, rows, columns)
+    return padded_sequences(path, rows, columns)
 
 
 def csv_rows(
     path: str,
-    columns: Columns,
+    columns: ColumnNames,
     at_once: float = math.inf,
     seen: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Rows]:
@@ -77,14 +67,14 @@ def csv_rows(
         raise bad(path, f"line {_undecodable_line(path)} is not UTF-8 text.") from error
 
 
-def _rows(path: str, reader: Reader, columns: Columns, at_once: float) -> Iterator[Rows]:
+def _rows(path: str, reader: Reader, columns: ColumnNames, at_once: float) -> Iterator[Rows]:
     header = next(reader, None)
     if not header:
         raise bad(path, "line 1: expected a header with the names of the columns.")
     layout = find_columns(path, [name.strip() for name in header], columns)
     if at_once < math.inf:
-        at_once = bounded(at_once, layout)
-    gathering = _Gathering(path, layout)
+        at_once = limit_rows(at_once, layout)
+    gathering = GatheredRows(path, layout)
     for cells, lines in _blocks(path, reader, len(header)):
         ids = cells[layout.sequence]
         if len(gathering.lines) >= at_once and ids[-1] != gathering.last:
@@ -95,7 +85,7 @@ def _rows(path: str, reader: Reader, columns: Columns, at_once: float) -> Iterat
             if start:
                 gathering.add([column[:start] for column in cells], lines[:start])
             yield gathering.rows()
-            gathering = _Gathering(path, layout)
+            gathering = GatheredRows(path, layout)
             cells, lines = [column[start:] for column in cells], lines[start:]
         gathering.add(cells, lines)
     if not gathering.lines:
@@ -121,74 +111,6 @@ def _blocks(
         yield list(zip(*rows, strict=True)), lines
 
 
-class _Gathering:
-    """Blocks of rows that become one."""
-
-    def __init__(self, path: str, layout: Layout) -> None:
-        self._path, self._layout = path, layout
-        self._blocks: list[NDArray[np.float32]] = []
-        self._sequences, self._labels, self._times = _Coder(), _Coder(), list[str]()
-        self.lines: list[int] = []
-        self.last = ""  # sequence
-
-    def add(self, cells: Sequence[Sequence[str]], lines: list[int]) -> None:
-        layout = self._layout
-        self._blocks.append(_numbers(self._path, cells, layout, lines))
-        self._sequences.add(cells[layout.sequence])
-        if layout.label is not None:
-            self._labels.add(cells[layout.label])
-        if layout.time is not None:
-            self._times.extend(cells[layout.time])
-        self.lines.extend(lines)
-        self.last = cells[layout.sequence][-1]
-
-    def rows(self) -> Rows:
-        layout = self._layout
-
-        def place(row: int) -> str:
-            return f"line {self.lines[row]}"
-
-        return Rows(
-            self._sequences.texts(),
-            None if layout.label is None else self._labels.texts(),
-            None if layout.time is None else parse_times(self._path, self._times, place),
-            np.concatenate(self._blocks),
-            layout,
-            place,
-        )
-
-
-def _numbers(
-    path: str, cells: Sequence[Sequence[str]], layout: Layout, lines: Sequence[int]
-) -> NDArray[np.float32]:
-    numbers = np.empty((len(lines), len(layout.features)))
-    for target, column in enumerate(layout.features):
-        texts = cells[column]
-        # float() takes 1_000 for a number, which no other reader of the file would.
-        if "_" in "".join(texts):
-            _refuse_cell(path, texts, layout.names[column], lines)
-        try:
-            numbers[:, target] = np.fromiter(map(float, texts), np.float64, len(texts))
-        except ValueError:
-            _refuse_cell(path, texts, layout.names[column], lines)
-    return as_float32(numbers)
-
-
-def _refuse_cell(path: str, texts: Sequence[str], column: str, lines: Sequence[int]) -> None:
-    for text, line in zip(texts, lines, strict=True):
-        if not _is_number(text):
-            problem = f"{text[:40]!r} is not a number" if text.strip() else "empty cell"
-            raise bad(path, f"line {line}, column {column!r}: {problem}.")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text
-
-
 def _lines(path: str, file: TextIO) -> Iterator[str]:
     lines = iter(partial(file.readline, _LONGEST_LINE), "")
     for number, line in enumerate(lines, start=1):
@@ -207,19 +129,3 @@ def _undecodable_line(path: str) -> int:
             except UnicodeDecodeError:
                 return number
     return 1
-
-
-class _Coder:
-    """Numbers texts in order of first appearance."""
-
-    def __init__(self) -> None:
-        self._index: defaultdict[str, int] = defaultdict()
-        self._index.default_factory = self._index.__len__
-        self._codes: list[NDArray[np.int64]] = []
-
-    def add(self, texts: Sequence[str]) -> None:
-        codes = map(self._index.__getitem__, texts)
-        self._codes.append(np.fromiter(codes, np.int64, len(texts)))
-
-    def texts(self) -> Texts:
-        return Texts(list(self._index), np.concatenate(self._codes))

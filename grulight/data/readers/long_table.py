@@ -7,38 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import Raw, bad
+from grulight.data.readers.checks import bad
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.names import name_array
-from grulight.data.readers.targets import Wish
+from grulight.data.readers.raw import RawSequences
+from grulight.data.readers.table_columns import ColumnNames, Layout
 
-_DEFAULT_TIME = "time"
-_CELLS = 1 << 25  # of features, held at once where not the whole table is
 _LABEL = 10  # bytes that each label of a step takes while it becomes an index
 _REMEDY = "Write it with `grulight pack`, which stores no padding, or use less of it."
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What the columns of a table are called; see ``ReadOptions``."""
-
-    sequence: str
-    time: str
-    label: str | None
-    features: Sequence[str] | None
-    require_labels: bool
-    targets: Wish
-
-
-@dataclass(frozen=True)
-class Layout:
-    """The positions of the columns in a table."""
-
-    names: Sequence[str]
-    sequence: int
-    time: int | None
-    label: int | None
-    features: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -70,53 +46,7 @@ class Rows:
     place: Callable[[int], str]
 
 
-def find_columns(path: str, names: Sequence[str], wanted: Columns) -> Layout:
-    """Find the wanted columns among those that a table has.
-
-    Raises:
-        InputError: A column is missing, unnamed, there twice, or of two uses.
-    """
-    name_array(path, "the name of a column", names)
-    position = _positions(path, names)
-
-    def at(name: str, use: str) -> int:
-        if name not in position:
-            raise bad(path, f"has no {use} column {name!r} (columns: {', '.join(names)}).")
-        return position[name]
-
-    sequence = at(wanted.sequence, "sequence")
-    has_time = wanted.time in position or wanted.time != _DEFAULT_TIME
-    time = at(wanted.time, "time") if has_time else None
-    has_label = wanted.label is not None and (wanted.require_labels or wanted.label in position)
-    label = at(wanted.label, "label") if has_label and wanted.label is not None else None
-    if wanted.features is None:
-        features = [i for i in range(len(names)) if i not in (sequence, time, label)]
-    else:
-        features = [at(name, "feature") for name in wanted.features]
-    for index in (sequence, label):
-        if index in features:
-            raise bad(path, f"column {names[index]!r} cannot be a feature as well.")
-    if not features:
-        raise bad(path, f"has no feature column (columns: {', '.join(names)}).")
-    return Layout(names, sequence, time, label, features)
-
-
-def _positions(path: str, names: Sequence[str]) -> dict[str, int]:
-    position = {name: index for index, name in enumerate(names)}
-    if len(position) < len(names):
-        twice = next(name for index, name in enumerate(names) if position[name] != index)
-        raise bad(path, f"the header names column {twice!r} twice.")
-    if "" in position:
-        raise bad(path, f"column {position[''] + 1} has no name in the header.")
-    return position
-
-
-def bounded(rows: float, layout: Layout) -> float:
-    """Return how many rows to hold at once: so many, or fewer of a table of many columns."""
-    return max(1, min(rows, _CELLS // len(layout.features)))
-
-
-def padded(path: str, rows: Rows, columns: Columns) -> Raw:
+def padded_sequences(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
     """Gather the rows of each sequence, in order of time, and pad them to the longest.
 
     Labels of the rows become (N, T), with zeros or empty texts for padding.
@@ -150,7 +80,7 @@ def _spread(rows: NDArray[Any], place: NDArray[np.int64], shape: tuple[int, int]
     return spread.reshape(*shape, *rows.shape[1:])
 
 
-def gathered(path: str, rows: Rows, columns: Columns) -> Raw:
+def gathered(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
     """Gather the rows of each sequence, in order of time: values (R, F), without padding.
 
     Where labels per step are asked for, there are R of them, else N.
@@ -167,7 +97,7 @@ def gathered(path: str, rows: Rows, columns: Columns) -> Raw:
     if labels is not None and columns.targets.per_step:
         labels = labels[order]
     names, label = rows.layout.names, rows.layout.label
-    return Raw(
+    return RawSequences(
         values=rows.features[order],
         labels=labels,
         lengths=np.bincount(rows.sequences.codes, minlength=len(ids)),
@@ -211,7 +141,7 @@ def _order(path: str, rows: Rows) -> NDArray[np.int64]:
     return order
 
 
-def _labels(path: str, rows: Rows, columns: Columns) -> NDArray[Any] | None:
+def _labels(path: str, rows: Rows, columns: ColumnNames) -> NDArray[Any] | None:
     """Return one label per sequence, or one per row if asked for, or None where there are none."""
     if rows.labels is None or not columns.require_labels:
         return None

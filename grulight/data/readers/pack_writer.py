@@ -3,16 +3,16 @@
 import json
 import os
 import shutil
-import struct
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.data.readers.growing_npy import GrowingNpy
 from grulight.data.readers.packed_index import FORMAT, INDEX, VERSION, shard_name
 from grulight.data.readers.streaming import ArrayStream, Block, TableStream, scattered
 from grulight.errors import InputError
@@ -20,60 +20,9 @@ from grulight.files import lock, remove_left_behind, require_writable, temporary
 
 _SHARD = 1 << 32  # bytes; large, as each shard costs a file and a mapping but no memory
 _CHUNK = 1 << 20  # entries of a column that are rewritten at once
-_HEADER = 128  # bytes of a .npy header, whatever the shape: it is written last
 
 
-class Column:
-    """A .npy file that grows along its first axis.
-
-    Args:
-        path: The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.count = 0
-        self.shape: tuple[int, ...] = ()  # of an entry
-        self.dtype: np.dtype[Any] | None = None
-        self._file = path.open("wb")
-        self._file.seek(_HEADER)
-
-    def append(self, entries: NDArray[Any]) -> None:
-        """Add entries; texts may be longer than those before."""
-        if self.dtype is None:
-            self.dtype, self.shape = entries.dtype, entries.shape[1:]
-        if entries.dtype.itemsize > self.dtype.itemsize:
-            self._widen(entries.dtype)
-        self._file.write(entries.astype(self.dtype, order="C", copy=False).tobytes())
-        self.count += len(entries)
-
-    def close(self) -> None:
-        """Write the header and flush all to disk."""
-        shape = (self.count, *self.shape)
-        header = {"descr": self.dtype.str, "fortran_order": False, "shape": shape}  # type: ignore[union-attr]
-        text = repr(header).encode().ljust(_HEADER - 11) + b"\n"
-        self._file.seek(0)
-        self._file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-
-    def abandon(self) -> None:
-        """Close the file as it is; what cannot be written any more is lost."""
-        with suppress(OSError):
-            self._file.close()
-
-    def _widen(self, dtype: np.dtype[Any]) -> None:
-        self.close()
-        old = np.load(self.path, mmap_mode="r")
-        self.path.unlink()  # the mapping keeps its content
-        wider = Column(self.path)
-        for start in range(0, len(old), _CHUNK):
-            wider.append(old[start : start + _CHUNK].astype(dtype))
-        self._file, self.dtype = wider._file, dtype
-
-
-class Writer:
+class PackWriter:
     """Write the blocks of a stream into a directory; a context, which closes its files.
 
     Args:
@@ -83,11 +32,11 @@ class Writer:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._lengths, self._starts, self._ids = map(self._column, ("lengths", "starts", "ids"))
-        self._labels: Column | None = None
-        self._values: list[Column] = []
+        self._labels: GrowingNpy | None = None
+        self._values: list[GrowingNpy] = []
         self._shards: list[dict[str, int]] = []
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> "PackWriter":
         """Return the writer."""
         return self
 
@@ -97,8 +46,8 @@ class Writer:
             if column:
                 column.abandon()
 
-    def _column(self, name: str) -> Column:
-        return Column(self._directory / f"{name}.npy")
+    def _column(self, name: str) -> GrowingNpy:
+        return GrowingNpy(self._directory / f"{name}.npy")
 
     def add(self, block: Block) -> None:
         """Write a block."""
@@ -152,7 +101,7 @@ class Writer:
         """Let labels of the rows, one sequence after the other, become (N, ``steps``, ...)."""
         labels, lengths = np.load(path, mmap_mode="r"), np.load(self._lengths.path, mmap_mode="r")
         path.unlink()  # the mapping keeps its content
-        self._labels = Column(path)
+        self._labels = GrowingNpy(path)
         at_once, first = max(1, _CHUNK // steps), 0
         for start in range(0, len(lengths), at_once):
             valid = np.arange(steps) < lengths[start : start + at_once, None]

@@ -7,17 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import Raw, as_float32, bad
-from grulight.data.readers.long_table import (
-    Columns,
-    Layout,
-    Rows,
-    Texts,
-    bounded,
-    find_columns,
-    padded,
-)
+from grulight.data.readers.checks import as_float32, bad
+from grulight.data.readers.long_table import Rows, Texts, padded_sequences
 from grulight.data.readers.memory import require_memory
+from grulight.data.readers.raw import RawSequences
+from grulight.data.readers.table_columns import ColumnNames, Layout, find_columns, limit_rows
 from grulight.data.readers.times import parse_times
 from grulight.errors import InputError
 from grulight.extras import extra
@@ -28,7 +22,7 @@ _BUFFER = 1 << 16  # bytes read at once from each column
 Place = Callable[[int], str]
 
 
-def read_parquet(path: str, columns: Columns) -> Raw:
+def read_parquet(path: str, columns: ColumnNames) -> RawSequences:
     """Read a Parquet file.
 
     Raises:
@@ -36,12 +30,12 @@ def read_parquet(path: str, columns: Columns) -> Raw:
             the message names row (counted from 1) and column.
     """
     [rows] = parquet_rows(path, columns)
-    return padded(path, rows, columns)
+    return padded_sequences(path, rows, columns)
 
 
 def parquet_rows(
     path: str,
-    columns: Columns,
+    columns: ColumnNames,
     at_once: float = math.inf,
     seen: Callable[[float], None] = lambda share: None,
 ) -> Iterator[Rows]:
@@ -58,7 +52,7 @@ def parquet_rows(
             if not total:
                 raise bad(path, "has columns but no rows.")
             if at_once < math.inf:
-                at_once = bounded(at_once, layout)
+                at_once = limit_rows(at_once, layout)
             _require_room(path, file, layout, min(total, at_once))
             first = 0
             for table in _tables(path, arrow, file, layout, at_once):
@@ -74,7 +68,7 @@ def parquet_rows(
         raise bad(path, f"is damaged or cut short ({error}).") from error
 
 
-def _opened(parquet: Any, path: str, columns: Columns) -> Any:
+def _opened(parquet: Any, path: str, columns: ColumnNames) -> Any:
     """Open a file whose columns of text keep each text once, however often it comes."""
     metadata = parquet.read_metadata(path)
     paths = {metadata.schema.column(at).path for at in range(metadata.num_columns)}

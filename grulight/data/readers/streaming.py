@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers import ReadOptions, checked_path, columns_of, read
-from grulight.data.readers.checks import Raw, as_float32, bad
+from grulight.data.readers.checks import as_float32, bad
 from grulight.data.readers.classes import class_indices
 from grulight.data.readers.csv_table import csv_rows
 from grulight.data.readers.long_table import Rows, gathered
 from grulight.data.readers.parquet_table import parquet_rows
+from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
@@ -69,7 +70,7 @@ class TableStream:
             self.feature_names = tuple(raw.feature_names or ())
             yield self._block(raw)
 
-    def _block(self, raw: Raw) -> Block:
+    def _block(self, raw: RawSequences) -> Block:
         assert raw.lengths is not None
         self.steps = max(self.steps, int(raw.lengths.max()))
         ids = np.asarray(raw.ids, dtype=np.str_)
@@ -80,7 +81,7 @@ class TableStream:
             labels = self._values(raw, owners) if values else self._numbered(raw.labels, owners)
         return Block(raw.values, raw.lengths, labels, ids)
 
-    def _values(self, raw: Raw, ids: NDArray[np.str_]) -> NDArray[np.generic]:
+    def _values(self, raw: RawSequences, ids: NDArray[np.str_]) -> NDArray[np.generic]:
         assert raw.labels is not None
         try:
             # labels of rows as well: to check them, each row is a sequence of one step

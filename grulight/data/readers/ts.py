@@ -11,13 +11,14 @@ from types import ModuleType
 
 import numpy as np
 
-from grulight.data.readers.checks import Raw, bad
+from grulight.data.readers.checks import bad
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.names import name_array
+from grulight.data.readers.raw import RawSequences
 from grulight.extras import extra
 
 
-def read_ts(path: str) -> Raw:
+def read_ts(path: str) -> RawSequences:
     """Read a ``.ts`` file, of a classification or of a regression problem.
 
     Raises:
@@ -47,7 +48,7 @@ def read_ts(path: str) -> Raw:
         row[: case.shape[1]] = case.T
     # aeon lower-cases each line and then writes NaN for every "nan", also inside class names.
     if _header(path).get("targetlabel") == "true":
-        return Raw(
+        return RawSequences(
             values=values,
             labels=np.array(labels, dtype=np.float64),
             are_values=True,
@@ -56,10 +57,10 @@ def read_ts(path: str) -> Raw:
         )
     texts = [str(label).strip().lower() for label in labels] if labelled else []
     names = name_array(path, "@classLabel", texts) if labelled else None
-    return Raw(values=values, labels=names, lengths=lengths, names={"y": "@classLabel"})
+    return RawSequences(values=values, labels=names, lengths=lengths, names={"y": "@classLabel"})
 
 
-def read_aeon(source: str, part: str) -> Raw:
+def read_aeon(source: str, part: str) -> RawSequences:
     """Read one part of a data set that aeon ships or that it finds on disk.
 
     aeon's own ``load_classification`` downloads what it does not find, and makes its cache folder

@@ -1,0 +1,45 @@
+"""What Lightning and parsers say: bad settings in one line, warnings of what is meant silenced."""
+
+import logging
+import re
+import warnings
+from argparse import ArgumentError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from grulight.errors import InputError
+
+_EXPECTED_WARNINGS = (
+    r"`.*configure_optimizers` will be overridden",  # `--optimizer` does so on purpose
+    r".*LeafSpec.*is deprecated",  # Lightning 2.6 on torch 2.13
+    r".*`srun` command is available",  # a laptop where Slurm happens to be installed
+    r"Experiment logs directory .* exists and is not empty",  # two loggers share it
+    r"Checkpoint directory .* exists and is not empty",  # that of the run that goes on
+    r"`training_step` returned `None`",  # where it has taken the steps itself
+    r"The dirpath has changed",  # a run that is continued gets a directory of its own
+    r"Be aware that when using `ckpt_path`",  # it may watch another loss than before
+    r"Total length of `list` across ranks is zero",  # no validation part
+    r"It is recommended to use `self.log\(.*sync_dist=True",  # the sums are reduced by hand
+)
+
+
+@contextmanager
+def one_line_errors(*also: type[Exception]) -> Iterator[None]:
+    """Turn what parsers and the Trainer say of bad settings into an :class:`InputError`."""
+    errors: tuple[type[Exception], ...] = (ArgumentError, MisconfigurationException, *also)
+    try:
+        yield
+    except InputError:
+        raise
+    except errors as error:
+        raise InputError(re.sub(r"\s+", " ", str(error)).strip()) from error
+
+
+def silence_expected_warnings() -> None:
+    """Silence what Lightning says of settings that are meant."""
+    for package in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(package).setLevel(logging.WARNING)
+    for message in _EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)

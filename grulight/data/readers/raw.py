@@ -1,0 +1,40 @@
+"""What a reader found in a source, unchecked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class RawSequences:
+    """What a reader found, unchecked.
+
+    Attributes:
+        values: (N, T, F) numbers, padded at the end of the time axis.
+        labels: Numbers or strings, of a shape that ``targets`` knows, or None.
+        are_values: Whether the source says that its labels are values, also whole ones.
+        lengths: (N,) numbers, or None where every sequence has T steps.
+        class_names: The order of the classes, or None to sort them.
+        feature_names: F names, or None to number them.
+        ids: N names, or None to number them.
+        names: What the source calls ``x``, ``y`` and ``lengths``, for messages.
+        is_whole: Whether the values are finite float32 with zeros for padding, so that nobody has
+            to look at them, and take memory for the padding.
+    """
+
+    values: NDArray[Any]
+    labels: NDArray[Any] | None = None
+    are_values: bool = False
+    lengths: NDArray[Any] | None = None
+    class_names: Sequence[str] | None = None
+    feature_names: Sequence[str] | None = None
+    ids: Sequence[str] | NDArray[np.str_] | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    is_whole: bool = False
+
+    def name(self, key: str) -> str:
+        """Return what the source calls an array."""
+        return self.names.get(key, key)

@@ -1,0 +1,80 @@
+"""Which columns of a long table hold the sequence, the time, the label and the features."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from grulight.data.readers.checks import bad
+from grulight.data.readers.names import name_array
+from grulight.data.readers.targets import Wish
+
+_DEFAULT_TIME = "time"
+_CELLS = 1 << 25  # of features, held at once where not the whole table is
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """What the columns of a table are called; see ``ReadOptions``."""
+
+    sequence: str
+    time: str
+    label: str | None
+    features: Sequence[str] | None
+    require_labels: bool
+    targets: Wish
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The positions of the columns in a table."""
+
+    names: Sequence[str]
+    sequence: int
+    time: int | None
+    label: int | None
+    features: Sequence[int]
+
+
+def find_columns(path: str, names: Sequence[str], wanted: ColumnNames) -> Layout:
+    """Find the wanted columns among those that a table has.
+
+    Raises:
+        InputError: A column is missing, unnamed, there twice, or of two uses.
+    """
+    name_array(path, "the name of a column", names)
+    position = _positions(path, names)
+
+    def at(name: str, use: str) -> int:
+        if name not in position:
+            raise bad(path, f"has no {use} column {name!r} (columns: {', '.join(names)}).")
+        return position[name]
+
+    sequence = at(wanted.sequence, "sequence")
+    has_time = wanted.time in position or wanted.time != _DEFAULT_TIME
+    time = at(wanted.time, "time") if has_time else None
+    has_label = wanted.label is not None and (wanted.require_labels or wanted.label in position)
+    label = at(wanted.label, "label") if has_label and wanted.label is not None else None
+    if wanted.features is None:
+        features = [i for i in range(len(names)) if i not in (sequence, time, label)]
+    else:
+        features = [at(name, "feature") for name in wanted.features]
+    for index in (sequence, label):
+        if index in features:
+            raise bad(path, f"column {names[index]!r} cannot be a feature as well.")
+    if not features:
+        raise bad(path, f"has no feature column (columns: {', '.join(names)}).")
+    return Layout(names, sequence, time, label, features)
+
+
+def _positions(path: str, names: Sequence[str]) -> dict[str, int]:
+    position = {name: index for index, name in enumerate(names)}
+    if len(position) < len(names):
+        twice = next(name for index, name in enumerate(names) if position[name] != index)
+        raise bad(path, f"the header names column {twice!r} twice.")
+    if "" in position:
+        raise bad(path, f"column {position[''] + 1} has no name in the header.")
+    return position
+
+
+def limit_rows(rows: float, layout: Layout) -> float:
+    """Return how many rows to hold at once: ``rows``, or fewer in a table of many columns."""
+    return max(1, min(rows, _CELLS // len(layout.features)))

@@ -1,0 +1,45 @@
+"""The head whose answers are labels, each of which holds or does not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from grulight.errors import InputError
+from grulight.heads.base import Columns, Head, per_name
+
+
+@dataclass(frozen=True)
+class LabelHead(Head):
+    """Several labels, each of which holds or does not: sigmoids and binary cross entropy."""
+
+    metric = "accuracy"
+
+    @property
+    def _things(self) -> str:
+        return f"{self.size} labels"
+
+    def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """Return the mean binary cross entropy of all labels."""
+        targets = targets.to(answers.dtype)
+        if ((targets < 0) | (targets > 1)).any():
+            raise InputError(
+                "the model says which labels hold, but the data have values beyond 0 to 1. "
+                "Expected 1 where a label holds and 0 where not."
+            )
+        return F.binary_cross_entropy_with_logits(answers, targets)
+
+    def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """Return the share of labels that are right, as Keras' binary accuracy counts them."""
+        return ((answers > 0) == (targets == 1)).sum() / self.size
+
+    def prediction(self, answers: Tensor, *, from_logits: bool = True) -> Tensor:
+        """Return the probability of each label."""
+        return answers.sigmoid() if from_logits else answers
+
+    def columns(self, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:
+        """Return a probability per label."""
+        return per_name("probability_", predicted, names)

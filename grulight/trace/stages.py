@@ -1,0 +1,111 @@
+"""The stages of the pipeline, with the shape and the first values of what comes out of each."""
+
+from dataclasses import dataclass
+
+import torch
+
+from grulight.data.batches import Batch, Batches
+from grulight.data.sequences import Sequences
+from grulight.data.splitting import Parts
+from grulight.model import GRUNet
+from grulight.training.classifier import GRUClassifier
+
+PARTS = ("train", "validation", "test")
+_SAMPLE = 4  # values shown per stage: what fits a terminal of 80 columns
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the pipeline.
+
+    Attributes:
+        name: What happens.
+        shape: What comes out, as text; the first axis counts sequences.
+        detail: What one should know of it.
+        sample: The first values that come out, as text: of the first training sequence, except
+            for the split, where they are the first labels.
+    """
+
+    name: str
+    shape: str
+    detail: str
+    sample: str
+
+
+def record_stages(classifier: GRUClassifier, parts: Parts) -> list[Stage]:
+    """Send the first training sequence through the pipeline and note every stage.
+
+    The shapes are those of the whole training part; where it is empty, of the first that is not.
+    """
+    first = next(part for part in parts if len(part))
+    steps = max(part.values.shape[1] for part in parts)
+    batch = next(iter(Batches(first.part(0, 1), 1)))
+    values = batch.values.to(next(classifier.parameters()))
+    sizes = {name: len(part) for name, part in zip(PARTS, parts, strict=True) if len(part)}
+    total = _shape(sum(sizes.values()), steps, len(first.feature_names))
+    return [
+        Stage("input", total, first.source, _first_numbers(values[0, 0])),
+        Stage(
+            "split", " / ".join(map(str, sizes.values())), " / ".join(sizes), _first_labels(first)
+        ),
+        *_layer_stages(classifier, len(first), steps, values, batch.lengths),
+    ]
+
+
+def _first_labels(train: Sequences) -> str:
+    """Return the first labels, or those of the first sequence where each step has one."""
+    if train.labels is None:
+        return ""
+    first = (train.labels[0] if train.per_step else train.labels)[: _SAMPLE + 1]
+    if train.has_values:
+        return _first_numbers(torch.from_numpy(first[:, 0]))
+    return _first_words([train.class_names[i] for i in first])
+
+
+def _layer_stages(
+    classifier: GRUClassifier,
+    count: int,
+    steps: int,
+    values: torch.Tensor,
+    lengths: torch.Tensor | None,
+) -> list[Stage]:
+    training = classifier.training
+    classifier.eval()
+    network = classifier.network
+    with torch.no_grad():
+        answer = classifier.predict_step(Batch(values, lengths, None))[0]
+        if isinstance(network, GRUNet):
+            summary = classifier.summarize(values, lengths)[0]
+            shape = (count, *summary.shape)
+            stages = [
+                # the kernel too, which may be a choice of `auto`
+                _layer_stage(f"GRU ({network.gru.kernel})", shape, summary, network.gru),
+                _layer_stage("dense + softmax", (count, *answer.shape), answer, network.head),
+            ]
+        else:
+            shape = (count, *answer.shape)
+            if network.follows_steps:  # the first sequence may be shorter than others
+                shape = (count, steps, *answer.shape[1:])
+            stages = [_layer_stage("Keras model", shape, answer, network)]
+    classifier.train(training)
+    return stages
+
+
+def _layer_stage(
+    name: str, shape: tuple[int, ...], output: torch.Tensor, layer: torch.nn.Module
+) -> Stage:
+    parameters = sum(parameter.numel() for parameter in layer.parameters())
+    detail = f"{parameters:,} parameters"
+    return Stage(name, _shape(*shape), detail, _first_numbers(output.flatten()))
+
+
+def _first_numbers(values: torch.Tensor) -> str:
+    return _first_words([f"{value:.2f}" for value in values[: _SAMPLE + 1].tolist()])
+
+
+def _first_words(words: list[str]) -> str:
+    return " ".join(words[:_SAMPLE]) + (" …" if len(words) > _SAMPLE else "")
+
+
+def _shape(*sizes: int) -> str:
+    return " × ".join(map(str, sizes))
