@@ -21,6 +21,7 @@ from grulight.errors import InputError
 from grulight.runs.checkpoint import WholeCheckpointIO
 from grulight.runs.metrics_csv import MetricsFile
 from grulight.runs.resuming import newest_checkpoint
+from grulight.runs.saving import epoch_checkpoint
 
 Run = Callable[..., str]
 

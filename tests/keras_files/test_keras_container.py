@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from grulight.errors import InputError
-from grulight.keras_files.reader.container import LegacyWeights, NativeWeights, read_container
+from grulight.keras_files.reader.container import read_container
+from grulight.keras_files.reader.weight_groups import LegacyWeights, NativeWeights
 
 
 def legacy_weights(path: Path) -> dict[str, list[tuple[int, ...]]]:

@@ -5,9 +5,9 @@ from grulight.keras_files.plan.array_checks import is_counter, require_fit, stan
 from grulight.keras_files.plan.lazy_arrays import Placed
 from grulight.keras_files.plan.spec import Graph
 from grulight.keras_files.plan.variables import Variable, Variables, flat_variables
-from grulight.keras_files.reader.container import LegacyWeights
 from grulight.keras_files.reader.hdf5 import Stored
 from grulight.keras_files.reader.untrusted_text import quote
+from grulight.keras_files.reader.weight_groups import LegacyWeights
 
 
 def legacy_arrays(

@@ -9,9 +9,9 @@ from grulight.keras_files.plan.legacy_groups import legacy_arrays
 from grulight.keras_files.plan.native_groups import NativeGroups
 from grulight.keras_files.plan.spec import Graph
 from grulight.keras_files.plan.variables import Place, Step, Variable, Variables, flat_variables
-from grulight.keras_files.reader.container import LegacyWeights, NativeWeights
 from grulight.keras_files.reader.hdf5 import MAX_GROWTH, Stored
 from grulight.keras_files.reader.untrusted_text import quote
+from grulight.keras_files.reader.weight_groups import LegacyWeights, NativeWeights
 
 
 def place(variables: Variables, weights: NativeWeights | LegacyWeights, graph: Graph) -> LazyArrays:

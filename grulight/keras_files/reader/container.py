@@ -15,41 +15,21 @@ from grulight.errors import InputError
 from grulight.keras_files.reader.archive import CONFIG, METADATA, WEIGHTS, read_archive
 from grulight.keras_files.reader.attributes import Attributes
 from grulight.keras_files.reader.compiled_loss import recorded_loss
-from grulight.keras_files.reader.hdf5 import Stored, members, walk
 from grulight.keras_files.reader.headers import Headers
+from grulight.keras_files.reader.links import members
 from grulight.keras_files.reader.untrusted_text import MAX_JSON_BYTES, Json, parse_json, quote
 from grulight.keras_files.reader.versions import KerasVersion
+from grulight.keras_files.reader.weight_groups import (
+    LegacyWeights,
+    NativeWeights,
+    legacy_weights,
+    native_weights,
+)
 
 ZIP_MAGIC = b"PK\x03\x04"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 MAX_IGNORED = 20  # words on what else a file holds
 NATIVE_ROOTS = ("layers", "_layer_checkpoint_dependencies")
-
-
-@dataclass(frozen=True)
-class NativeWeights:
-    """The tree of Keras 2.13 and later: arrays found by the class and the place of their layer.
-
-    Attributes:
-        arrays: By path below the container of layers, such as `gru/cell/vars/0`.
-        names: Layer names by path, such as `gru`, where the file gives them (from Keras 3.6).
-        children: What each group holds, by path; the container itself is the empty path.
-    """
-
-    arrays: Mapping[str, Stored]
-    names: Mapping[str, str]
-    children: Mapping[str, tuple[str, ...]]
-
-
-@dataclass(frozen=True)
-class LegacyWeights:
-    """The groups of Keras 1 to 3 in HDF5: arrays by layer name, in the order the file lists them.
-
-    Attributes:
-        layers: The arrays of each layer.
-    """
-
-    layers: Mapping[str, tuple[Stored, ...]]
 
 
 @dataclass(frozen=True)
@@ -154,9 +134,9 @@ def _container(headers: Headers, config: dict[str, Json], version: Json) -> Cont
 
     weights: NativeWeights | LegacyWeights
     if names is None:
-        weights, default = _native(headers, attributes, native), "3"
+        weights, default = native_weights(headers, attributes, native), "3"
     else:
-        weights, default = _legacy(headers, attributes, group, names), "1"
+        weights, default = legacy_weights(headers, attributes, group, names), "1"
     version = version or config.get("keras_version") or text("keras_version")
     version = version if isinstance(version, str) else None
     parsed = KerasVersion.parse(version, default, text("backend") or "")
@@ -210,49 +190,3 @@ def _others(tops: Iterable[str]) -> Iterator[str]:
             yield "optimizer state"
         elif _top(name) not in ("model_weights", "vars", "top_level_model_weights", *NATIVE_ROOTS):
             yield f"root group {quote(name)}"
-
-
-def _native(headers: Headers, attributes: Attributes, tops: dict[str, int]) -> NativeWeights:
-    tree = walk(headers, tops)
-    children: dict[str, dict[str, None]] = {}
-    for path in [*tree.groups, *tree.arrays]:
-        parts = path.split("/")[1:]
-        for depth in range(len(parts)):  # groups of a Windows file lack their parents
-            children.setdefault("/".join(parts[:depth]), {})[parts[depth]] = None
-    names = {}
-    for path, group in tree.groups.items():
-        text = attributes.text(group, "name") if path.endswith("/vars") else None
-        if text is not None:
-            names[_below(path).removesuffix("/vars")] = headers.text(text)
-    arrays = {_below(path): stored for path, stored in tree.arrays.items()}
-    return NativeWeights(arrays, names, {path: tuple(held) for path, held in children.items()})
-
-
-def _below(path: str) -> str:
-    return path.partition("/")[2]
-
-
-def _legacy(
-    headers: Headers, attributes: Attributes, group: int, names: list[str]
-) -> LegacyWeights:
-    tops = members(headers, group)
-    tops.pop("optimizer_weights", None)
-    tree = walk(headers, tops)
-    layers: dict[str, tuple[Stored, ...]] = {}
-    for name in names:
-        if name in layers or name not in tree.groups:
-            raise InputError(
-                f"layer_names lists {quote(name)}, for which there is no group, or twice. "
-                "Expected one group per layer."
-            )
-        held: dict[str, Stored] = {}
-        for weight in attributes.names(tree.groups[name], "weight_names") or []:
-            path = f"{name}/{weight}"
-            if path in held or path not in tree.arrays:
-                raise InputError(
-                    f"weight_names lists {quote(path)}, for which there is no array, or twice. "
-                    "Expected one array per weight."
-                )
-            held[path] = tree.arrays[path]
-        layers[name] = tuple(held.values())
-    return LegacyWeights(layers)
