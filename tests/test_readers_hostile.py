@@ -99,7 +99,7 @@ def test_what_is_no_character_is_refused_in_a_packed_directory(tmp_path: Path) -
     packed(str(tmp_path / "a.npz"), directory, ReadOptions(), Console())
     whole = np.load(directory / "ids.npy")
     np.save(directory / "ids.npy", np.array([HALF, *whole[1:]]))
-    assert "ids.npy: the array: text 0" in refusal(directory)
+    assert "ids.npy: ids: text 0" in refusal(directory)
     np.save(directory / "ids.npy", whole)
     index = directory / "index.json"
     index.write_text(index.read_text().replace('"feature_0"', r'"\ud800"'))

@@ -112,7 +112,7 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     start = file.read(count.size)
     [length] = count.unpack(start)
     if length > _LONGEST_HEADER:
-        raise ValueError(f"a header of {length:,} bytes, expected up to {_LONGEST_HEADER:,}")
+        raise ValueError(f"a header of {length:,} bytes, expected at most {_LONGEST_HEADER:,}")
     readers = {(1, 0): _npy.read_array_header_1_0, (2, 0): _npy.read_array_header_2_0}
     header = io.BytesIO(start + file.read(length))
     with warnings.catch_warnings():
