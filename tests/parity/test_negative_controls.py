@@ -54,7 +54,7 @@ def test_every_wrong_port_exceeds_the_bound_a_thousandfold(network: Network) -> 
     assert len(tried) == len(expected) >= 10
 
 
-def test_faults_that_a_network_cannot_show_are_those_of_absent_parts() -> None:
+def test_wrong_ports_that_a_network_cannot_show_are_those_of_absent_parts() -> None:
     cannot = {
         control.name for control in NEGATIVE_CONTROLS if not control.shows(NETWORKS["no bias"])
     }
