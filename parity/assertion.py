@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.cases import Arrays, Network, Precision, Question
+from parity.question import Arrays, Network, Precision, Question, Side
 from parity.rungs import Finding, judge
-from parity.tolerances import FLOAT32_FLOORS, Side, noise_floor, unsteady
+from parity.tolerances import FLOAT32_FLOORS, noise_floor, unsteady
 
 Inputs = NDArray[Any] | Sequence[NDArray[Any]]
 NOT_A_GRUNET = Network(0, 0)
@@ -21,7 +21,7 @@ def assert_equivalent(ours: Callable[..., Any], theirs: Any, inputs: Inputs) -> 
 
     Both run as they are, in inference, twice: what has other bits the second time is not compared.
     Float64 outputs must agree to 1e-12; float32 outputs to a few times the noise of theirs, which
-    is measured here by nudging its inputs and, where it has weights, weights by one unit in the
+    is measured here by perturbing its inputs and, where it has weights, weights by one unit in the
     last place (see ``parity.tolerances``). So hand over a Keras model rather than a function around
     it.
 

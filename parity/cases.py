@@ -1,22 +1,17 @@
-"""What both sides are asked: named cases that see every mistake we know of.
+"""What both sides are asked: named cases that catch every wrong port we know of.
 
 A fresh layer has zero biases and a zero state, and those are the blind cases: there, swapped bias
 rows and a wrongly applied reset gate change nothing. So random cases have random weights, random
 non-zero biases, a random initial state, lengths of 1 and of T, and odd sizes.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
-Arrays = dict[str, Array]
-Task = Literal["weights", "network", "forward", "losses", "steps", "training"]
-Precision = Literal["float64", "float32"]
+from parity.question import Array, Arrays, Network, Question
 
+RAGGED = "random_weights_ragged_odd_batch"  # name of the case that shows the most wrong ports
 STEPS = 50
 # The learning rates are numbers that float32 holds exactly, so that neither side rounds them.
 OPTIMIZERS: dict[str, dict[str, float]] = {
@@ -26,90 +21,6 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "rmsprop": {"lr": 1e-3},
     "adamw": {"lr": 1e-3, "weight_decay": 0.04},
 }
-
-
-@dataclass(frozen=True)
-class Network:
-    """The sizes of a GRUNet, as its constructor takes them; dropout is off in every proof."""
-
-    input_size: int
-    num_outputs: int
-    hidden_size: int = 16
-    num_layers: int = 1
-    bidirectional: bool = False
-    bias: bool = True
-
-    @property
-    def directions(self) -> tuple[str, ...]:
-        """The directions of every layer, in torch's order."""
-        return ("forward", "backward") if self.bidirectional else ("forward",)
-
-    def layers(self) -> list[str]:
-        """Name every layer and direction, in the order of ``nn.GRU``'s states."""
-        return [f"l{n}.{way}" for n in range(self.num_layers) for way in self.directions]
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the parameters of the ``state_dict`` with their shapes, in its order."""
-        gates = 3 * self.hidden_size
-        found: dict[str, tuple[int, ...]] = {}
-        for layer in self.layers():
-            number, _, way = layer.partition(".")
-            suffix = f"{number}_reverse" if way == "backward" else number
-            below = self.hidden_size * len(self.directions) if number != "l0" else self.input_size
-            found[f"gru.weight_ih_{suffix}"] = (gates, below)
-            found[f"gru.weight_hh_{suffix}"] = (gates, self.hidden_size)
-            if self.bias:
-                found[f"gru.bias_ih_{suffix}"] = found[f"gru.bias_hh_{suffix}"] = (gates,)
-        summary = self.hidden_size * len(self.directions)
-        return found | {
-            "head.weight": (self.num_outputs, summary),
-            "head.bias": (self.num_outputs,),
-        }
-
-
-@dataclass(frozen=True)
-class Question:
-    """One thing to compute, in full: any side that knows GRUNets can answer it.
-
-    Attributes:
-        name: Which case, as a sentence fragment.
-        task: What to compute; the sides' modules say what each task answers.
-        network: Sizes.
-        weights: Parameters under the names of the ``state_dict``.
-        inputs: What the task needs besides.
-        settings: Plain values that the task needs besides.
-        dtype: Precision to compute in.
-    """
-
-    name: str
-    task: Task
-    network: Network
-    weights: Arrays
-    inputs: Arrays
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    dtype: Precision = "float64"
-
-    @property
-    def id(self) -> str:
-        """Name and precision: unique within a study."""
-        return f"{self.name}.{self.task}.{self.dtype}"
-
-    def as_dtype(self, dtype: Precision) -> "Question":
-        """Return the same question in another precision."""
-        return replace(
-            self,
-            weights=cast(self.weights, dtype),
-            inputs=cast(self.inputs, dtype),
-            dtype=dtype,
-        )
-
-
-def cast(arrays: Mapping[str, Array], dtype: str) -> Arrays:
-    """Convert the floating arrays, keep the integers."""
-    return {
-        name: array.astype(dtype) if array.dtype.kind == "f" else array
-        for name, array in arrays.items()
-    }
 
 
 @dataclass(frozen=True)
@@ -197,15 +108,6 @@ def step_question(network: Network, weights: Arrays, optimizer: str, every: int 
     return Question(optimizer, "steps", network, weights, inputs, settings)
 
 
-def gradients_of(question: Question) -> Iterator[Arrays]:
-    """Yield the gradients of a "steps" question, one step after the other."""
-    for cos, sin in zip(question.inputs["cos"], question.inputs["sin"], strict=True):
-        yield {
-            name: question.inputs[f"base.{name}"] * cos + question.inputs[f"side.{name}"] * sin
-            for name in question.weights
-        }
-
-
 def training_question(
     name: str,
     network: Network,
@@ -230,16 +132,6 @@ def training_question(
     order = np.stack([rng.permutation(len(data["values"])) for _ in range(epochs)])
     settings = {"optimizer": "adam", "lr": 1e-3, "batch_size": batch_size, "every": every}
     return Question(name, "training", network, weights, data | {"order": order}, settings)
-
-
-def batches_of(question: Question) -> Iterator[Question]:
-    """Yield a "training" question batch by batch, in its order."""
-    size = question.settings["batch_size"]
-    data = {name: array for name, array in question.inputs.items() if name != "order"}
-    for epoch in question.inputs["order"]:
-        for start in range(0, len(epoch), size):
-            chosen = epoch[start : start + size]
-            yield replace(question, inputs={name: array[chosen] for name, array in data.items()})
 
 
 def _single(array: Array) -> Array:

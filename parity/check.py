@@ -1,4 +1,4 @@
-"""Climb the rungs: ask both sides every question in both precisions, compare, try the faults."""
+"""Climb the rungs: ask both sides every question in both precisions, compare, try wrong ports."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from parity.cases import Arrays, Case, Network, Precision, Question, cast
+from parity.cases import RAGGED, Case
 from parity.compare import compare, step_profile
-from parity.controls.wrong_ports import RAGGED, Side
+from parity.control_findings import controls_for, try_control
+from parity.question import Arrays, Network, Precision, Question, Side, cast
 from parity.repeatability import answer_twice, both_answers, without
 from parity.result import Implementation, Result
-from parity.rungs import control, controls_for, judge
+from parity.rungs import judge
 from parity.sides.reference_side import answer as reference_answer
 from parity.tolerances import bounds, noise_floor
 
@@ -35,8 +36,8 @@ class Theirs(Protocol):
         """Return the noise floor of each array of an answer."""
 
 
-class Live:
-    """A side that computes, as ``Theirs``."""
+class LiveSide:
+    """A side that computes here and now, as ``Theirs``."""
 
     def __init__(self, side: Side) -> None:
         self.side = side
@@ -77,7 +78,7 @@ def _ask(
         steady = without(our_answer, shaky), without(their_answer, shaky)
         result.findings += judge(question, *steady, floors)
     result.controls += [
-        control(fault, question, ours, their_answer) for fault in controls_for(question)
+        try_control(control, question, ours, their_answer) for control in controls_for(question)
     ]
     if question.task == "training":
         losses = our_answer["train.loss"], their_answer["train.loss"]

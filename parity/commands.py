@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from grulight.errors import InputError
-from parity.cases import Question
-from parity.check import Live, Theirs, against_reference, climb, in_onnx
+from parity.check import LiveSide, Theirs, against_reference, climb, in_onnx
 from parity.compare import Incomparable
 from parity.distribution import Equivalence, equivalence
 from parity.keras_files.check import check_file, is_keras_file
+from parity.question import Question
 from parity.record import Record, write_record
-from parity.report.report import print_result, write_json, write_page
+from parity.report.json_file import write_json
+from parity.report.report import print_result, write_page
 from parity.result import EXIT_CODES, Implementation, Result
 from parity.sides.torch_side import TorchSide
 from parity.sides.torch_training import train_seeds
@@ -47,7 +48,7 @@ def check(options: argparse.Namespace) -> int:
     names = ours.name_for(target.network), theirs.name
     result = Result(target.name, target.sha256, *names, _versions(), notes)
     questions = target.questions()
-    _climb(result, questions, ours, Live(theirs))
+    _climb(result, questions, ours, LiveSide(theirs))
     result.implementations += _implementations(ours, theirs, target)
     if onnx is not None:
         asked = [question for question in questions if question.task == "network"]
@@ -72,7 +73,7 @@ def record(options: argparse.Namespace) -> int:
         "notes": list(target.notes),
     }
     with _writing():
-        write_record(options.output, target.questions(options.stride), Live(theirs), facts)
+        write_record(options.output, target.questions(options.stride), LiveSide(theirs), facts)
     print(f"{options.output}: recorded {theirs.name} on {target.name}")
     return 0
 
@@ -129,7 +130,7 @@ def _onnx(target: Target) -> "OnnxSide":
 
 def _distribution(target: Target, seeds: int) -> list[Equivalence]:
     """Train with many seeds on both sides and test the final figures for equivalence."""
-    from parity.sides.keras_side import train_seeds as train_keras_seeds
+    from parity.sides.keras_pipeline import train_seeds as train_keras_seeds
 
     if not target.held_out:
         raise InputError("--distribution needs a test part; the data have none.")

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 
 from grulight.errors import InputError
 from grulight.files import written_whole
-from parity.cases import Array, Arrays, Network, Question, cast
 from parity.check import PRECISIONS, Floors, Theirs
+from parity.question import Array, Arrays, Network, Question, cast
 
 FORMAT = "grulight parity record 1"
 BLANK = "0" * 64

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection
 from functools import partial
 
-from parity.cases import Arrays, Question
+from parity.question import Arrays, Question, Side
 from parity.result import Result
-from parity.tolerances import Side, unsteady
+from parity.tolerances import unsteady
 
 
 def both_answers(

@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-
-from parity.cases import Precision
+from parity.control_findings import ControlFinding
 from parity.distribution import Equivalence
-from parity.rungs import TITLES, Control, Finding, first_divergence, undecided_because, worst_of
+from parity.question import Precision
+from parity.rungs import Finding, first_divergence, undecided_because
 from parity.tolerances import FLOAT64_BOUND
 
 Verdict = Literal["the same", "different", "could not tell"]
 # What nothing but our own reading of a file stands behind is called so.
 REBUILT = "as our reading rebuilt in Keras"
 EXIT_CODES: dict[Verdict, int] = {"the same": 0, "different": 1, "could not tell": 2}
-FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ class Result:
     rebuilt: bool = False
     unsteady: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
-    controls: list[Control] = field(default_factory=list)
+    controls: list[ControlFinding] = field(default_factory=list)
     implementations: list[Implementation] = field(default_factory=list)
     equivalences: list[Equivalence] = field(default_factory=list)
     curves: dict[str, tuple[list[float], list[float]]] = field(default_factory=dict)
@@ -121,10 +119,10 @@ class Result:
     def reason(self) -> str:
         """Why the verdict is what it is, in one line."""
         if self.verdict == "the same":
-            weakest = min(self.controls, key=lambda control: control.factor)
+            weakest = min(self.controls, key=lambda each: each.factor)
             return (
                 f"every rung agrees, and all {len(self.controls)} wrong ports were caught, the "
-                f"mildest ({weakest.fault.name}) at {weakest.factor:.0e} times the bound"
+                f"mildest ({weakest.control.name}) at {weakest.factor:.0e} times the bound"
             )
         if self.verdict == "different":
             apart = [i for i in self.implementations if not i.same]
@@ -136,7 +134,7 @@ class Result:
     @property
     def _open(self) -> list[str]:
         """Why nothing can be told, in the order of weight."""
-        missed = [control.fault.name for control in self.controls if not control.caught]
+        missed = [each.control.name for each in self.controls if not each.caught]
         undecided = [finding for finding in self.findings if finding.undecided]
         wide = [each.quantity for each in self.equivalences if not each.shown]
         found = [
@@ -153,74 +151,3 @@ class Result:
             *(f"what was compared agrees, but {each.what}" for each in self.limits if each.open),
         ]
         return [reason for reason in found if reason]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values for ``--json``; an infinite figure becomes null.
-
-        Keys: ``format``; ``target``, ``weights_sha256``, ``ours``, ``theirs``, ``versions``,
-        ``notes``, ``seconds``; ``verdict`` (the same, different, could not tell, or the same with
-        what qualifies it) with ``exit_code``, ``reason`` and ``not_covered``;
-        ``rungs``, one entry per rung and precision for the array nearest to its bound;
-        ``controls``; ``implementations``; ``distribution``.
-        """
-        return {
-            "format": FORMAT,
-            "target": self.target,
-            "weights_sha256": self.weights_sha256,
-            "ours": self.ours,
-            "theirs": self.theirs,
-            "versions": dict(self.versions),
-            "notes": self.notes,
-            "not_covered": [each.what for each in self.limits],
-            "verdict": self.words,
-            "exit_code": EXIT_CODES[self.verdict],
-            "reason": self.reason,
-            "rungs": [_rung(finding) for finding in worst_of(self.findings)],
-            "controls": [_control(control) for control in self.controls],
-            "implementations": [
-                {
-                    **vars(each),
-                    "relative": _number(each.relative),
-                    "floor": _number(each.floor),
-                    "same": each.same,
-                }
-                for each in self.implementations
-            ],
-            "distribution": [each.as_json() for each in self.equivalences],
-            "seconds": round(self.seconds, 1),
-        }
-
-
-def _rung(finding: Finding) -> dict[str, Any]:
-    difference = finding.difference
-    return {
-        "rung": finding.rung,
-        "title": TITLES[finding.rung],
-        "dtype": finding.dtype,
-        "case": finding.case,
-        "tensor": difference.tensor,
-        "where": difference.where,
-        "relative": _number(difference.relative),
-        "absolute": _number(difference.absolute),
-        "noise_floor": _number(finding.floor),
-        "bound": finding.bound,
-        "same": finding.same,
-        "undecided": finding.undecided,
-    }
-
-
-def _control(control: Control) -> dict[str, Any]:
-    return {
-        "name": control.fault.name,
-        "mistake": control.fault.mistake,
-        "rung": control.rung,
-        "case": control.case,
-        "tensor": control.difference.tensor,
-        "where": control.difference.where,
-        "factor": _number(control.factor),
-        "caught": control.caught,
-    }
-
-
-def _number(value: float | None) -> float | None:
-    return float(value) if value is not None and np.isfinite(value) else None

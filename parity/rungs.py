@@ -1,25 +1,12 @@
-"""The ladder: which questions are asked, which rung an array belongs to, and what is concluded."""
+"""The rungs: which one an array belongs to, what comparing it showed, and what is concluded."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from parity.cases import (
-    OPTIMIZERS,
-    STEPS,
-    Arrays,
-    Case,
-    Network,
-    Precision,
-    Question,
-    cotangents,
-    loss_question,
-    step_question,
-    training_question,
-)
 from parity.compare import Difference, compare, first_step_beyond
-from parity.controls.wrong_ports import FAULTS, RAGGED, Fault, Side
+from parity.question import Arrays, Precision, Question
 from parity.tolerances import FLOAT32_FLOORS, bounds
 
 TITLES = ("weights", "forward", "loss", "gradients", "optimiser", "trajectory", "distribution")
@@ -38,7 +25,6 @@ PREFIXES = {
     "train": 5,
     "output": 1,  # of any model, in assert_equivalent
 }
-SNAPSHOT_NUMBERS = 10_000_000  # kept of a training's weights; 80 MB in float64
 
 
 @dataclass(frozen=True)
@@ -92,61 +78,6 @@ class Finding:
         return np.inf if self.difference.relative else 0.0
 
 
-@dataclass(frozen=True)
-class Control:
-    """What a negative control showed: by how much a wrong port exceeds the bound, and where."""
-
-    fault: Fault
-    rung: int
-    case: str
-    factor: float
-    difference: Difference
-
-    @property
-    def caught(self) -> bool:
-        """Whether the wrong port is told from the right one."""
-        return self.factor > 1.0
-
-
-def study(
-    network: Network,
-    weights: Arrays,
-    data: Arrays,
-    start: Arrays,
-    source: str,
-    stride: int = 1,
-) -> list[Question]:
-    """Return every question about a network, in float64, rung by rung.
-
-    Args:
-        network: Sizes.
-        weights: The network's own weights.
-        data: Sequences to run and to train on: ``values``, ``labels``, maybe ``lengths``.
-        start: Weights that training starts from.
-        source: What the data are.
-        stride: Keep every so many snapshots of weights along optimiser steps and training.
-    """
-    some = {name: array[:64] for name, array in data.items()}
-    some |= cotangents(network, some["values"], np.random.default_rng(6))
-    random = Case(RAGGED, network)
-    training = training_question(source, network, start, data)
-    steps = _steps(training)
-    numbers = sum(array.size for array in start.values())
-    # large networks keep fewer snapshots; the stride divides the steps, so that the last is kept
-    sparse = max(stride, -(-steps * numbers // SNAPSHOT_NUMBERS))
-    training = replace(training, settings={**training.settings, "every": _divisor(steps, sparse)})
-    few = _divisor(STEPS, max(stride, -(-STEPS * numbers // SNAPSHOT_NUMBERS)))
-    return [
-        Question("own_weights", "weights", network, weights, {}),
-        Question("own_weights_own_data", "network", network, weights, some),
-        random.question(),
-        replace(random, name="random_weights_long_sequences", batch=3, time=67, seed=1).question(),
-        loss_question(network),
-        *(step_question(network, random.weights(), name, few) for name in OPTIMIZERS),
-        training,
-    ]
-
-
 def rung_of(tensor: str) -> int:
     """Return the rung that an array of an answer belongs to, by its name."""
     return PREFIXES[tensor.partition(".")[0]]
@@ -192,7 +123,7 @@ def worst_of(findings: Iterable[Finding]) -> list[Finding]:
     worst: dict[tuple[int, str], Finding] = {}
     for finding in findings:
         key = (finding.rung, finding.dtype)
-        if key not in worst or _severity(finding) > _severity(worst[key]):
+        if key not in worst or severity(finding) > severity(worst[key]):
             worst[key] = finding
     return [worst[key] for key in sorted(worst, key=lambda key: (key[0], key[1] != "float64"))]
 
@@ -211,7 +142,7 @@ def first_divergence(findings: Sequence[Finding]) -> str | None:
     gates = [f for f in wrong if f.rung == 3 and "gate " in f.difference.where]
     gate = ""
     if "gate " not in first.difference.where and gates:
-        where = max(gates, key=_severity).difference
+        where = max(gates, key=severity).difference
         gate = f"; of the gradients {where.tensor} is furthest apart, {where.where}"
     return (
         f"rung {first.rung} ({TITLES[first.rung]}, {first.dtype}, {first.case}): "
@@ -231,37 +162,12 @@ def undecided_because(finding: Finding) -> str:
     )
 
 
-def control(fault: Fault, question: Question, ours: Side, theirs: Arrays) -> Control:
-    """Try a wrong port and measure by how much it exceeds the bound."""
-    wrong = fault.wrong(question, ours)
-    right = theirs if fault.right is None else fault.right(question)
-    shared = {name: right[name] for name in wrong}
-    findings = judge(question, wrong, shared)
-    found = max(findings, key=_severity)
-    first = min((f for f in findings if f.differs), key=lambda f: f.rung, default=found)
-    return Control(fault, first.rung, question.name, found.share, found.difference)
-
-
-def controls_for(question: Question) -> list[Fault]:
-    """Return the faults that a question must show."""
-    return [fault for fault in FAULTS if fault.concerns(question)]
-
-
 def _as_computed(finding: Finding) -> tuple[int, bool, int]:
     """Order findings as a computation runs: hidden states come before the logits made of them."""
     prefix = finding.difference.tensor.partition(".")[0]
     return finding.rung, finding.dtype != "float64", list(PREFIXES).index(prefix)
 
 
-def _severity(finding: Finding) -> tuple[bool, float, float]:
+def severity(finding: Finding) -> tuple[bool, float, float]:
+    """Order findings: what differs first, then by how near to the bound."""
     return finding.differs, finding.share, finding.difference.relative
-
-
-def _steps(training: Question) -> int:
-    epochs, count = training.inputs["order"].shape
-    return int(epochs * -(-count // training.settings["batch_size"]))
-
-
-def _divisor(total: int, at_least: int) -> int:
-    """Return the smallest divisor of ``total`` that is at least ``at_least``."""
-    return next(n for n in range(min(at_least, total), total + 1) if total % n == 0)

@@ -14,9 +14,10 @@ from grulight.model import GRUNet
 from grulight.runs.checkpoint import load_classifier
 from grulight.trace.run_data import data_settings
 from grulight.training.classifier import GRUClassifier
-from parity.cases import Arrays, Network, Question
-from parity.rungs import study
-from parity.sides.torch_training import arrays_of, fresh, sizes_of, without_advice
+from parity.question import Arrays, Network, Question
+from parity.questions_by_rung import questions_about
+from parity.sides.quiet import without_warnings
+from parity.sides.torch_network import fresh_network, sizes_of, weights_of
 
 # 800 sequences in batches of 32 for five epochs are the 125 steps of the default training.
 SEQUENCES = 800
@@ -25,7 +26,7 @@ KERAS_SUFFIXES = {".keras", ".h5", ".hdf5"}
 
 @dataclass(frozen=True)
 class Target:
-    """A network with all that a study of it needs; numbers in float64, exact in float32.
+    """A network with all that a check of it needs; numbers in float64, exact in float32.
 
     Attributes:
         name: What to call it.
@@ -58,7 +59,9 @@ class Target:
 
     def questions(self, stride: int = 1) -> list[Question]:
         """Return every question of rungs 0 to 5."""
-        return study(self.network, self.weights, self.data, self.start, self.source, stride)
+        return questions_about(
+            self.network, self.weights, self.data, self.start, self.source, stride
+        )
 
 
 def target_of(
@@ -77,8 +80,8 @@ def target_of(
     return Target(
         name,
         sizes,
-        arrays_of(network),
-        arrays_of(fresh(sizes)),
+        weights_of(network),
+        weights_of(fresh_network(sizes)),
         _data(part),
         _data(test) if test is not None and len(test) else {},
         train.source,
@@ -101,7 +104,7 @@ def load_target(path: str, data: str | None = None) -> Target:
         raise InputError(
             f"{path}: is a Keras file; expected a checkpoint. `parity check {path}` compares it."
         )
-    with without_advice():
+    with without_warnings():
         classifier = load_classifier(path)
     network = classifier.network
     if not isinstance(network, GRUNet):

@@ -3,25 +3,23 @@
 This is the one file with tolerances. Raising one is a change of its own that edits the reason.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.cases import Arrays, Question
 from parity.compare import compare
-
-Side = Callable[[Question], Arrays]
+from parity.question import Arrays, Question, Side
 
 # Float64 decides whether two programs compute the same function. Rounding of one GRU step is about
 # 3e-16; sums over hundreds of terms and 125 optimiser steps stayed below 1e-14 in every network
-# measured (1 to 128 units), and the mildest wrong port of faults.py is 1e-2 off.
+# measured (1 to 128 units), and the mildest wrong port of controls/ is 1e-2 off.
 FLOAT64_BOUND = 1e-12
 
 # Float32 is judged by the noise of the side that is not on trial: how far Keras' own answer moves
-# when its weights and inputs are nudged. A nudge moves each number by one unit in the last place
+# when its weights and inputs are perturbed. That moves each number by one unit in the last place
 # once, a computation rounds at every operation, and the two sides round apart from each other, so
 # equal programs differ by a few floors: at most 2.3 in eight networks (1 to 128 units, one and two
 # layers, both directions, one to ten outputs, trainings included). Eight leaves room for
@@ -38,13 +36,13 @@ PER_ARRAY = 16  # operations on a number between two products: gates, activation
 PASSES = 3  # forward, and two products per weight backward
 
 # Slopes of a trained sigmoid or softmax are made of p and 1 - p. Where p rounds to one, float64
-# knows 1 - p to the rounding of one only, and nudged weights do not move it: an output 1 - 1e-8
+# knows 1 - p to the rounding of one only, and perturbed weights do not move it: an output 1 - 1e-8
 # has a slope of eight known digits. So no gradient of a file's own weights is judged by less.
 SATURATED = ("categorical", "binary")  # heads whose output has such slopes
 
 # A file's own weights and inputs at the edge are judged in float64, too, by Keras' noise where that
 # exceeds FLOAT64_BOUND, and never by more than this: a saturated sigmoid's slope keeps six digits
-# up to an output of 1 - 1e-9, and the mildest wrong port of faults.py is 1e-2 off.
+# up to an output of 1 - 1e-9, and the mildest wrong port of controls/ is 1e-2 off.
 WIDEST_FLOAT64 = 1e-6
 
 DRAWS = 6
@@ -52,7 +50,7 @@ DRAWS = 6
 TRAINING_DRAWS = 3
 
 
-def nudge(arrays: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> Arrays:
+def perturb(arrays: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> Arrays:
     """Move every floating number by one unit in the last place, up or down at random."""
     return {
         name: np.nextafter(array, rng.choice([-np.inf, np.inf], array.shape).astype(array.dtype))
@@ -62,23 +60,23 @@ def nudge(arrays: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> Array
     }
 
 
-def nudged(question: Question, rng: np.random.Generator) -> Question:
-    """Nudge the weights and inputs of a question; cotangents and gradient paths are inputs, too."""
+def perturbed(question: Question, rng: np.random.Generator) -> Question:
+    """Perturb weights and inputs of a question; cotangents and gradient paths are inputs, too."""
     return replace(
-        question, weights=nudge(question.weights, rng), inputs=nudge(question.inputs, rng)
+        question, weights=perturb(question.weights, rng), inputs=perturb(question.inputs, rng)
     )
 
 
 def noise_floor(side: Side, question: Question, answer: Arrays) -> dict[str, float]:
-    """Return how far each array of a side's answer moves when the question is nudged.
+    """Return how far each array of a side's answer moves when the question is perturbed.
 
     The largest of several draws; never below one unit in the last place of the largest element,
-    which is what storing the answer costs. Infinite where a nudge leads to no number.
+    which is what storing the answer costs. Infinite where that leads to no number.
     """
     ulp = float(np.finfo(question.dtype).eps)
     floors = dict.fromkeys(answer, ulp)
     for draw in range(TRAINING_DRAWS if question.task == "training" else DRAWS):
-        moved = side(nudged(question, np.random.default_rng([7, draw])))
+        moved = side(perturbed(question, np.random.default_rng([7, draw])))
         for difference in compare(moved, answer):
             floors[difference.tensor] = max(floors[difference.tensor], difference.relative)
     return floors

@@ -175,7 +175,9 @@ def test_a_header_longer_than_any_is_not_loaded(tmp_path: Path) -> None:
     directory = pack(tmp_path)
     file = directory / "lengths.npy"
     file.write_bytes(b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little"))
-    with pytest.raises(InputError, match="a header of 2,147,483,648 bytes, expected at most 10,000"):
+    with pytest.raises(
+        InputError, match="a header of 2,147,483,648 bytes, expected at most 10,000"
+    ):
         read(str(directory))
 
 

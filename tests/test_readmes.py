@@ -15,8 +15,9 @@ from grulight.cli import COMMANDS, main
 from grulight.keras_files.layers.activations import ACTIVATIONS
 from grulight.keras_files.layers.base import KINDS
 from parity.__main__ import main as parity_main
-from parity.controls.wrong_ports import FAULTS
-from parity.keras_files.wrong_ports import FAULTS as FILE_FAULTS
+from parity.controls.wrong_ports import NEGATIVE_CONTROLS
+from parity.keras_files.wrong_ports import WRONG_PORTS as FILE_WRONG_PORTS
+from parity.report.json_file import as_json
 from parity.result import Result
 
 ROOT = Path(__file__).parent.parent
@@ -88,13 +89,15 @@ def test_layers_operations_and_activations_listed_are_those_that_can_be_ported()
 
 def test_wrong_ports_listed_are_those_that_are_tried() -> None:
     listed = first_column(section("parity/README.md", "Controls"))
-    assert sorted(listed) == sorted({fault.name for fault in FAULTS} | set(FILE_FAULTS))
+    assert sorted(listed) == sorted(
+        {control.name for control in NEGATIVE_CONTROLS} | set(FILE_WRONG_PORTS)
+    )
 
 
 def test_keys_listed_are_those_of_the_json() -> None:
     rows = re.findall(r"^\| (`[^|]+`) \|", section("parity/README.md", "JSON"), flags=re.M)
     listed = [key for row in rows for key in named(row)]
-    assert sorted(listed) == sorted(Result("", "", "", "", {}).as_json())
+    assert sorted(listed) == sorted(as_json(Result("", "", "", "", {})))
 
 
 @cache

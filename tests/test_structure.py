@@ -35,10 +35,16 @@ ROOMS = (
     ("grulight.exporting",),
     ("grulight.commands",),
     ("grulight",),
-    ("parity.cases", "parity.compare", "parity.tolerances"),
+    (
+        *("parity.question", "parity.cases", "parity.questions_by_rung"),
+        *("parity.compare", "parity.tolerances"),
+    ),
     ("parity.sides",),
     ("parity.controls",),
-    ("parity.rungs", "parity.result", "parity.distribution", "parity.repeatability"),
+    (
+        *("parity.rungs", "parity.control_findings", "parity.result"),
+        *("parity.distribution", "parity.repeatability"),
+    ),
     ("parity.keras_files",),
     ("parity.report",),
     ("parity",),

@@ -10,15 +10,14 @@ from dataclasses import replace
 import numpy as np
 
 from grulight.kernels.reference import Step, probabilities
-from parity.cases import Array, Arrays, Question
+from parity.question import Array, Arrays, Question, Side
 from parity.sides import reference_side
 
-Side = Callable[[Question], Arrays]
 Wrong = Callable[[Question, Side], Arrays]
 
 
 def of_weights(change: Callable[[str, Arrays], Array]) -> Wrong:
-    """Make a fault that replaces every GRU parameter; ``change`` gets its name and all weights."""
+    """Make a wrong port that replaces each GRU parameter; ``change`` gets its name, all weights."""
 
     def wrong(question: Question, ours: Side) -> Arrays:
         weights = dict(question.weights)
@@ -31,12 +30,12 @@ def of_weights(change: Callable[[str, Arrays], Array]) -> Wrong:
 
 
 def of_inputs(change: Callable[[Arrays], Arrays]) -> Wrong:
-    """Make a fault that hands our side other inputs."""
+    """Make a wrong port that hands our side other inputs."""
     return lambda question, ours: ours(replace(question, inputs=change(question.inputs)))
 
 
 def of_optimizer(name: str) -> Wrong:
-    """Make a fault that steps with another optimiser."""
+    """Make a wrong port that steps with another optimiser."""
     return lambda question, ours: ours(
         replace(question, settings={**question.settings, "optimizer": name})
     )
@@ -88,7 +87,7 @@ def directions_swapped(name: str, weights: Arrays) -> Array:
 
 
 def cell(recurrent_activation: Callable[[Array], Array], reset_after: bool = True) -> Wrong:
-    """Make a fault in the arithmetic of the cell, computed by the reference."""
+    """Make a wrong port of the cell's arithmetic, computed by the reference."""
 
     def step(a_BG: Array, h_BH: Array, w_hh_GH: Array, b_hh_G: Array) -> Step:
         a_r, a_z, a_n = np.split(a_BG, 3, axis=1)

@@ -1,13 +1,9 @@
-"""Known wrong ports. A proof that does not catch every one of them proves nothing."""
-
-from collections.abc import Callable
-from dataclasses import dataclass
+"""Known wrong ports, one negative control each: a proof that misses one proves nothing."""
 
 from grulight.kernels.reference import sigmoid
-from parity.cases import Arrays, Network, Question, Task
+from parity.cases import RAGGED
+from parity.controls.negative_control import NegativeControl
 from parity.controls.wrong_answers import (
-    Side,
-    Wrong,
     bias_rows_swapped,
     biases_forgotten,
     cell,
@@ -31,59 +27,22 @@ from parity.controls.wrong_answers import (
 )
 from parity.sides import reference_side
 
-__all__ = ["FAULTS", "RAGGED", "Fault", "Side"]
-
-RAGGED = "random_weights_ragged_odd_batch"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A mistake that somebody made when porting.
-
-    Attributes:
-        name: Short name.
-        mistake: What is done wrong, as a sentence fragment.
-        task: Which questions show it.
-        wrong: The wrong answer to a question, given our side.
-        case: Which case of that task; None for any.
-        shows: Whether networks of these sizes can show it at all.
-        right: What to compare with where the other side computes something else.
-    """
-
-    name: str
-    mistake: str
-    task: Task
-    wrong: Wrong
-    case: str | None = None
-    shows: Callable[[Network], bool] = lambda network: True
-    right: Callable[[Question], Arrays] | None = None
-
-    def concerns(self, question: Question) -> bool:
-        """Whether this question, asked in float64, must show the fault."""
-        return (
-            question.task == self.task
-            and question.dtype == "float64"
-            and self.case in (None, question.name)
-            and self.shows(question.network)
-        )
-
-
-FAULTS = (
-    Fault(
+NEGATIVE_CONTROLS = (
+    NegativeControl(
         "gates not permuted",
         "the gates stay in Keras' order z, r, h",
         "network",
         of_weights(gates_not_permuted),
         RAGGED,
     ),
-    Fault(
+    NegativeControl(
         "update gate inverted",
         "h = (1 - z) h + z n, as papers write it",
         "network",
         of_weights(update_gate_inverted),
         RAGGED,
     ),
-    Fault(
+    NegativeControl(
         "recurrent blocks transposed",
         "the (H, H) blocks of the recurrent kernel are not transposed",
         "network",
@@ -91,7 +50,7 @@ FAULTS = (
         RAGGED,
         lambda network: network.hidden_size > 1,
     ),
-    Fault(
+    NegativeControl(
         "bias rows swapped",
         "the first row of the bias is taken for the recurrent one",
         "network",
@@ -99,7 +58,7 @@ FAULTS = (
         RAGGED,
         lambda network: network.bias,
     ),
-    Fault(
+    NegativeControl(
         "recurrent bias folded",
         "the recurrent bias is added to the input bias",
         "network",
@@ -107,7 +66,7 @@ FAULTS = (
         RAGGED,
         lambda network: network.bias,
     ),
-    Fault(
+    NegativeControl(
         "biases forgotten",
         "the biases stay zero, as in a fresh layer",
         "network",
@@ -115,7 +74,7 @@ FAULTS = (
         RAGGED,
         lambda network: network.bias,
     ),
-    Fault(
+    NegativeControl(
         "directions swapped",
         "the backward layer is taken for the forward one",
         "network",
@@ -123,21 +82,21 @@ FAULTS = (
         RAGGED,
         lambda network: network.bidirectional,
     ),
-    Fault(
+    NegativeControl(
         "reset before",
         "the reset gate is applied before the matrix product (reset_after=False)",
         "network",
         cell(sigmoid, reset_after=False),
         RAGGED,
     ),
-    Fault(
+    NegativeControl(
         "hard sigmoid",
         "the gates use Keras 2's hard_sigmoid where sigmoid was meant",
         "network",
         cell(hard_sigmoid_of_keras_2),
         RAGGED,
     ),
-    Fault(
+    NegativeControl(
         "new hard_sigmoid for an old file",
         "the gates use Keras 3's hard_sigmoid where Keras 2's was meant",
         "network",
@@ -145,58 +104,60 @@ FAULTS = (
         RAGGED,
         right=lambda question: cell(hard_sigmoid_of_keras_2)(question, reference_side.answer),
     ),
-    Fault(
+    NegativeControl(
         "last step read",
         "the head reads time step T - 1 instead of the last valid step",
         "network",
         last_step_read,
         RAGGED,
     ),
-    Fault(
+    NegativeControl(
         "padding read",
         "the lengths are ignored and padding is read as data",
         "network",
         of_inputs(without_lengths),
         RAGGED,
     ),
-    Fault(
+    NegativeControl(
         "initial state forgotten",
         "the state starts at zero",
         "network",
         of_inputs(without_state),
         RAGGED,
     ),
-    Fault(
+    NegativeControl(
         "gradient cut",
         "gradients flow through the last three time steps only",
         "network",
         gradient_cut,
         RAGGED,
     ),
-    Fault("softmax twice", "a loss from logits is given probabilities", "losses", softmax_twice),
-    Fault("loss summed", "the loss is summed over the batch", "losses", loss_summed),
-    Fault(
+    NegativeControl(
+        "softmax twice", "a loss from logits is given probabilities", "losses", softmax_twice
+    ),
+    NegativeControl("loss summed", "the loss is summed over the batch", "losses", loss_summed),
+    NegativeControl(
         "torch's Adam",
         "epsilon enters after bias correction (torch.optim.Adam(eps=1e-7))",
         "steps",
         of_optimizer("torch.adam"),
         "adam",
     ),
-    Fault(
+    NegativeControl(
         "torch's RMSprop",
         "epsilon is added to the root (torch.optim.RMSprop)",
         "steps",
         of_optimizer("torch.rmsprop"),
         "rmsprop",
     ),
-    Fault(
+    NegativeControl(
         "weight decay in the gradient",
         "AdamW's decay is added to the gradient (torch.optim.Adam(weight_decay=…))",
         "steps",
         of_optimizer("torch.adam_l2"),
         "adamw",
     ),
-    Fault(
+    NegativeControl(
         "another order",
         "every epoch visits the sequences in the order of the first",
         "training",

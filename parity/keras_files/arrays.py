@@ -11,8 +11,8 @@ from grulight.keras_files.plan.placement import place
 from grulight.keras_files.plan.spec import Graph, LayerSpec
 from grulight.keras_files.reader.container import read_container
 from grulight.keras_files.reader.untrusted_text import Json, naming, reading
-from parity.cases import Array, Arrays
-from parity.keras_files.ported_side import flat
+from parity.keras_files.layout import by_path
+from parity.question import Array, Arrays
 
 
 def arrays_of(
@@ -30,7 +30,7 @@ def arrays_of(
         container = read_container(path, config)
         spec = LayerSpec("model", "Functional", {}, container.version, graph=graph)
         held = place(Network.variables(spec, graph.shapes), container.weights, graph)
-        arrays = flat(_current(held))
+        arrays = by_path(_current(held))
         for name, array in arrays.items():
             if name.endswith("/kernel") and name in like and like[name].ndim == 3:
                 arrays[name] = _conv1d(array, like[name].shape, container.version.backend)

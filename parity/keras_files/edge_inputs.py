@@ -12,8 +12,8 @@ import numpy as np
 from grulight.errors import InputError
 from grulight.keras_files.layers.network import trace
 from grulight.keras_files.plan.spec import Graph
-from parity.cases import Arrays, Question
 from parity.keras_files.inputs import Input
+from parity.question import Arrays, Question
 
 ONE, MANY, STEP = "one_sequence", "thirty_three_sequences", "one_step"
 MASKED, NEGATIVE, HUGE = "rows_masked_throughout", "negative_inputs", "huge_inputs"

@@ -8,7 +8,7 @@ import numpy as np
 
 from grulight.keras_files.layers.network import trace
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref, Shape
-from parity.cases import Array, Arrays, Question
+from parity.question import Array, Arrays, Question
 
 PASSING = ("Masking", "Dropout", "SpatialDropout1D")  # what they read is what the input holds
 SHAPING = ("Flatten", "Reshape", "Permute", "RepeatVector")

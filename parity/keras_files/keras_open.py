@@ -8,20 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# First of all: it sets TensorFlow up before anything imports it.
-import parity.sides.keras_side  # noqa: F401 # isort: skip
-import keras
-
 from grulight.errors import InputError, one_line
 from grulight.keras_files.plan.spec import Graph
 from grulight.keras_files.reader.untrusted_text import Json
-from parity.cases import Arrays
-from parity.keras_files.allowed import changed_meanings, unscoped, untrusted
 from parity.keras_files.inputs import Input
 from parity.keras_files.keras_rebuild import rebuilt
 from parity.keras_files.limits import NOISE
 from parity.keras_files.names_in_file import named_arrays
-from parity.sides.torch_training import without_advice
+from parity.keras_files.opening_rules import changed_meanings, unscoped, untrusted
+from parity.question import Arrays
+from parity.sides.keras_setup import keras
+from parity.sides.quiet import without_warnings
 
 INNER = ("forward_layer", "backward_layer", "cell", "layer")
 LONGEST = 160  # of what Keras says
@@ -60,7 +57,7 @@ def their_model(
     version = f"Keras {keras.__version__}"
     reason = untrusted(config) or changed_meanings(graph) or unscoped(graph)
     if reason is None:
-        with without_advice():
+        with without_warnings():
             opened = _opened(path, weights, config if apart else None)
         if not isinstance(opened, str):
             read = {name: v.numpy() for name, v in variables_of(opened).items()}
@@ -116,7 +113,7 @@ def _said(error: Exception) -> str:
 def _copy(model: Any, dtype: str) -> Any:
     """Return the model in another precision, without state between batches and without noise.
 
-    What this changes is named by ``file_limits``.
+    What this changes is named by ``limits``.
     """
     return type(model).from_config(_adapted(model.get_config(), dtype))
 

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from keras import ops
-
 from grulight.keras_files.layers.slices import part_of
 from grulight.keras_files.plan.spec import LayerSpec
+from parity.sides.keras_setup import ops
 
 PLAIN: dict[str, Callable[..., Any]] = {
     "Absolute": ops.abs,

@@ -1,20 +1,19 @@
 """Their answers on a Keras file: outputs, losses, gradients and trainings of a Keras model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# First of all: it sets TensorFlow up before anything imports it.
-from parity.sides.keras_side import KerasSide  # isort: skip
-import keras
 import numpy as np
-import tensorflow as tf
 
-from parity.cases import Arrays, Question
+from parity.keras_files.file_questions import batches
 from parity.keras_files.inputs import fed
+from parity.keras_files.keras_forward_backward import forward_and_backward, outputs_of
 from parity.keras_files.keras_open import Opened, variables_of
-from parity.keras_files.ported_side import batches
-from parity.sides.torch_training import without_advice
+from parity.question import Arrays, Question
+from parity.sides.keras_setup import keras, tf
+from parity.sides.keras_side import KerasSide
+from parity.sides.quiet import without_warnings
 
 
 class Witness:
@@ -36,7 +35,7 @@ class Witness:
         """Compute what a question asks."""
         if question.task == "steps":
             return self.steps(question)
-        with without_advice(), tf.device("CPU:0"):
+        with without_warnings(), tf.device("CPU:0"):
             answer: Arrays = getattr(self, f"_{question.task}")(question)
         return answer
 
@@ -44,7 +43,7 @@ class Witness:
         """Give the model a question's weights; return its variables."""
         if question.dtype not in self.models:
             with _floatx(question.dtype):
-                self.models[question.dtype] = _alive(self.make(question.dtype))
+                self.models[question.dtype] = _with_live_weights(self.make(question.dtype))
         variables = variables_of(self.models[question.dtype])
         for name, variable in variables.items():
             variable.assign(question.weights[name])
@@ -83,7 +82,7 @@ class Witness:
                 for tensor, array in zip(model.inputs, given, strict=True)
             ]
             self.traced["forward", question.dtype] = tf.function(
-                lambda *tensors: _flat(model, tensors, False), signature, autograph=False
+                lambda *tensors: outputs_of(model, tensors, False), signature, autograph=False
             )
         with _floatx(question.dtype):
             outputs = self.traced["forward", question.dtype](*map(tf.constant, given))
@@ -105,7 +104,7 @@ class Witness:
             model = self.models[question.dtype]
             signature = {n: tf.TensorSpec([None, *a.shape[1:]], a.dtype) for n, a in given.items()}
             self.traced[key] = tf.function(
-                lambda tensors: _answer(model, variables, tensors, settings),
+                lambda tensors: forward_and_backward(model, variables, tensors, settings),
                 [signature],
                 autograph=False,
             )
@@ -137,7 +136,7 @@ class Witness:
         }
 
 
-class _Normalization(keras.layers.Normalization):  # type: ignore[misc]  # Keras has no types
+class _LiveNormalization(keras.layers.Normalization):  # type: ignore[misc]  # Keras has no types
     """One that reads its variables at each call; Keras' own keeps what they were when loaded."""
 
     mean = property(lambda self: self._read(self.adapt_mean), lambda self, value: None)
@@ -147,61 +146,12 @@ class _Normalization(keras.layers.Normalization):  # type: ignore[misc]  # Keras
         return keras.ops.reshape(variable, self._broadcast_shape)
 
 
-def _alive(model: Any) -> Any:
+def _with_live_weights(model: Any) -> Any:
     """Let every layer of a model see that its weights change."""
     for layer in model._flatten_layers():
         if type(layer) is keras.layers.Normalization and layer.input_mean is None:
-            layer.__class__ = _Normalization
+            layer.__class__ = _LiveNormalization
     return model
-
-
-def _answer(
-    model: Any,
-    variables: Mapping[str, Any],
-    tensors: Mapping[str, Any],
-    settings: Mapping[str, Any],
-) -> dict[str, Any]:
-    inputs = {name: tensors[f"input.{name}"] for name in settings["inputs"]}
-    leaves = {f"input {n}": each for n, each in inputs.items() if each.dtype.is_floating}
-    leaves = {name: v.value for name, v in variables.items()} | leaves
-    with tf.GradientTape() as tape:
-        tape.watch(leaves)
-        fed_inputs = [*inputs.values()]
-        flat = _flat(model, fed_inputs, settings["as_in_training"])
-        outputs = dict(zip(settings["outputs"], flat, strict=True))
-        terms = {
-            "pulls": {n: tf.reduce_sum(y * tensors[f"pull.{n}"]) for n, y in outputs.items()},
-            "errors": {n: _loss(ERROR, tensors[f"target.{n}"], y) for n, y in outputs.items()},
-            "heads": {
-                n: _loss(settings["heads"][n], tensors[f"target.{n}"], y)
-                for n, y in outputs.items()
-            },
-        }
-        sums = tf.stack([tf.add_n([*each.values()]) for each in terms.values()])
-        objective = tf.reduce_sum(sums * tensors["share"])
-    gradients = tape.gradient(objective, leaves, unconnected_gradients="zero")
-    answer = {f"output.{name}": output for name, output in outputs.items()}
-    answer |= {f"{term}.{n}": each for term, named in terms.items() for n, each in named.items()}
-    return answer | {f"grad.{n}": tf.convert_to_tensor(g) for n, g in gradients.items()}
-
-
-def _flat(model: Any, inputs: Sequence[Any], training: bool) -> list[Any]:
-    """Return the model's outputs, one after the other."""
-    found = model([*inputs] if len(inputs) > 1 else inputs[0], training=training)
-    # identity drops masks, which would weigh losses, and the logits that Keras remembers
-    return [tf.identity(each) for each in keras.tree.flatten(found)]
-
-
-ERROR = "squared error"
-LOSSES = {
-    "categorical": keras.losses.CategoricalCrossentropy,
-    "binary": keras.losses.BinaryCrossentropy,
-    ERROR: keras.losses.MeanSquaredError,
-}
-
-
-def _loss(kind: str, target: Any, output: Any) -> Any:
-    return LOSSES[kind](dtype=output.dtype.name)(target, output)
 
 
 @contextmanager

@@ -10,7 +10,9 @@ import h5py
 from grulight.keras_files.layers.base import KerasLayer
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.untrusted_text import Json, quote
-from parity.keras_files.study import Study
+from grulight.keras_files.reader.versions import KerasVersion
+from parity.keras_files.file_questions import FileQuestions
+from parity.keras_files.names_in_file import said_major
 from parity.result import Limit
 
 EXACT = ("float32", "float64")
@@ -31,7 +33,7 @@ LOSSES = {
 
 
 def limits_of(
-    path: Path, model: PortedModel, config: Mapping[str, Json], study: Study
+    path: Path, model: PortedModel, config: Mapping[str, Json], questions: FileQuestions
 ) -> list[Limit]:
     """Return what the verdict on a file leaves out, in words."""
     found = [*_of_layers(model), *_of_precision(config)]
@@ -42,14 +44,14 @@ def limits_of(
         found.append(
             Limit(f"{_some(awake)} is called as in training in the file, and compared in inference")
         )
-    if (text := _compiled(path, config, study.heads)) is not None:
+    if (text := _compiled(path, config, questions.heads)) is not None:
         found.append(
             Limit(
                 f"the file was compiled with {text}; rungs 2 to 5 take Keras' losses of "
-                f"{', '.join(sorted(set(study.heads.values())))} and Adam at 0.001 instead"
+                f"{', '.join(sorted(set(questions.heads.values())))} and Adam at 0.001 instead"
             )
         )
-    if not study.settings["trained"]:
+    if not questions.settings["trained"]:
         found.append(Limit("no weight of the model trains, so rungs 4 and 5 are left out"))
     return found
 
@@ -170,3 +172,15 @@ def _some(names: list[str]) -> str:
     unique = [*dict.fromkeys(names)]
     more = f" and {len(unique) - MOST} more" if len(unique) > MOST else ""
     return ", ".join(map(quote, unique[:MOST])) + more
+
+
+def misread_version(path: Path, model: PortedModel) -> list[Limit]:
+    """Return what the file says of its own version, where the port took it for another's."""
+    said, taken = (
+        said_major(path),
+        KerasVersion.parse(model.description["keras_version"], "3").major,
+    )
+    if said in (None, taken):
+        return []
+    text = f"the file says that Keras {said} wrote it, and the port reads it as of Keras {taken}"
+    return [Limit(text, open=True)]

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from parity.cases import Arrays
+from parity.question import Arrays
 
 # Arrays that every Keras keeps alike, so that their names alone tell which one is which; kernels
 # are laid out by backend and by kind of layer.

@@ -9,9 +9,9 @@ from grulight.keras_files.layers.activations import activation_name
 from grulight.keras_files.layers.wrappers import directions, merge_mode
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref
 from grulight.kernels.reference import Step, StepFunction, gru_layer, sigmoid
-from parity.cases import Array, Arrays, Question
 from parity.controls.wrong_answers import hard_sigmoid_of_keras_2, hard_sigmoid_of_keras_3
 from parity.keras_files.inputs import fed
+from parity.question import Array, Arrays, Question
 
 INERT = ("Masking", "Dropout", "SpatialDropout1D")  # no step is masked here
 KNOWN = (*INERT, "Activation", "Bidirectional", "Dense", "Embedding", "GRU", "TimeDistributed")

@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from grulight.keras_files.layers.base import KerasLayer
 from grulight.keras_files.layers.normalization import BatchNormalization
 from grulight.keras_files.ported_model import PortedModel
-from parity.cases import Array, Arrays, Question
+from parity.keras_files.file_questions import batches
 from parity.keras_files.inputs import fed
-from parity.sides.torch_side import OPTIMIZERS, TorchSide
+from parity.keras_files.layout import by_path, places_of
+from parity.keras_files.losses import losses_of
+from parity.question import Array, Arrays, Question
+from parity.sides.torch_optimizers import OPTIMIZERS
+from parity.sides.torch_side import TorchSide
 
 MOVING = ("/moving_mean", "/moving_variance")
 
@@ -27,7 +31,7 @@ class PortedSide:
 
     Args:
         model: The ported model.
-        change: A mistake to make in the model, for negative controls.
+        change: What to do wrong in the model, for negative controls.
     """
 
     def __init__(
@@ -56,7 +60,7 @@ class PortedSide:
         return tuple(name for name, place in self.places.items() if moves[place].all())
 
     def changed(self, change: Callable[[nn.Module], None]) -> "PortedSide":
-        """Return the same with a mistake in the model."""
+        """Return a wrong port: the same side with a changed model."""
         return PortedSide(self.model, change)
 
     def __call__(self, question: Question) -> Arrays:
@@ -70,7 +74,7 @@ class PortedSide:
         """Return the weights as ported from the file, and random ones as loaded and read back."""
         model = copy.deepcopy(self.models[question.dtype])
         model.load_state_dict(self._state(question.weights, question.dtype))
-        read, loaded = flat(self.model.keras_arrays()), flat(model.keras_arrays())
+        read, loaded = by_path(self.model.keras_arrays()), by_path(model.keras_arrays())
         answer = {f"weights.{name}": read[name].astype(question.dtype) for name in self.places}
         return answer | {f"keras.{name}": loaded[name] for name in self.places}
 
@@ -184,65 +188,3 @@ def _at_rest(module: nn.Module) -> None:
     """Let a layer that the file calls with training=True compute what it does in inference."""
     if isinstance(module, KerasLayer):
         module.always = None
-
-
-def places_of(model: PortedModel) -> dict[str, Array]:
-    """Return for every number of Keras' arrays its place among the numbers of the model."""
-    numbered = copy.deepcopy(model).double()
-    start = 0
-    with torch.no_grad():
-        for held in numbered.state_dict().values():
-            held.copy_(torch.arange(start, start + held.numel()).view(held.shape))
-            start += held.numel()
-    places = {n: array.astype(np.int64) for n, array in flat(numbered.keras_arrays()).items()}
-    taken = np.sort(np.concatenate([np.empty(0, np.int64), *map(np.ravel, places.values())]))
-    if not np.array_equal(taken, np.arange(start)):
-        raise ValueError("the port does not give every number of the model to Keras exactly once.")
-    return places
-
-
-def flat(tree: Mapping[str, Any], prefix: str = "") -> Arrays:
-    """Return arrays by layer and name, joined with slashes."""
-    found: Arrays = {}
-    for name, held in tree.items():
-        path = prefix + name
-        found |= flat(held, f"{path}/") if isinstance(held, Mapping) else {path: np.asarray(held)}
-    return found
-
-
-def batches(question: Question) -> Iterator[Question]:
-    """Yield as many batches as steps, each a part of the question's rows."""
-    rows, steps = question.settings["rows"], question.settings["steps"]
-    count = len(next(iter(question.inputs.values()))) // rows
-    for step in range(steps):
-        part = slice(step % count * rows, (step % count + 1) * rows)
-        inputs = {name: array[part] for name, array in question.inputs.items()}
-        yield Question(question.name, "network", question.network, {}, inputs, question.settings)
-
-
-def losses_of(question: Question, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return Keras' loss of every output, from what the model puts out."""
-    found = {}
-    for name, kind in question.settings["losses"].items():
-        target = torch.tensor(question.inputs[f"target.{name}"])
-        found[name] = LOSSES[kind](outputs[name], target)
-    return found
-
-
-def categorical(p: Tensor, y: Tensor, epsilon: float = 1e-7) -> Tensor:
-    """Return the cross entropy of classes (keras/src/backend/tensorflow/nn.py)."""
-    q = (p / p.sum(-1, keepdim=True)).clamp(epsilon, 1 - epsilon)
-    return -(y * q.log()).sum(-1).mean()
-
-
-def binary(p: Tensor, y: Tensor, epsilon: float = 1e-7) -> Tensor:
-    """Return the cross entropy of yes and no (keras/src/backend/tensorflow/nn.py)."""
-    q = p.clamp(epsilon, 1 - epsilon)
-    return -(y * q.log() + (1 - y) * (1 - q).log()).mean()
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "categorical": categorical,
-    "binary": binary,
-    "squared error": lambda p, y: (p - y).square().mean(),
-}

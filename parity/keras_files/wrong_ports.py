@@ -9,18 +9,22 @@ from torch import nn
 
 from grulight.keras_files.layers.activations import new_hard_sigmoid, old_hard_sigmoid
 from grulight.keras_files.layers.gru import ScanGRU
-from parity.cases import Array, Arrays, Question
-from parity.controls.wrong_ports import Fault
+from parity.controls.negative_control import NegativeControl
+from parity.keras_files.gru_layers import (
+    Layer,
+    gru_layers,
+    other_direction,
+    same_sizes,
+    single_step_layers,
+)
 from parity.keras_files.ported_side import PortedSide
-from parity.tolerances import Side
-
-Layer = dict[str, Array]  # kernel, recurrent_kernel and maybe bias of one GRU in one direction
+from parity.question import Array, Arrays, Question, Side
 
 
-def faults_for(question: Question, side: PortedSide, answer: Arrays) -> list[Fault]:
+def controls_for(question: Question, side: PortedSide, answer: Arrays) -> list[NegativeControl]:
     """Return the wrong ports that a model can show, given its right answer."""
-    layers = grus(question.weights)
-    recurring = set(layers) - set(single_steps(question, answer))
+    layers = gru_layers(question.weights)
+    recurring = set(layers) - set(single_step_layers(question, answer))
     biases = [layer["bias"] for layer in layers.values() if "bias" in layer]
     scans = [each for each in side.models["float64"].modules() if isinstance(each, ScanGRU)]
     found = []
@@ -32,7 +36,7 @@ def faults_for(question: Question, side: PortedSide, answer: Arrays) -> list[Fau
         found += ["bias rows swapped", "recurrent bias folded"]
     if biases:
         found.append("biases forgotten")
-    if any(_same_sizes(layer, layers.get(_other(name))) for name, layer in layers.items()):
+    if any(same_sizes(layer, layers.get(other_direction(name))) for name, layer in layers.items()):
         found.append("directions swapped")
     if recurring and any(not scan.reset_after for scan in scans):
         found.append("reset after")
@@ -40,36 +44,16 @@ def faults_for(question: Question, side: PortedSide, answer: Arrays) -> list[Fau
         found.append("new hard_sigmoid for an old file")
     if any(name.startswith("masked.") for name in question.inputs):
         found.append("padding read")
-    return [Fault(name, FAULTS[name][0], "network", FAULTS[name][1]) for name in found]
-
-
-def grus(weights: Arrays) -> dict[str, Layer]:
-    """Return the arrays of every GRU by its path."""
-    paths = [
-        name.removesuffix("/recurrent_kernel")
-        for name, array in weights.items()
-        if name.endswith("recurrent_kernel") and array.shape == (len(array), 3 * len(array))
+    return [
+        NegativeControl(name, WRONG_PORTS[name][0], "network", WRONG_PORTS[name][1])
+        for name in found
     ]
-    return {
-        path: {
-            part: weights[f"{path}/{part}"]
-            for part in ("kernel", "recurrent_kernel", "bias")
-            if f"{path}/{part}" in weights
-        }
-        for path in paths
-    }
-
-
-def single_steps(question: Question, answer: Arrays) -> list[str]:
-    """Return the GRUs whose state is zero whenever they use it, as those that read one step."""
-    gradients = {path: answer[f"grad.{path}/recurrent_kernel"] for path in grus(question.weights)}
-    return [path for path, gradient in gradients.items() if not gradient.any()]
 
 
 def _of_layers(change: Callable[[Layer], Layer]) -> Callable[[Question, Side], Arrays]:
     def wrong(question: Question, ours: Side) -> Arrays:
         weights = dict(question.weights)
-        for path, layer in grus(weights).items():
+        for path, layer in gru_layers(weights).items():
             weights |= {f"{path}/{part}": array for part, array in change(layer).items()}
         return ours(replace(question, weights=weights))
 
@@ -133,24 +117,14 @@ def _two_rows(layer: Layer) -> bool:
     return "bias" in layer and layer["bias"].ndim == 2
 
 
-def _other(path: str) -> str:
-    return path.replace("forward_layer", "backward_layer") if "forward_layer" in path else ""
-
-
-def _same_sizes(layer: Layer, other: Layer | None) -> bool:
-    return other is not None and {n: a.shape for n, a in layer.items()} == {
-        n: a.shape for n, a in other.items()
-    }
-
-
 def _directions_swapped(question: Question, ours: Side) -> Arrays:
     weights = dict(question.weights)
-    layers = grus(weights)
+    layers = gru_layers(weights)
     for path, layer in layers.items():
-        other = layers.get(_other(path))
-        if other is not None and _same_sizes(layer, other):
+        other = layers.get(other_direction(path))
+        if other is not None and same_sizes(layer, other):
             weights |= {f"{path}/{part}": array for part, array in other.items()}
-            weights |= {f"{_other(path)}/{part}": array for part, array in layer.items()}
+            weights |= {f"{other_direction(path)}/{part}": array for part, array in layer.items()}
     return ours(replace(question, weights=weights))
 
 
@@ -168,7 +142,7 @@ def _reset_after(scan: ScanGRU) -> None:
     scan.reset_after = True
 
 
-FAULTS: dict[str, tuple[str, Callable[[Question, Side], Arrays]]] = {
+WRONG_PORTS: dict[str, tuple[str, Callable[[Question, Side], Arrays]]] = {
     "gates not permuted": (
         "the gates stay in Keras' order z, r, h",
         _of_layers(_gates_not_permuted),

@@ -8,15 +8,15 @@ from collections.abc import Collection
 
 import numpy as np
 
-from parity.cases import Array, Arrays, Question
+from parity.question import Array, Arrays, Question
 
 KINDS = ("grad.", "lossgrad.")
 # Share of the largest gradient: what terms of that size leave behind in float64 when they cancel,
 # one unit in the last place (2e-16) and room for sums of hundreds; measured: 1e-16.
-VANISHED = 1e-13
+ROUNDING_SHARE = 1e-13
 
 
-def vanishing(question: Question, ours: Arrays, theirs: Arrays) -> list[str]:
+def zero_but_for_rounding(question: Question, ours: Arrays, theirs: Arrays) -> list[str]:
     """Return the names of gradients that both sides compute as rounding, in float64.
 
     What is large is said by theirs: ours is on trial.
@@ -27,7 +27,7 @@ def vanishing(question: Question, ours: Arrays, theirs: Arrays) -> list[str]:
     for kind in KINDS:
         names = [name for name in theirs if name.startswith(kind)]
         sizes = {name: max(_largest(ours[name]), _largest(theirs[name])) for name in names}
-        limit = VANISHED * max((_largest(theirs[name]) for name in names), default=0.0)
+        limit = ROUNDING_SHARE * max((_largest(theirs[name]) for name in names), default=0.0)
         found += [name for name, size in sizes.items() if 0.0 < size < limit]
     return found
 

@@ -1,13 +1,11 @@
-"""Show a result: a table on the terminal, JSON, one self-contained HTML page."""
+"""Show a result: a table on the terminal, one self-contained HTML page."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from grulight.files import written_whole
 from grulight.trace.templates import write_template
 from parity.report import charts
 from parity.result import Result, Verdict
@@ -43,12 +41,6 @@ def print_result(result: Result, console: Console) -> None:
     console.print(f"{result.reason} ({result.seconds:.0f} s)", markup=False, highlight=False)
     for limit in result.limits:
         console.print(f"Not covered: {limit.what}.", markup=False, highlight=False)
-
-
-def write_json(result: Result, path: str | Path) -> None:
-    """Write what ``Result.as_json`` documents."""
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(result.as_json(), indent=2, allow_nan=False) + "\n")
 
 
 def write_page(result: Result, path: str | Path) -> None:
@@ -97,12 +89,12 @@ def _rung_table(result: Result) -> Table:
 
 def _control_table(result: Result) -> Table:
     table = Table("wrong port", "seen at", "times the bound", "", box=None)
-    for control in result.controls:
+    for each in result.controls:
         table.add_row(
-            control.fault.name,
-            f"rung {control.rung} {TITLES[control.rung]}",
-            f"{control.factor:.0e}",
-            "[green]caught[/]" if control.caught else "[red]not caught[/]",
+            each.control.name,
+            f"rung {each.rung} {TITLES[each.rung]}",
+            f"{each.factor:.0e}",
+            "[green]caught[/]" if each.caught else "[red]not caught[/]",
         )
     return table
 

@@ -1,134 +1,24 @@
-"""Their answers: Keras layers, losses and optimisers; the only file that imports TensorFlow."""
+"""Their answers: Keras layers, losses and optimisers on TensorFlow."""
 
-import os
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from typing import Any, Literal
-
-# Before TensorFlow is imported: oneDNN reorders sums, and its log lines drown ours.
-os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import numpy as np
 
-from grulight.keras_files.layers.layout import network_to_keras, network_to_torch
-from parity.cases import Array, Arrays, Network, Question, batches_of, gradients_of
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Drop what TensorFlow's C++ start prints, before any log level holds, and its warnings."""
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-# torch imports Triton where it is installed, sooner or later; after TensorFlow, their two copies
-# of LLVM end the process (triton 3.9 with TensorFlow 2.21).
-with suppress(ImportError):
-    import_module("triton")
-
-with _silence():
-    import keras
-    import tensorflow as tf
-
-tf.get_logger().setLevel("ERROR")  # else it advises on tracing
+from parity.question import Arrays, Question, batches_of, gradients_of
+from parity.sides.keras_network import (
+    KerasNetwork,
+    Tensors,
+    cross_entropy,
+    in_torch_layout,
+    probabilities,
+)
+from parity.sides.keras_optimizers import HYPERPARAMETERS, OPTIMIZERS
+from parity.sides.keras_setup import keras, tf
 
 Mode = Literal["eager", "function", "xla"]
-Tensors = dict[str, Any]
 Variables = list[Any]
-HYPERPARAMETERS = ("lr", "momentum", "weight_decay")
-
-OPTIMIZERS: dict[str, Callable[..., Any]] = {
-    "sgd": lambda lr: keras.optimizers.SGD(lr),
-    "momentum": lambda lr, momentum: keras.optimizers.SGD(lr, momentum=momentum),
-    "adam": lambda lr: keras.optimizers.Adam(lr),
-    "rmsprop": lambda lr: keras.optimizers.RMSprop(lr),
-    "adamw": lambda lr, weight_decay: keras.optimizers.AdamW(lr, weight_decay=weight_decay),
-}
-
-
-class KerasNetwork:
-    """The Keras model that a GRUNet stands for: GRU layers, Dense.
-
-    Args:
-        network: Sizes.
-        dtype: Precision of the layers.
-    """
-
-    def __init__(self, network: Network, dtype: str) -> None:
-        self.network, self.dtype = network, dtype
-        self.grus = [self._gru(network, dtype) for _ in range(network.num_layers)]
-        ways = len(network.directions)
-        for number, gru in enumerate(self.grus):
-            below = network.hidden_size * ways if number else network.input_size
-            gru.build((None, None, below))
-        self.dense = keras.layers.Dense(network.num_outputs, dtype=dtype)
-        self.dense.build((None, network.hidden_size * ways))
-
-    @staticmethod
-    def _gru(network: Network, dtype: str) -> Any:
-        gru = keras.layers.GRU(
-            network.hidden_size,
-            use_bias=network.bias,
-            return_sequences=True,
-            return_state=True,
-            zero_output_for_mask=True,
-            dtype=dtype,
-        )
-        return keras.layers.Bidirectional(gru, dtype=dtype) if network.bidirectional else gru
-
-    def variables(self) -> dict[str, Any]:
-        """Return the variables under the names of ``layout.network_to_keras``."""
-        found: dict[str, Any] = {}
-        for number, gru in enumerate(self.grus):
-            both = [gru.forward_layer, gru.backward_layer] if self.network.bidirectional else [gru]
-            for way, layer in zip(self.network.directions, both, strict=True):
-                cell = layer.cell
-                parts = {"kernel": cell.kernel, "recurrent_kernel": cell.recurrent_kernel}
-                parts |= {"bias": cell.bias} if self.network.bias else {}
-                found |= {f"gru_{number}/{way}/{part}": value for part, value in parts.items()}
-        return found | {"dense/kernel": self.dense.kernel, "dense/bias": self.dense.bias}
-
-    def load(self, weights: Mapping[str, Array]) -> None:
-        """Set all variables from a GRUNet's ``state_dict``."""
-        variables = self.variables()
-        arrays = network_to_keras(weights)
-        if variables.keys() != arrays.keys():
-            raise ValueError(f"Expected {sorted(variables)}, got {sorted(arrays)}.")
-        for name, variable in variables.items():
-            variable.assign(arrays[name])
-
-    def weights(self) -> Arrays:
-        """Return all variables as a GRUNet's ``state_dict``."""
-        return network_to_torch({name: v.numpy() for name, v in self.variables().items()})
-
-    def forward(self, inputs: Tensors) -> Tensors:
-        """Return hidden states, last states and logits; lengths become a mask."""
-        x, mask = inputs["values"], None
-        answer: Tensors = {}
-        if "lengths" in inputs:
-            mask = tf.sequence_mask(inputs["lengths"], tf.shape(x)[1])
-        ways = len(self.network.directions)
-        for number, gru in enumerate(self.grus):
-            states = None
-            if "h0" in inputs:
-                states = [inputs["h0"][number * ways + way] for way in range(ways)]
-            x, *last = gru(x, mask=mask, initial_state=states)
-            parts = tf.split(x, ways, axis=-1)
-            for way, part, state in zip(self.network.directions, parts, last, strict=True):
-                answer |= {f"hidden.l{number}.{way}": part, f"last.l{number}.{way}": state}
-        return answer | {"logits": self.dense(tf.concat(last, axis=-1))}
 
 
 class KerasSide:
@@ -214,7 +104,7 @@ class KerasSide:
 
         answer, of_loss = run(1.0, 0.0), run(0.0, 1.0)
         answer |= {f"loss{n}": array for n, array in of_loss.items() if n.startswith("grad.")}
-        return _in_torch_layout(answer)
+        return in_torch_layout(answer)
 
     def _losses(self, question: Question) -> Arrays:
         """Return the loss of given logits, directly and from probabilities alone."""
@@ -298,60 +188,6 @@ class KerasSide:
         return optimizer, variables
 
 
-def train_seeds(network: Network, data: Arrays, held_out: Arrays, seeds: int) -> Arrays:
-    """Train the original pipeline with fresh weights and orders; return its test figures."""
-    found = []
-    for seed in range(seeds):
-        keras.utils.set_random_seed(seed)
-        model = original_pipeline(network)
-        model.fit(*_fit_inputs(network, data), epochs=5, batch_size=32, verbose=0)
-        found.append(model.evaluate(*_fit_inputs(network, held_out), verbose=0))
-    loss, accuracy = np.array(found, np.float64).T
-    return {"loss": loss, "accuracy": accuracy}
-
-
-def original_pipeline(network: Network) -> Any:
-    """Return the compiled Keras model that users come from: GRU layers, softmax, Adam."""
-    values = keras.Input((None, network.input_size))
-    mask = keras.Input((None,), dtype="bool")
-    x = values
-    for number in range(network.num_layers):
-        top = number == network.num_layers - 1
-        gru = keras.layers.GRU(network.hidden_size, use_bias=network.bias, return_sequences=not top)
-        x = (keras.layers.Bidirectional(gru) if network.bidirectional else gru)(x, mask=mask)
-    binary = network.num_outputs == 1
-    head = keras.layers.Dense(network.num_outputs, activation="sigmoid" if binary else "softmax")
-    model = keras.Model([values, mask], head(x))
-    loss = "binary_crossentropy" if binary else "categorical_crossentropy"
-    model.compile(optimizer="adam", loss=loss, metrics=["accuracy"])
-    return model
-
-
-def _fit_inputs(network: Network, data: Arrays) -> tuple[list[Array], Array]:
-    values, labels = data["values"].astype(np.float32), data["labels"]
-    lengths = data.get("lengths", np.full(len(values), values.shape[1]))
-    mask = np.arange(values.shape[1]) < lengths[:, None]
-    binary = network.num_outputs == 1
-    return [values, mask], labels[:, None] if binary else np.eye(network.num_outputs)[labels]
-
-
-def probabilities(logits: Any) -> Any:
-    """Return softmax, or for one logit the sigmoid, as Keras' output layers compute them."""
-    binary = logits.shape[-1] == 1
-    return keras.activations.sigmoid(logits) if binary else keras.activations.softmax(logits)
-
-
-def cross_entropy(output: Any, labels: Any, from_logits: bool) -> Any:
-    """Return the batch loss of Keras' loss classes for one-hot or binary labels."""
-    kind, targets = keras.losses.CategoricalCrossentropy, None
-    if output.shape[-1] == 1:
-        kind, targets = keras.losses.BinaryCrossentropy, tf.cast(labels[:, None], output.dtype)
-    else:
-        targets = tf.one_hot(labels, output.shape[-1], dtype=output.dtype)
-    # a loss computes in float32 unless told otherwise, whatever the dtype of the model
-    return kind(from_logits=from_logits, dtype=output.dtype.name)(targets, output)
-
-
 def _variables(question: Question) -> Variables:
     return [keras.Variable(array, dtype=question.dtype) for array in question.weights.values()]
 
@@ -362,16 +198,3 @@ def _stacked(prefix: str, snapshots: list[Arrays]) -> Arrays:
 
 def _numpy(tensors: Tensors) -> Arrays:
     return {name: tensor.numpy() for name, tensor in tensors.items()}
-
-
-def _in_torch_layout(answer: Arrays) -> Arrays:
-    """Give gradients of Keras variables the names and the layout of GRUNet's parameters."""
-    moved = {name: array for name, array in answer.items() if "/" not in name}
-    for prefix in ("grad", "lossgrad"):
-        gradients = {
-            name.removeprefix(f"{prefix}."): array
-            for name, array in answer.items()
-            if "/" in name and name.startswith(f"{prefix}.")
-        }
-        moved |= {f"{prefix}.{n}": array for n, array in network_to_torch(gradients).items()}
-    return moved

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from grulight.extras import extra
 from grulight.model import GRUNet
-from parity.cases import Arrays, Network, Precision, Question
-from parity.sides.torch_training import without_advice
+from parity.question import Arrays, Network, Precision, Question
+from parity.sides.quiet import without_warnings
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -132,7 +132,7 @@ def _quiet() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        with without_advice():
+        with without_warnings():
             yield
     finally:
         log.setLevel(level)

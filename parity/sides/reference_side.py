@@ -4,7 +4,7 @@ import numpy as np
 
 from grulight.kernels import reference
 from grulight.kernels.reference import StepFunction, gru_step
-from parity.cases import Arrays, Question
+from parity.question import Arrays, Question
 
 
 def answer(question: Question) -> Arrays:

@@ -1,47 +1,34 @@
 """Our answers: GRUNet, grulight's optimisers and the training that ``grulight fit`` runs."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch._dynamo
 import torch._functorch.config
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from grulight.errors import InputError
 from grulight.keras_files.layers.layout import network_to_keras, network_to_torch
-from grulight.kernels.fused import FusedGRU, Kernel
+from grulight.kernels.fused import Kernel
 from grulight.logits import classification_loss
 from grulight.model import GRUNet
-from grulight.optim import KerasAdam, KerasRMSprop, KerasSGD
-from parity.cases import Array, Arrays, Network, Question, gradients_of
-from parity.sides.torch_training import (
+from parity.question import Array, Arrays, Network, Question, gradients_of
+from parity.sides.quiet import without_warnings
+from parity.sides.torch_network import (
+    clipped_cross_entropy,
     copy_of,
-    load,
-    sizes_of,
-    stack,
-    train,
-    train_together,
-    without_advice,
+    hidden_states,
+    load_weights,
+    probabilities,
+    stack_snapshots,
 )
+from parity.sides.torch_optimizers import OPTIMIZERS
+from parity.sides.torch_training import train, train_together
 
 KERNELS = ("auto", "torch", "numba", "compile")
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
-    "sgd": KerasSGD,
-    "momentum": KerasSGD,
-    "adam": KerasAdam,
-    "rmsprop": KerasRMSprop,
-    "adamw": KerasAdam,
-    # torch's own, which negative controls take for Keras'
-    "torch.adam": lambda params, lr: torch.optim.Adam(params, lr=lr, eps=1e-7),
-    "torch.rmsprop": lambda params, lr: torch.optim.RMSprop(params, lr=lr, alpha=0.9, eps=1e-7),
-    "torch.adam_l2": lambda params, lr, weight_decay: torch.optim.Adam(
-        params, lr=lr, eps=1e-7, weight_decay=weight_decay
-    ),
-}
 
 
 class TorchSide:
@@ -82,7 +69,7 @@ class TorchSide:
     def __call__(self, question: Question) -> Arrays:
         """Compute what a question asks."""
         # compiling imports parts of torch that warn of their own deprecation
-        with _exact_float32(), without_advice() if self.kernel == "compile" else nullcontext():
+        with _exact_float32(), without_warnings() if self.kernel == "compile" else nullcontext():
             answer: Arrays = getattr(self, f"_{question.task}")(question)
         return answer
 
@@ -94,7 +81,7 @@ class TorchSide:
     def _weights(self, question: Question) -> Arrays:
         """Port Keras variables into a GRUNet, and the GRUNet's parameters back."""
         net = GRUNet(**vars(question.network)).to(getattr(torch, question.dtype))
-        load(net, network_to_torch(network_to_keras(question.weights)))
+        load_weights(net, network_to_torch(network_to_keras(question.weights)))
         weights = {name: p.detach().numpy() for name, p in net.named_parameters()}
         return _named("weights", weights) | _named("keras", network_to_keras(weights))
 
@@ -108,7 +95,7 @@ class TorchSide:
             leaf.requires_grad_()
         labels = self._tensor(question.inputs["labels"])
         lengths = question.inputs.get("lengths")
-        logits, hidden, last = _run(
+        logits, hidden, last = hidden_states(
             net,
             leaves["values"],
             None if lengths is None else torch.tensor(lengths),
@@ -123,7 +110,7 @@ class TorchSide:
         ]
         leaves.update(net.named_parameters())
         answer = outputs | {f"last.{name}": array for name, array in last.items()}
-        answer |= {"probabilities": _probabilities(logits), "loss": loss}
+        answer |= {"probabilities": probabilities(logits), "loss": loss}
         answer |= _gradients("grad", torch.stack(pulls).sum(), leaves) | _gradients(
             "lossgrad", loss, leaves
         )
@@ -135,7 +122,7 @@ class TorchSide:
         labels = self._tensor(question.inputs["labels"])
         losses = {
             "logits": classification_loss(logits, labels),
-            "probabilities": clipped_cross_entropy(_probabilities(logits), labels),
+            "probabilities": clipped_cross_entropy(probabilities(logits), labels),
         }
         answer = {f"loss.{name}": loss for name, loss in losses.items()}
         for name, loss in losses.items():
@@ -155,7 +142,7 @@ class TorchSide:
             optimizer.step()
             if step % every == 0:
                 snapshots.append(copy_of(weights))
-        return _named("step", stack(snapshots))
+        return _named("step", stack_snapshots(snapshots))
 
     def _training(self, question: Question) -> Arrays:
         """Train as ``grulight fit`` does."""
@@ -168,7 +155,7 @@ class TorchSide:
     def _build(self, question: Question) -> GRUNet:
         net = GRUNet(**vars(question.network), kernel=self._arithmetic)
         net.to(self.device, getattr(torch, question.dtype))
-        load(net, question.weights)
+        load_weights(net, question.weights)
         if self.kernel == "compile":
             # else torch.compile leaves the GRU to eager code and refuses a second backward
             torch._dynamo.config.allow_rnn = True
@@ -180,68 +167,12 @@ class TorchSide:
         return torch.tensor(array, device=self.device)
 
 
-def clipped_cross_entropy(probabilities: Tensor, labels: Tensor, epsilon: float = 1e-7) -> Tensor:
-    """Return the loss that Keras computes from probabilities whose logits it cannot see.
-
-    See ``grulight.kernels.reference.clipped_cross_entropy``.
-    """
-    if probabilities.shape[1] == 1:
-        clipped = probabilities[:, 0].clamp(epsilon, 1 - epsilon)
-        target = labels.to(clipped.dtype)
-        return -(target * clipped.log() + (1 - target) * (1 - clipped).log()).mean()
-    whole = probabilities / probabilities.sum(dim=1, keepdim=True)
-    clipped = whole.clamp(epsilon, 1 - epsilon)
-    return -clipped.log().gather(1, labels[:, None]).mean()
-
-
-def _run(
-    net: GRUNet, values: Tensor, lengths: Tensor | None, h0: Tensor | None
-) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
-    """Run GRUNet itself; hooks hand it the initial state and take the hidden states out."""
-    seen: list[tuple[Any, Any, Any]] = []
-    hooks = [
-        net.gru.register_forward_hook(lambda _, *call: seen.append(call), with_kwargs=True),
-    ]
-    if h0 is not None:
-        hooks.append(net.gru.register_forward_pre_hook(lambda _, given: (given[0], h0)))
-    logits = net(values, lengths)
-    for hook in hooks:
-        hook.remove()
-    given, settings, (top, last) = seen[0]
-    names = sizes_of(net).layers()
-    ways = 1 + net.gru.bidirectional
-    lower = [_lower_layers(net.gru, n, given, settings) for n in range(1, net.gru.num_layers)]
-    hidden: dict[str, Tensor] = {}
-    for number, output in enumerate([*lower, top]):
-        parts = output.chunk(ways, dim=-1)
-        hidden |= dict(zip(names[number * ways :], parts, strict=False))
-    return logits, hidden, dict(zip(names, last, strict=True))
-
-
-def _lower_layers(
-    gru: FusedGRU, layers: int, given: tuple[Any, ...], settings: dict[str, Any]
-) -> Any:
-    """Run the lowest layers of a stack with the stack's own parameters and kernel."""
-    ways = 1 + gru.bidirectional
-    sizes = gru.input_size, gru.hidden_size, layers, gru.bias, True, 0.0, gru.bidirectional
-    below = FusedGRU(*sizes, kernel=gru.asked)
-    shared: dict[str, Tensor] = {
-        name: p for name, p in gru.named_parameters() if name in dict(below.named_parameters())
-    }
-    state = () if len(given) < 2 else (given[1][: layers * ways],)
-    return torch.func.functional_call(below, shared, (given[0], *state), settings)[0]
-
-
 def _gradients(name: str, objective: Tensor, leaves: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the derivatives by all leaves; zero where the objective does not depend on one."""
     found = torch.autograd.grad(
         objective, list(leaves.values()), retain_graph=True, materialize_grads=True
     )
     return {f"{name}.{leaf}": gradient for leaf, gradient in zip(leaves, found, strict=True)}
-
-
-def _probabilities(logits: Tensor) -> Tensor:
-    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
 
 
 def _named(prefix: str, arrays: Arrays) -> Arrays:

@@ -1,26 +1,23 @@
 """Our training: the task, the batches and the Trainer of ``grulight fit``, watched."""
 
 import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
 
 from grulight.data.batches import Batches, Order
 from grulight.data.blocks import Block, Blocks
 from grulight.data.sequences import Sequences
 from grulight.kernels.fused import Kernel
-from grulight.model import GRUNet
 from grulight.training.classifier import GRUClassifier
 from grulight.training.epoch_means import EpochMeans
 from grulight.training.steps_per_execution import MOST
-from parity.cases import Arrays, Network, Question, cast
+from parity.question import Arrays, Network, Question
+from parity.sides.quiet import without_warnings
+from parity.sides.torch_network import classifier_for, copy_of, load_weights, stack_snapshots
 
 
 class Watch(Callback):
@@ -79,7 +76,7 @@ def train_together(
 
 
 def _answer(question: Question, watch: Watch) -> Arrays:
-    weights = stack(list(watch.snapshots.values()))
+    weights = stack_snapshots(list(watch.snapshots.values()))
     snapshots = {f"train.{name}": array for name, array in weights.items()}
     return {"train.loss": np.array(watch.losses, question.dtype)} | snapshots
 
@@ -88,7 +85,7 @@ def _watched(
     question: Question, device: torch.device, kernel: Kernel, together: int | None = None
 ) -> Watch:
     task = classifier_for(question.network, kernel)
-    load(task.network, question.weights)
+    load_weights(task.network, question.weights)
     order = question.inputs["order"]
     watch = Watch(question.settings["every"])
     if together is not None:
@@ -100,7 +97,7 @@ def _watched(
         order.__getitem__,
         lambda: trainer.current_epoch,
     )
-    with without_advice():
+    with without_warnings():
         trainer.fit(task, batches if together is None else Blocks(batches, together))
     return watch
 
@@ -114,7 +111,7 @@ def train_seeds(network: Network, data: Arrays, held_out: Arrays, seeds: int) ->
         task, rng = classifier_for(network), np.random.default_rng(seed)
         trainer = quiet_trainer(5, device, "float32")
         batches = Batches(train_part, 32, partial(_fresh_order, rng, len(train_part)))
-        with without_advice():
+        with without_warnings():
             trainer.fit(task, batches)
             [scores] = trainer.test(task, Batches(test_part, 32), verbose=False)
         found.append((scores["test_loss"], scores["test_accuracy"]))
@@ -143,7 +140,7 @@ def sequences_of(network: Network, data: Arrays) -> Sequences:
 def quiet_trainer(epochs: int, device: torch.device, dtype: str, *callbacks: Callback) -> Trainer:
     """Return the Trainer of ``grulight fit`` without its files and its output."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    with without_advice():
+    with without_warnings():
         return Trainer(
             max_epochs=epochs,
             accelerator="gpu" if device.type == "cuda" else "cpu",
@@ -155,66 +152,3 @@ def quiet_trainer(epochs: int, device: torch.device, dtype: str, *callbacks: Cal
             enable_model_summary=False,
             callbacks=list(callbacks),
         )
-
-
-@contextmanager
-def without_advice() -> Iterator[None]:
-    """Silence libraries' advice, which is on speed and on their own deprecated parts."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def classifier_for(network: Network, kernel: Kernel = "auto") -> GRUClassifier:
-    """Return the task of ``grulight fit`` around a network of these sizes."""
-    return GRUClassifier(
-        network.input_size,
-        max(2, network.num_outputs),
-        network.hidden_size,
-        network.num_layers,
-        network.bidirectional,
-        bias=network.bias,
-        kernel=kernel,
-    )
-
-
-def fresh(network: Network, seed: int = 0) -> GRUNet:
-    """Return a network with the initial weights that ``grulight fit`` draws."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        found = classifier_for(network).network
-    assert isinstance(found, GRUNet)
-    return found
-
-
-def sizes_of(network: GRUNet) -> Network:
-    """Return the constructor arguments of a GRUNet."""
-    gru = network.gru
-    return Network(
-        gru.input_size,
-        network.head.out_features,
-        gru.hidden_size,
-        gru.num_layers,
-        gru.bidirectional,
-        gru.bias,
-    )
-
-
-def arrays_of(network: GRUNet) -> Arrays:
-    """Return the parameters as float64 arrays."""
-    return cast(copy_of(dict(network.named_parameters())), "float64")
-
-
-def load(module: nn.Module, weights: Arrays) -> None:
-    """Load a ``state_dict`` of arrays."""
-    module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
-
-
-def copy_of(weights: dict[str, Any]) -> Arrays:
-    """Copy parameters to arrays."""
-    return {name: p.detach().cpu().numpy().copy() for name, p in weights.items()}
-
-
-def stack(snapshots: list[Arrays]) -> Arrays:
-    """Stack snapshots of weights along a new first axis."""
-    return {name: np.stack([each[name] for each in snapshots]) for name in snapshots[0]}

@@ -12,8 +12,8 @@ from peers.peer_process import Skipped
 from peers.work import CHECKED, Array, Work
 
 from grulight.kernels import reference
-from parity.cases import Arrays, Network, Question, cast
 from parity.compare import Incomparable, compare
+from parity.question import Arrays, Network, Question, cast
 from parity.tolerances import FLOAT32_FLOORS, noise_floor
 
 SINGLE = float(np.finfo(np.float32).eps)

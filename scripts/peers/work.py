@@ -59,7 +59,8 @@ def draw(
         distinct: How many of the sequences differ; the rest repeats them.
     """
     from grulight.data.waves import waves
-    from parity.cases import Case, Network
+    from parity.cases import Case
+    from parity.question import Network
 
     drawn = waves(distinct + 200, steps)
     weights = Case("benchmark", Network(drawn.values.shape[2], 3, hidden)).weights()

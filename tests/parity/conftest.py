@@ -5,11 +5,10 @@ from functools import cache
 
 import pytest
 
-from parity.cases import Arrays, Case, Network, Precision
-from parity.controls.wrong_ports import RAGGED
+from parity.cases import RAGGED, Case
+from parity.question import Arrays, Network, Precision, Side
 from parity.sides.keras_side import KerasSide
 from parity.sides.torch_side import TorchSide
-from parity.tolerances import Side
 
 CASES = {
     case.name: case

@@ -1,7 +1,7 @@
 import pytest
 
-from parity.cases import Case, Precision, Question
-from parity.tolerances import Side
+from parity.cases import Case
+from parity.question import Precision, Question, Side
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

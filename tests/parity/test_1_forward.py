@@ -4,9 +4,10 @@ from conftest import CASES, Answers
 
 from parity.cases import Case
 from parity.compare import compare
+from parity.question import Side
 from parity.rungs import judge, rung_of
 from parity.sides.reference_side import answer as reference_answer
-from parity.tolerances import Side, noise_floor
+from parity.tolerances import noise_floor
 
 
 def test_every_hidden_state_and_logit_agrees_to_1e_14(case: Case, answers: Answers) -> None:

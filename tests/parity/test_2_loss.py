@@ -1,10 +1,11 @@
 import pytest
 from conftest import Answers
 
-from parity.cases import Case, Network, loss_question
+from parity.cases import Case, loss_question
 from parity.compare import compare
+from parity.question import Network, Side
 from parity.sides.reference_side import answer as reference_answer
-from parity.tolerances import FLOAT64_BOUND, Side
+from parity.tolerances import FLOAT64_BOUND
 
 
 def test_loss_of_a_batch_agrees(case: Case, answers: Answers) -> None:

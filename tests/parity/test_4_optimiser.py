@@ -3,10 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from parity.cases import OPTIMIZERS, STEPS, Case, Network, Precision, Question, step_question
+from parity.cases import OPTIMIZERS, STEPS, Case, step_question
 from parity.compare import compare
+from parity.question import Network, Precision, Question, Side
 from parity.sides.keras_side import KerasSide
-from parity.tolerances import FLOAT64_BOUND, Side
+from parity.tolerances import FLOAT64_BOUND
 
 NETWORK = Network(2, 3, 4)
 WEIGHTS = Case("small", NETWORK).weights()

@@ -5,13 +5,15 @@ import pytest
 
 from grulight.keras_files.layers.layout import network_to_keras
 from grulight.kernels.steps import train_steps
-from parity.cases import Arrays, Network, Question, batches_of, training_question
+from parity.cases import training_question
 from parity.compare import compare
+from parity.question import Arrays, Network, Question, Side, batches_of
 from parity.rungs import judge
-from parity.sides.keras_side import KerasSide, original_pipeline
+from parity.sides.keras_pipeline import original_pipeline
+from parity.sides.keras_side import KerasSide
+from parity.sides.torch_network import fresh_network, weights_of
 from parity.sides.torch_side import TorchSide
-from parity.sides.torch_training import arrays_of, fresh
-from parity.tolerances import FLOAT64_BOUND, Side, noise_floor
+from parity.tolerances import FLOAT64_BOUND, noise_floor
 
 NETWORK = Network(5, 3)
 
@@ -25,7 +27,7 @@ def data(ragged: bool = False) -> Arrays:
 
 
 def question(ragged: bool = False) -> Question:
-    return training_question("random", NETWORK, arrays_of(fresh(NETWORK)), data(ragged))
+    return training_question("random", NETWORK, weights_of(fresh_network(NETWORK)), data(ragged))
 
 
 @pytest.mark.parametrize("ragged", [False, True], ids=["whole", "ragged"])

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from parity.cases import Network
 from parity.distribution import equivalence, student_tail
+from parity.question import Network
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_what_is_no_sample_is_refused(bad: list[float]) -> None:
 
 @pytest.mark.slow
 def test_twenty_seeds_train_equally_well_on_both_sides() -> None:
-    from parity.sides.keras_side import train_seeds as train_keras_seeds
+    from parity.sides.keras_pipeline import train_seeds as train_keras_seeds
     from parity.sides.torch_training import train_seeds
 
     rng = np.random.default_rng(3)

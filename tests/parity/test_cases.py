@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from grulight.model import GRUNet
-from parity.cases import Case, Network, Question, batches_of, training_question
+from parity.cases import Case, training_question
+from parity.question import Network, Question, batches_of
 
 NETWORKS = [
     Network(5, 3),

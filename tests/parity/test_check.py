@@ -5,12 +5,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from parity.cases import Arrays, Case, Network, Question
-from parity.check import Live, climb
-from parity.controls.wrong_ports import RAGGED
+from parity.cases import RAGGED, Case
+from parity.check import LiveSide, climb
+from parity.question import Arrays, Network, Question, Side
 from parity.result import Result
 from parity.sides.reference_side import answer
-from parity.tolerances import Side
 
 QUESTION = Case(RAGGED, Network(2, 3, 4)).question()
 
@@ -33,7 +32,7 @@ def in_float32(change: Callable[[np.ndarray], np.ndarray]) -> Side:
 
 def climbed(ours: Side, theirs: Side) -> Result:
     result = Result("x", "0", "ours", "theirs", {})
-    climb(result, [QUESTION], ours, Live(theirs))
+    climb(result, [QUESTION], ours, LiveSide(theirs))
     return result
 
 

@@ -6,7 +6,7 @@ from grulight.keras_files.layers.layout import network_to_torch
 from grulight.model import GRUNet
 from parity import assert_equivalent
 from parity.compare import Incomparable
-from parity.sides.keras_side import keras
+from parity.sides.keras_setup import keras
 
 INPUTS = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32)
 

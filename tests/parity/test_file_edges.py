@@ -11,18 +11,19 @@ from grulight.keras_files.layers.base import Signal
 from grulight.keras_files.layers.normalization import BatchNormalization
 from grulight.keras_files.layers.recurrent_base import Recurrent
 from grulight.keras_files.port import load_keras
-from parity.keras_files.climb import ask
+from parity.keras_files.ask import ask
 from parity.keras_files.edge_inputs import EDGES, MASKED, ROWS, STEP, edges, masked_throughout
+from parity.keras_files.file_questions import FileQuestions, random_weights
 from parity.keras_files.inputs import Input, inputs_of
 from parity.keras_files.keras_open import Opened, _copy, variables_of
 from parity.keras_files.keras_witness import Witness
-from parity.keras_files.ported_side import PortedSide, flat
-from parity.keras_files.study import Study, random_weights
+from parity.keras_files.layout import by_path
+from parity.keras_files.ported_side import PortedSide
 from parity.result import Result
-from parity.sides.keras_side import keras
-from parity.sides.torch_training import without_advice
+from parity.sides.keras_setup import keras
+from parity.sides.quiet import without_warnings
 
-Sides = tuple[Study, PortedSide, Witness]
+Sides = tuple[FileQuestions, PortedSide, Witness]
 Change = Callable[[nn.Module], None]
 
 
@@ -39,25 +40,25 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
         ]
     )
     path = tmp_path_factory.mktemp("edges") / "model.keras"
-    with without_advice():
+    with without_warnings():
         model.save(path)
     ported = load_keras(path)
-    ours, weights = PortedSide(ported), flat(ported.keras_arrays())
+    ours, weights = PortedSide(ported), by_path(ported.keras_arrays())
     inputs = inputs_of(ported.network.graph, weights)
     read = {name: v.numpy() for name, v in variables_of(model).items()}
     theirs = Witness(Opened(lambda dtype: _copy(model, dtype), "Keras", read))
-    return Study(ported.network.graph, weights, inputs, ours.trained), ours, theirs
+    return FileQuestions(ported.network.graph, weights, inputs, ours.trained), ours, theirs
 
 
 def asked(sides: Sides, change: Change, name: str) -> Result:
     """Ask one question of a port with a mistake in it."""
-    study, ours, theirs = sides
+    file_questions, ours, theirs = sides
     result = Result("x", "", "ours", "theirs", {})
-    random = study.random(ours)
+    random = file_questions.random(ours)
     if name == "training":
-        questions = [study.training(random_weights(study.weights, 100))]
+        questions = [file_questions.training(random_weights(file_questions.weights, 100))]
     else:
-        found = edges(study.graph, study.inputs, random)
+        found = edges(file_questions.graph, file_questions.inputs, random)
         questions = [question for question in found if question.name == name]
     for question in questions:
         ask(result, question, ours.changed(change), theirs)
@@ -121,8 +122,11 @@ def test_rows_masked_throughout_show_what_is_wrong_there(sides: Sides, change: C
 
 
 def test_a_single_step_is_asked_where_the_file_leaves_their_number_open(sides: Sides) -> None:
-    study, ours, _ = sides
-    name, found = study.inputs[0].name, edges(study.graph, study.inputs, study.random(ours))
+    file_questions, ours, _ = sides
+    name, found = (
+        file_questions.inputs[0].name,
+        edges(file_questions.graph, file_questions.inputs, file_questions.random(ours)),
+    )
     shapes = {question.name: question.inputs[f"input.{name}"].shape for question in found}
     assert {shape[0] for shape in shapes.values()} == {1, 33, ROWS}
     assert shapes[STEP] == (ROWS, 1, 3)
@@ -145,14 +149,14 @@ def test_single_features_have_the_value_that_masks_without_masking_the_step() ->
 def test_a_side_that_does_not_answer_twice_alike_is_named_and_nothing_is_told(
     sides: Sides,
 ) -> None:
-    study, ours, _ = sides
+    file_questions, ours, _ = sides
     rng = np.random.default_rng(0)
 
     def restless(question: Any) -> dict[str, np.ndarray]:
         return {n: a + 1e-16 * rng.normal(size=a.shape) for n, a in ours(question).items()}
 
     result = Result("x", "", "ours", "theirs", {})
-    question = next(edges(study.graph, study.inputs, study.random(ours)))
+    question = next(edges(file_questions.graph, file_questions.inputs, file_questions.random(ours)))
     ask(result, question, ours, restless)
     assert (result.findings, result.verdict) == ([], "could not tell")
     assert result.unsteady == [
@@ -163,8 +167,8 @@ def test_a_side_that_does_not_answer_twice_alike_is_named_and_nothing_is_told(
 def test_what_neither_side_has_a_number_for_is_left_out_and_named(
     sides: Sides,
 ) -> None:
-    study, ours, _ = sides
-    question = next(edges(study.graph, study.inputs, study.random(ours)))
+    file_questions, ours, _ = sides
+    question = next(edges(file_questions.graph, file_questions.inputs, file_questions.random(ours)))
 
     def holed(where: int) -> Callable[[Any], dict[str, np.ndarray]]:
         def side(question: Any) -> dict[str, np.ndarray]:

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from grulight.keras_files.layer_report import LayerRow
-from parity.cases import Arrays
-from parity.keras_files.allowed import untrusted
 from parity.keras_files.limits import limits_of
-from parity.report.report import print_result, write_json, write_page
+from parity.keras_files.opening_rules import untrusted
+from parity.question import Arrays
+from parity.report.json_file import write_json
+from parity.report.report import print_result, write_page
 from parity.result import EXIT_CODES, Limit, Result
 
 ADAM = {"class_name": "Adam", "config": {"learning_rate": 0.0010000000474974513, "beta_1": 0.9}}
@@ -25,7 +26,7 @@ class Model:
         return []
 
 
-class Study:
+class FileQuestions:
     heads = {"dense": "categorical"}  # noqa: RUF012 - it stands for an instance
     settings = {"trained": ("gru/kernel",)}  # noqa: RUF012
 
@@ -33,7 +34,7 @@ class Study:
 def limits(*ignored: str, kind: str = "GRU", **config: Any) -> list[Limit]:
     layers = [{"class_name": "GRU", "config": {"name": "gru", **config.pop("gru", {})}}]
     whole = {"config": {"layers": layers}, **config}
-    return limits_of(Path(__file__), Model(*ignored, kind=kind), whole, Study())
+    return limits_of(Path(__file__), Model(*ignored, kind=kind), whole, FileQuestions())
 
 
 def test_a_plain_model_has_no_limits() -> None:
@@ -106,16 +107,16 @@ def agreed() -> Result:
     """Return a result in which all agrees and a wrong port was caught."""
     import numpy as np
 
-    from parity.cases import Case, Network, Question
-    from parity.check import Live, climb
-    from parity.controls.wrong_ports import RAGGED
+    from parity.cases import RAGGED, Case
+    from parity.check import LiveSide, climb
+    from parity.question import Network, Question
     from parity.sides.reference_side import answer
 
     def side(question: Question) -> Arrays:
         return {name: np.asarray(a, question.dtype) for name, a in answer(question).items()}
 
     result = Result("x", "0", "ours", "theirs", {})
-    climb(result, [Case(RAGGED, Network(2, 3, 4)).question()], side, Live(side))
+    climb(result, [Case(RAGGED, Network(2, 3, 4)).question()], side, LiveSide(side))
     return result
 
 

@@ -13,21 +13,24 @@ import pytest
 from grulight.errors import InputError
 from grulight.keras_files.layers import gru, layout
 from grulight.keras_files.port import load_keras
-from parity.cases import Question
-from parity.controls.wrong_ports import Fault
-from parity.keras_files.allowed import untrusted
+from parity.control_findings import try_control
+from parity.controls.negative_control import NegativeControl
 from parity.keras_files.arrays import arrays_of
 from parity.keras_files.check import ask, check_file, is_keras_file
+from parity.keras_files.file_questions import FileQuestions
 from parity.keras_files.inputs import inputs_of, masked_steps
 from parity.keras_files.keras_open import their_model
 from parity.keras_files.keras_witness import Witness
-from parity.keras_files.ported_side import PortedSide, flat
-from parity.keras_files.study import Study
-from parity.keras_files.wrong_ports import faults_for
-from parity.report.report import write_json, write_page
+from parity.keras_files.layout import by_path
+from parity.keras_files.opening_rules import untrusted
+from parity.keras_files.ported_side import PortedSide
+from parity.keras_files.wrong_ports import controls_for
+from parity.question import Question
+from parity.report.json_file import write_json
+from parity.report.report import write_page
 from parity.result import Result
-from parity.rungs import control, judge, worst_of
-from parity.sides.torch_training import without_advice
+from parity.rungs import judge, worst_of
+from parity.sides.quiet import without_warnings
 
 RNG = np.random.default_rng(2)
 GATES = ("z", "r", "h")
@@ -69,7 +72,7 @@ def current(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     model.set_weights([draw(*variable.shape) for variable in model.weights])
     path = tmp_path_factory.mktemp("keras") / "classifier.keras"
-    with without_advice():
+    with without_warnings():
         model.save(path)
     return path
 
@@ -128,7 +131,7 @@ def test_file_of_current_keras_is_the_same_as_keras_opens_it(current: Path, tmp_
         (rung, dtype) for rung in range(6) for dtype in ("float64", "float32")
     } - {(5, "float32")}
     assert worst_float64(result) <= 1e-13
-    caught = {control.fault.name: control.factor for control in result.controls}
+    caught = {each.control.name: each.factor for each in result.controls}
     assert min(caught.values()) > 1e9
     assert {"gates not permuted", "bias rows swapped", "recurrent bias folded"} <= caught.keys()
     assert {"recurrent blocks transposed", "directions swapped", "padding read"} <= caught.keys()
@@ -144,7 +147,7 @@ def test_file_of_keras_2_is_the_same_as_its_model_rebuilt(of_keras_2: Path) -> N
     assert result.theirs == f"rebuilt in Keras {keras.__version__}"
     assert "hard_sigmoid" in result.notes[0]
     assert worst_float64(result) <= 1e-13
-    caught = {control.fault.name for control in result.controls}
+    caught = {each.control.name for each in result.controls}
     assert {"reset after", "new hard_sigmoid for an old file", "gates not permuted"} <= caught
     assert [each.name for each in result.implementations][1] == result.theirs
     assert all(each.relative <= 1e-14 for each in result.implementations)
@@ -180,11 +183,13 @@ def test_array_in_the_wrong_place_is_different_at_rung_0(
     monkeypatch.setattr(gru, "gru_to_torch", unpermuted)
     model = load_keras(of_keras_2)
     side, graph = PortedSide(model), model.network.graph
-    weights, config = arrays_of(of_keras_2, None, graph, flat(model.keras_arrays()))
+    weights, config = arrays_of(of_keras_2, None, graph, by_path(model.keras_arrays()))
     inputs = inputs_of(graph, weights)
     theirs = Witness(their_model(of_keras_2, weights, graph, inputs, config)[0])
     result = Result("x", "", "ours", "theirs", {})
-    ask(result, Study(graph, weights, inputs, side.trained).weights_question(), side, theirs)
+    ask(
+        result, FileQuestions(graph, weights, inputs, side.trained).weights_question(), side, theirs
+    )
     assert result.verdict == "different"
     assert "rung 0 (weights, float64, own_weights): weights.gru_1/bias at gate" in result.reason
 
@@ -193,13 +198,13 @@ def test_control_that_is_not_caught_leaves_the_verdict_open(of_keras_2: Path) ->
     result = Result("x", "", "ours", "theirs", {})
     side = PortedSide(load_keras(of_keras_2))
     question = random_question(side)
-    missed = Fault("nothing wrong", "", "network", lambda question, ours: ours(question))
+    missed = NegativeControl("nothing wrong", "", "network", lambda question, ours: ours(question))
     answer = side(question)
-    faults = [*faults_for(question, side, answer), missed]
-    result.controls = [control(fault, question, side, answer) for fault in faults]
+    controls = [*controls_for(question, side, answer), missed]
+    result.controls = [try_control(control, question, side, answer) for control in controls]
     result.findings = judge(question, answer, answer)
-    assert [each.fault.name for each in result.controls if not each.caught] == ["nothing wrong"]
-    assert len(faults) >= 7
+    assert [each.control.name for each in result.controls if not each.caught] == ["nothing wrong"]
+    assert len(controls) >= 7
     assert result.verdict == "could not tell"
 
 
@@ -209,7 +214,7 @@ def test_saturated_output_is_judged_by_what_float64_knows_of_it(tmp_path: Path) 
     )
     weights = [draw(*variable.shape) for variable in model.weights]
     model.set_weights([*weights[:-1], np.array([18.0])])  # puts out 1 - 1e-8
-    with without_advice():
+    with without_warnings():
         model.save(tmp_path / "saturated.keras")
     result = check_file(tmp_path / "saturated.keras")
     assert result.verdict == "the same", result.reason
@@ -219,9 +224,9 @@ def test_saturated_output_is_judged_by_what_float64_knows_of_it(tmp_path: Path) 
 
 
 def random_question(side: PortedSide) -> Question:
-    weights = flat(side.model.keras_arrays())
+    weights = by_path(side.model.keras_arrays())
     graph = side.model.network.graph
-    return Study(graph, weights, inputs_of(graph, weights), side.trained).random(side)
+    return FileQuestions(graph, weights, inputs_of(graph, weights), side.trained).random(side)
 
 
 def test_weights_alone_need_their_configuration(current: Path, tmp_path: Path) -> None:
@@ -232,7 +237,7 @@ def test_weights_alone_need_their_configuration(current: Path, tmp_path: Path) -
         check_file(tmp_path / "alone.weights.h5")
     path, config = tmp_path / "alone.weights.h5", tmp_path / "model.json"
     model = load_keras(path, config=config)
-    graph, like = model.network.graph, flat(model.keras_arrays())
+    graph, like = model.network.graph, by_path(model.keras_arrays())
     weights, settings = arrays_of(path, config, graph, like)
     opened, reason = their_model(path, weights, graph, inputs_of(graph, weights), settings, True)
     assert (opened.name, reason) == (f"Keras {keras.__version__}", None)

@@ -3,15 +3,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from parity.cases import Arrays, Case, Network, Question, training_question
+from parity.cases import Case, training_question
+from parity.question import Arrays, Network, Question
 from parity.rungs import Finding, judge
 from parity.tolerances import (
     bounds,
     cap,
     conditioned_bound,
     noise_floor,
-    nudge,
     operations,
+    perturb,
     unsteady,
 )
 
@@ -20,7 +21,7 @@ QUESTION = Case("small", Network(3, 2, 4)).question().as_dtype("float32")
 
 def test_every_number_moves_by_one_unit_in_the_last_place() -> None:
     theirs = {"x": np.linspace(-3, 3, 1001, dtype=np.float32), "n": np.arange(3)}
-    ours = nudge(theirs, np.random.default_rng(0))
+    ours = perturb(theirs, np.random.default_rng(0))
     assert ours["x"].dtype == np.float32
     up, down = (np.nextafter(theirs["x"], np.float32(way)) for way in (np.inf, -np.inf))
     assert ((ours["x"] == up) | (ours["x"] == down)).all()

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from grulight.errors import InputError
-from parity.cases import Arrays, Case, Network, Question
+from parity.cases import Case
 from parity.check import in_onnx
 from parity.controls.wrong_answers import bias_rows_swapped, gates_not_permuted
+from parity.question import Arrays, Network, Question
 from parity.sides.onnx_side import PACKAGES, OnnxSide, in_float32, reference
 
 NETWORKS = {

@@ -14,8 +14,9 @@ import pytest
 
 from grulight.errors import InputError
 from parity.__main__ import main
-from parity.cases import Arrays, Case, Network, Question
-from parity.check import Live
+from parity.cases import Case
+from parity.check import LiveSide
+from parity.question import Arrays, Network, Question
 from parity.record import Record, write_record
 from parity.sides.torch_side import TorchSide
 
@@ -29,7 +30,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("record") / "small.safetensors"
     case = Case("random_weights_ragged_odd_batch", NETWORK)
     own = Question("own_weights", "weights", NETWORK, case.weights(), {})
-    write_record(path, [own, case.question()], Live(TorchSide()), FACTS)
+    write_record(path, [own, case.question()], LiveSide(TorchSide()), FACTS)
     return path
 
 
@@ -115,7 +116,7 @@ def test_a_wrong_port_is_called_different_and_where(
 
     path = tmp_path / "swapped.safetensors"
     case = Case("random_weights_ragged_odd_batch", NETWORK)
-    write_record(path, [case.question()], Live(Swapped()), FACTS)
+    write_record(path, [case.question()], LiveSide(Swapped()), FACTS)
     assert main(["replay", str(path)]) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "different: rung 1 (forward, float64, random_weights_ragged_odd_batch)" in said

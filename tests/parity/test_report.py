@@ -8,11 +8,12 @@ import pytest
 
 from grulight.trace import templates
 from grulight.trace.templates import breakable
-from parity.cases import Case, Network
+from parity.cases import RAGGED, Case
 from parity.check import climb
-from parity.controls.wrong_ports import RAGGED
 from parity.distribution import equivalence
-from parity.report.report import write_json, write_page
+from parity.question import Network
+from parity.report.json_file import as_json, write_json
+from parity.report.report import write_page
 from parity.result import EXIT_CODES, Result
 from parity.sides.torch_side import TorchSide
 
@@ -57,7 +58,7 @@ def test_names_from_data_are_escaped_and_break_at_their_joints() -> None:
 def test_json_holds_what_the_docstring_promises(result: Result, tmp_path: Path) -> None:
     write_json(result, tmp_path / "r.json")
     figures = json.loads((tmp_path / "r.json").read_text())
-    for key in re.findall(r"``(\w+)``", Result.as_json.__doc__ or ""):
+    for key in re.findall(r"``(\w+)``", as_json.__doc__ or ""):
         assert key in figures, key
     assert figures["verdict"] == "the same"
     keys = {"rung", "title", "dtype", "relative", "where", "noise_floor", "bound", "same"}

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from parity.cases import Case, Network, Question, loss_question, step_question, training_question
-from parity.controls.wrong_answers import Side
-from parity.controls.wrong_ports import FAULTS, RAGGED, Fault
-from parity.rungs import control, controls_for
+from parity.cases import RAGGED, Case, loss_question, step_question, training_question
+from parity.control_findings import controls_for, try_control
+from parity.controls.negative_control import NegativeControl
+from parity.controls.wrong_ports import NEGATIVE_CONTROLS
+from parity.question import Network, Question, Side
 from parity.sides.reference_side import answer as reference_answer
+from parity.sides.torch_network import fresh_network, weights_of
 from parity.sides.torch_side import TorchSide
-from parity.sides.torch_training import arrays_of, fresh
 
 NETWORKS = {
     "default": Network(5, 3),
@@ -23,7 +24,7 @@ NETWORKS = {
 
 
 def questions(network: Network) -> list[Question]:
-    weights = arrays_of(fresh(network))
+    weights = weights_of(fresh_network(network))
     rng = np.random.default_rng(1)
     values = rng.normal(size=(96, 5, network.input_size)).astype(np.float32).astype(np.float64)
     data = {"values": values, "labels": (values.sum(axis=(1, 2)) > 0).astype(np.int64)}
@@ -44,17 +45,19 @@ def test_every_wrong_port_exceeds_the_bound_a_thousandfold(network: Network) -> 
     ours, tried = TorchSide(), []
     for question in questions(network):
         theirs = theirs_of(question, ours)
-        for fault in controls_for(question):
-            found = control(fault, question, ours, theirs)
-            assert found.factor >= 1000, fault.name
-            tried.append(fault.name)
-    expected = {fault.name for fault in FAULTS if fault.shows(network)}
+        for control in controls_for(question):
+            found = try_control(control, question, ours, theirs)
+            assert found.factor >= 1000, control.name
+            tried.append(control.name)
+    expected = {control.name for control in NEGATIVE_CONTROLS if control.shows(network)}
     assert set(tried) == expected
     assert len(tried) == len(expected) >= 10
 
 
-def test_faults_that_a_network_cannot_show_are_those_of_absent_parts() -> None:
-    cannot = {fault.name for fault in FAULTS if not fault.shows(NETWORKS["no bias"])}
+def test_wrong_ports_that_a_network_cannot_show_are_those_of_absent_parts() -> None:
+    cannot = {
+        control.name for control in NEGATIVE_CONTROLS if not control.shows(NETWORKS["no bias"])
+    }
     biases = {"bias rows swapped", "recurrent bias folded", "biases forgotten"}
     assert cannot == biases | {"directions swapped"}
 
@@ -64,17 +67,17 @@ def test_a_fresh_layer_is_blind_to_this(name: str) -> None:
     """Zero biases, zero state and one step hide the mistake, and the control says so."""
     network = Network(5, 3)
     case = Case(RAGGED, network, time=1, ragged=False)
-    question = replace(case.question(), weights=arrays_of(fresh(network)))
+    question = replace(case.question(), weights=weights_of(fresh_network(network)))
     question.inputs["h0"] = np.zeros_like(question.inputs["h0"])
-    [fault] = [fault for fault in FAULTS if fault.name == name]
-    forward_only = replace(fault, wrong=_forward_only(fault))
-    found = control(forward_only, question, TorchSide(), reference_answer(question))
+    [control] = [control for control in NEGATIVE_CONTROLS if control.name == name]
+    forward_only = replace(control, wrong=_forward_only(control))
+    found = try_control(forward_only, question, TorchSide(), reference_answer(question))
     assert not found.caught
 
 
-def _forward_only(fault: Fault) -> object:
+def _forward_only(control: NegativeControl) -> object:
     def wrong(question: Question, ours: Side) -> dict:
-        answer = fault.wrong(question, ours)
+        answer = control.wrong(question, ours)
         return {name: array for name, array in answer.items() if name.startswith("hidden")}
 
     return wrong

@@ -1,6 +1,6 @@
 """What both sides are asked about a Keras file: its own weights, random ones, a short training."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +9,9 @@ import numpy as np
 from grulight.keras_files.layers.activations import activation_name
 from grulight.keras_files.layers.network import trace
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref
-from parity.cases import Arrays, Network, Question, step_question
+from parity.cases import step_question
 from parity.keras_files.inputs import Input, single
-from parity.tolerances import Side
+from parity.question import Arrays, Network, Question, Side
 
 NOT_A_GRUNET = Network(0, 0)
 ROWS, BATCHES, STEPS = 5, 4, 20
@@ -21,7 +21,7 @@ OWN, RANDOM = "own_weights_random_inputs", "random_weights_random_inputs"
 AS_IN_TRAINING = "random_weights_as_in_training"
 
 
-class Study:
+class FileQuestions:
     """The questions about one model.
 
     Args:
@@ -65,7 +65,7 @@ class Study:
         return self._network(OWN, weights, 1, losses)
 
     def random(self, side: Side) -> Question:
-        """Ask for outputs, losses and gradients with random weights that see every mistake.
+        """Ask for outputs, losses and gradients with random weights that catch every wrong port.
 
         The first draw is taken in which every weight has a gradient: a lone ReLU may be dead.
         """
@@ -171,3 +171,13 @@ def _last_activation(spec: LayerSpec) -> str | None:
         return activation_name(spec, "activation")
     whole = spec.kind == "Softmax" and spec.integers("axis", -1) == (-1,)
     return "softmax" if whole else None
+
+
+def batches(question: Question) -> Iterator[Question]:
+    """Yield as many batches as steps, each a part of the question's rows."""
+    rows, steps = question.settings["rows"], question.settings["steps"]
+    count = len(next(iter(question.inputs.values()))) // rows
+    for step in range(steps):
+        part = slice(step % count * rows, (step % count + 1) * rows)
+        inputs = {name: array[part] for name, array in question.inputs.items()}
+        yield Question(question.name, "network", question.network, {}, inputs, question.settings)

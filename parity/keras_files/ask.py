@@ -6,16 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from parity.cases import Arrays, Question
+from parity.control_findings import try_control
 from parity.keras_files.edge_inputs import AGREED_WITHOUT_NUMBERS, EDGES
+from parity.keras_files.file_questions import OWN, RANDOM
+from parity.keras_files.gru_layers import gru_layers, single_step_layers
 from parity.keras_files.ported_side import PortedSide
-from parity.keras_files.study import OWN, RANDOM
-from parity.keras_files.wrong_ports import faults_for, grus, single_steps
-from parity.keras_files.zero_gradients import vanishing, zeroed
+from parity.keras_files.wrong_ports import controls_for
+from parity.keras_files.zero_gradients import zero_but_for_rounding, zeroed
+from parity.question import Arrays, Question, Side
 from parity.repeatability import both_answers, without
 from parity.result import Limit, Result
-from parity.rungs import Finding, control, judge
-from parity.tolerances import Side, conditioned_bound, noise_floor, saturation_floor
+from parity.rungs import Finding, judge
+from parity.tolerances import conditioned_bound, noise_floor, saturation_floor
 
 BY_THEIR_NOISE = (OWN, *EDGES)  # also in float64: their numbers are not chosen to be tame
 
@@ -38,13 +40,13 @@ def ask(
     our_answer, their_answer, shaky = both_answers(result, question, ours, theirs)
     our_judged, their_judged = without(our_answer, shaky), without(their_answer, shaky)
     if our_judged.keys() == their_judged.keys():
-        still = still or vanishing(question, our_judged, their_judged)
+        still = still or zero_but_for_rounding(question, our_judged, their_judged)
         our_judged, their_judged = zeroed(our_judged, still), zeroed(their_judged, still)
         if question.name in EDGES:
             our_judged, their_judged = _with_numbers(result, question, our_judged, their_judged)
     if their_judged or not shaky:
         findings = _judged(result, question, (our_judged, their_judged), theirs, their_answer)
-        gated = tuple(grus(question.weights))
+        gated = tuple(gru_layers(question.weights))
         result.findings += [_with_gate(each, gated, their_answer) for each in findings]
     if question.name == RANDOM and question.dtype == "float64":
         _try_wrong_ports(result, question, ours, their_answer)
@@ -119,11 +121,12 @@ def _with_numbers(
 
 def _try_wrong_ports(result: Result, question: Question, ours: PortedSide, answer: Arrays) -> None:
     result.controls += [
-        control(fault, question, ours, answer) for fault in faults_for(question, ours, answer)
+        try_control(control, question, ours, answer)
+        for control in controls_for(question, ours, answer)
     ]
     result.notes += [
         f"{path} reads one step from a zero state, so nothing depends on its recurrent kernel."
-        for path in single_steps(question, answer)
+        for path in single_step_layers(question, answer)
     ]
 
 

@@ -1,0 +1,65 @@
+"""What layers meant in Keras 1 and 2 where current Keras means something else by them."""
+
+import operator
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any
+
+from grulight.keras_files.plan.spec import LayerSpec
+from parity.sides.keras_setup import layers, ops
+
+OLD_MERGES: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "Add": lambda values: reduce(operator.add, values),
+    "Average": lambda values: reduce(operator.add, values) / len(values),
+    "Maximum": lambda values: reduce(ops.maximum, values),
+    "Minimum": lambda values: reduce(ops.minimum, values),
+    "Multiply": lambda values: reduce(operator.mul, values),
+}
+
+
+class OldBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]  # no types there
+    """One that divides by the number of steps not masked, as Keras 2; Keras 3 adds 1e-7."""
+
+    def _moments(self, inputs: Any, mask: Any) -> Any:
+        if mask is None:
+            return super()._moments(inputs, mask)
+        weights = ops.broadcast_to(
+            ops.cast(ops.expand_dims(mask, -1), inputs.dtype), ops.shape(inputs)
+        )
+        count = ops.sum(weights, self._reduction_axes, keepdims=True)
+        mean = ops.sum(weights * inputs, self._reduction_axes, keepdims=True) / count
+        variance = ops.sum(weights * ops.square(inputs - mean), self._reduction_axes) / ops.squeeze(
+            count, self._reduction_axes
+        )
+        return ops.squeeze(mean, self._reduction_axes), variance
+
+
+def old_hard_sigmoid(x: Any) -> Any:
+    """Return clip(0.2 x + 0.5, 0, 1): tf-keras, src/backend.py, hard_sigmoid."""
+    return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def merged_as_before(spec: LayerSpec, layer: Any, values: list[Any]) -> Any:
+    """Merge as Keras 2 does: masked steps are merged like others, and one mask is enough."""
+    masks = [mask_of(each) for each in values]
+    plain = [ops.add(each, 0) for each in values]  # without their masks
+    if spec.kind == "Concatenate":
+        merged = layer(plain)
+        whole = [
+            ops.ones_like(x, dtype="bool")
+            if m is None
+            else ops.broadcast_to(ops.expand_dims(m, -1), ops.shape(x))
+            for x, m in zip(values, masks, strict=True)
+        ]
+        mask = ops.all(ops.concatenate(whole, spec.integer("axis", -1, least=-16)), axis=-1)
+    else:
+        merged = OLD_MERGES[spec.kind](plain)
+        mask = reduce(ops.logical_and, [each for each in masks if each is not None] or [None])
+    if any(each is not None for each in masks):
+        merged._keras_mask = mask
+    return merged
+
+
+def mask_of(tensor: Any) -> Any:
+    """Return the mask that Keras hands on with a tensor, or None."""
+    return getattr(tensor, "_keras_mask", None)

@@ -1,0 +1,124 @@
+"""GRUNet as the proof needs it: built by its sizes, loaded, read as arrays, run with its states."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from grulight.kernels.fused import FusedGRU, Kernel
+from grulight.model import GRUNet
+from grulight.training.classifier import GRUClassifier
+from parity.question import Arrays, Network, cast
+
+
+def classifier_for(network: Network, kernel: Kernel = "auto") -> GRUClassifier:
+    """Return the task of ``grulight fit`` around a network of these sizes."""
+    return GRUClassifier(
+        network.input_size,
+        max(2, network.num_outputs),
+        network.hidden_size,
+        network.num_layers,
+        network.bidirectional,
+        bias=network.bias,
+        kernel=kernel,
+    )
+
+
+def fresh_network(network: Network, seed: int = 0) -> GRUNet:
+    """Return a network with the initial weights that ``grulight fit`` draws."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        found = classifier_for(network).network
+    assert isinstance(found, GRUNet)
+    return found
+
+
+def sizes_of(network: GRUNet) -> Network:
+    """Return the constructor arguments of a GRUNet."""
+    gru = network.gru
+    return Network(
+        gru.input_size,
+        network.head.out_features,
+        gru.hidden_size,
+        gru.num_layers,
+        gru.bidirectional,
+        gru.bias,
+    )
+
+
+def weights_of(network: GRUNet) -> Arrays:
+    """Return the parameters as float64 arrays."""
+    return cast(copy_of(dict(network.named_parameters())), "float64")
+
+
+def load_weights(module: nn.Module, weights: Arrays) -> None:
+    """Load a ``state_dict`` of arrays."""
+    module.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+
+
+def copy_of(weights: dict[str, Any]) -> Arrays:
+    """Copy parameters to arrays."""
+    return {name: p.detach().cpu().numpy().copy() for name, p in weights.items()}
+
+
+def stack_snapshots(snapshots: list[Arrays]) -> Arrays:
+    """Stack snapshots of weights along a new first axis."""
+    return {name: np.stack([each[name] for each in snapshots]) for name in snapshots[0]}
+
+
+def clipped_cross_entropy(probabilities: Tensor, labels: Tensor, epsilon: float = 1e-7) -> Tensor:
+    """Return the loss that Keras computes from probabilities whose logits it cannot see.
+
+    See ``grulight.kernels.reference.clipped_cross_entropy``.
+    """
+    if probabilities.shape[1] == 1:
+        clipped = probabilities[:, 0].clamp(epsilon, 1 - epsilon)
+        target = labels.to(clipped.dtype)
+        return -(target * clipped.log() + (1 - target) * (1 - clipped).log()).mean()
+    whole = probabilities / probabilities.sum(dim=1, keepdim=True)
+    clipped = whole.clamp(epsilon, 1 - epsilon)
+    return -clipped.log().gather(1, labels[:, None]).mean()
+
+
+def hidden_states(
+    net: GRUNet, values: Tensor, lengths: Tensor | None, h0: Tensor | None
+) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+    """Run GRUNet itself; hooks hand it the initial state and take the hidden states out."""
+    seen: list[tuple[Any, Any, Any]] = []
+    hooks = [
+        net.gru.register_forward_hook(lambda _, *call: seen.append(call), with_kwargs=True),
+    ]
+    if h0 is not None:
+        hooks.append(net.gru.register_forward_pre_hook(lambda _, given: (given[0], h0)))
+    logits = net(values, lengths)
+    for hook in hooks:
+        hook.remove()
+    given, settings, (top, last) = seen[0]
+    names = sizes_of(net).layers()
+    ways = 1 + net.gru.bidirectional
+    lower = [_lower_layers(net.gru, n, given, settings) for n in range(1, net.gru.num_layers)]
+    hidden: dict[str, Tensor] = {}
+    for number, output in enumerate([*lower, top]):
+        parts = output.chunk(ways, dim=-1)
+        hidden |= dict(zip(names[number * ways :], parts, strict=False))
+    return logits, hidden, dict(zip(names, last, strict=True))
+
+
+def _lower_layers(
+    gru: FusedGRU, layers: int, given: tuple[Any, ...], settings: dict[str, Any]
+) -> Any:
+    """Run the lowest layers of a stack with the stack's own parameters and kernel."""
+    ways = 1 + gru.bidirectional
+    sizes = gru.input_size, gru.hidden_size, layers, gru.bias, True, 0.0, gru.bidirectional
+    below = FusedGRU(*sizes, kernel=gru.asked)
+    shared: dict[str, Tensor] = {
+        name: p for name, p in gru.named_parameters() if name in dict(below.named_parameters())
+    }
+    state = () if len(given) < 2 else (given[1][: layers * ways],)
+    return torch.func.functional_call(below, shared, (given[0], *state), settings)[0]
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Return softmax, or for one logit the sigmoid."""
+    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
