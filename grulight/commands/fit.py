@@ -6,7 +6,13 @@ from rich.console import Console
 
 from grulight.checkpoint_files.reader import Checkpoint
 from grulight.commands.lightning_cli import FitCLI, one_line_errors, quieten
-from grulight.commands.running import require_output, run_directory, show_files, test_and_show
+from grulight.commands.running import (
+    require_output,
+    run_directory,
+    show_files,
+    show_notes,
+    test_and_show,
+)
 from grulight.runs.metrics_csv import MetricsFile
 from grulight.runs.resuming import ended_epoch
 from grulight.runs.signals import EXIT_CODE
@@ -19,6 +25,7 @@ def run(arguments: list[str]) -> None:
     quieten()
     cli = FitCLI(arguments, Console())
     require_output(cli.trainer)
+    show_notes(cli.datamodule, cli.console)
     with cli.run_directory():
         _train(cli)
         if len(cli.datamodule.parts.test):

@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from grulight.commands.lightning_cli import CheckpointCLI, quieten
-from grulight.commands.running import require_output, show_files, test_and_show
+from grulight.commands.running import require_output, show_files, show_notes, test_and_show
 from grulight.errors import InputError
 
 
@@ -14,6 +14,7 @@ def run(arguments: list[str]) -> None:
     if not len(cli.datamodule.parts.test):
         raise InputError("there is no test part; set --data.train_size below 1.")
     require_output(cli.trainer)
+    show_notes(cli.datamodule, cli.console)
     cli.make_run_directory()
     test_and_show(cli.trainer, cli.classifier, cli.datamodule, cli.console)
     show_files(cli.trainer, cli.console)

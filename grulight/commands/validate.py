@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from grulight.commands.lightning_cli import CheckpointCLI, one_line_errors, quieten
-from grulight.commands.running import metrics_of, require_output, show_files
+from grulight.commands.running import metrics_of, require_output, show_files, show_notes
 from grulight.errors import InputError
 from grulight.trace import terminal
 
@@ -15,6 +15,7 @@ def run(arguments: list[str]) -> None:
     if not len(cli.datamodule.parts.val):
         raise InputError("there is no validation part; set --data.val_size, such as 0.1.")
     require_output(cli.trainer)
+    show_notes(cli.datamodule, cli.console)
     cli.make_run_directory()
     with one_line_errors():
         cli.trainer.validate(cli.classifier, datamodule=cli.datamodule, verbose=False)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from grulight.data.batches import Batches, Order
 from grulight.data.blocks import Blocks
+from grulight.data.notes import class_notes, shape_notes
 from grulight.data.readers import ReadOptions, has_test_part, read
 from grulight.data.readers.targets import Kind, Wish
 from grulight.data.sequences import Sequences
@@ -111,6 +112,12 @@ class SequenceDataModule(LightningDataModule):
         self._features = tuple(features) if features else None
         self._class_names = tuple(class_names) if class_names else None
         self._num_classes = num_classes
+        self._notes: dict[str, None] = {}  # in order, each once
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of what was read so far, a line each."""
+        return list(self._notes)
 
     @cached_property
     def parts(self) -> Parts:
@@ -134,7 +141,10 @@ class SequenceDataModule(LightningDataModule):
         kept = len(train) - _count(self.val_size, len(train), "val_size")
         if not kept and not known:
             raise InputError(f"--data.val_size {self.val_size}: leaves no sequences to train on.")
-        return Parts(train.part(0, kept), train.part(kept, len(train)), test)
+        parts = Parts(train.part(0, kept), train.part(kept, len(train)), test)
+        others = (("validation", parts.val), ("test", parts.test))
+        self._notes.update(dict.fromkeys(class_notes(parts.train, others)))
+        return parts
 
     def _classes_of(self, train: Sequences) -> tuple[str, ...]:
         """Return the classes in the order of the model's outputs, where nobody named them."""
@@ -170,8 +180,11 @@ class SequenceDataModule(LightningDataModule):
 
     def _source(self, source: str, options: ReadOptions) -> Sequences:
         if self._features is None or Path(source).suffix.lower() in _TABLES:
-            return read(source, replace(options, features=self._features))
-        return read(source, options).with_features(self._features)
+            found = read(source, replace(options, features=self._features))
+        else:
+            found = read(source, options).with_features(self._features)
+        self._notes.update(dict.fromkeys((*found.notes, *shape_notes(found))))
+        return found
 
     @property
     def input_size(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.data.readers.digits import Digits
 from grulight.data.readers.names import name_array
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Labels, Sequences
@@ -30,6 +31,7 @@ class Raw:
         names: What the source calls ``x``, ``y`` and ``lengths``, for messages.
         is_whole: Whether the values are finite float32 with zeros for padding, so that nobody has
             to look at them, and take memory for the padding.
+        notes: What the user should know of how it was read, a line each.
     """
 
     values: NDArray[Any]
@@ -41,6 +43,7 @@ class Raw:
     ids: Sequence[str] | NDArray[np.str_] | None = None
     names: dict[str, str] = field(default_factory=dict)
     is_whole: bool = False
+    notes: tuple[str, ...] = ()
 
     def name(self, key: str) -> str:
         """Return what the source calls an array."""
@@ -66,8 +69,9 @@ def checked(source: str, raw: Raw, *, require_labels: bool, wish: Wish) -> Seque
         raise bad(source, f"feature_names has duplicates: {', '.join(features.tolist())}.")
     lengths = _lengths(source, raw, ids)
     labels, class_names = _labels(source, raw, lengths, ids, wish, required=require_labels)
+    notes = raw.notes
     if not raw.is_whole:
-        _check_values(source, raw.values, lengths, ids, features)
+        notes += _check_values(source, raw.values, lengths, ids, features)
     return Sequences(
         values=raw.values if raw.is_whole else _stored(raw.values, lengths),
         lengths=lengths,
@@ -76,6 +80,7 @@ def checked(source: str, raw: Raw, *, require_labels: bool, wish: Wish) -> Seque
         feature_names=tuple(features.tolist()),
         ids=ids,
         source=source,
+        notes=notes,
     )
 
 
@@ -165,13 +170,22 @@ def _check_values(
     lengths: NDArray[np.int64],
     ids: NDArray[np.str_],
     features: NDArray[np.str_],
-) -> None:
-    """Refuse values, within the valid steps, that float32 cannot hold as finite numbers."""
+) -> tuple[str, ...]:
+    """Refuse values, within the valid steps, that float32 cannot hold as finite numbers.
+
+    Return a note of the features that it holds with too few digits.
+    """
     count, steps, width = values.shape
     size = max(1, _CHUNK // (steps * width))
     total, message = 0, ""
+    digits = None if np.can_cast(values.dtype, np.float32) else Digits(width)
     for start in range(0, count, size):
-        wrong = ~np.isfinite(as_float32(values[start : start + size]))
+        chunk = values[start : start + size]
+        rounded = as_float32(chunk)
+        if digits is not None:
+            valid = np.arange(steps) < lengths[start : start + size, None]
+            digits.add(chunk[valid], rounded[valid])
+        wrong = ~np.isfinite(rounded)
         if not wrong.any():
             continue
         wrong &= (np.arange(steps) < lengths[start : start + size, None])[:, :, None]
@@ -184,6 +198,7 @@ def _check_values(
         total += int(wrong.sum())
     if total:
         raise bad(source, f"{total} values are NaN, infinite or too large for float32; {message}.")
+    return () if digits is None else digits.notes(source, features.tolist())
 
 
 def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import Raw, as_float32, bad
+from grulight.data.readers.digits import Digits
 from grulight.data.readers.long_table import (
     Columns,
     Layout,
@@ -128,12 +129,15 @@ class _Gathering:
         self._path, self._layout = path, layout
         self._blocks: list[NDArray[np.float32]] = []
         self._sequences, self._labels, self._times = _Coder(), _Coder(), list[str]()
+        self._digits = Digits(len(layout.features))
         self.lines: list[int] = []
         self.last = ""  # sequence
 
     def add(self, cells: Sequence[Sequence[str]], lines: list[int]) -> None:
         layout = self._layout
-        self._blocks.append(_numbers(self._path, cells, layout, lines))
+        exact = _numbers(self._path, cells, layout, lines)
+        self._blocks.append(as_float32(exact))
+        self._digits.add(exact, self._blocks[-1])
         self._sequences.add(cells[layout.sequence])
         if layout.label is not None:
             self._labels.add(cells[layout.label])
@@ -155,12 +159,13 @@ class _Gathering:
             np.concatenate(self._blocks),
             layout,
             place,
+            self._digits.notes(self._path, [layout.names[i] for i in layout.features]),
         )
 
 
 def _numbers(
     path: str, cells: Sequence[Sequence[str]], layout: Layout, lines: Sequence[int]
-) -> NDArray[np.float32]:
+) -> NDArray[np.float64]:
     numbers = np.empty((len(lines), len(layout.features)))
     for target, column in enumerate(layout.features):
         texts = cells[column]
@@ -171,7 +176,7 @@ def _numbers(
             numbers[:, target] = np.fromiter(map(float, texts), np.float64, len(texts))
         except ValueError:
             _refuse_cell(path, texts, layout.names[column], lines)
-    return as_float32(numbers)
+    return numbers
 
 
 def _refuse_cell(path: str, texts: Sequence[str], column: str, lines: Sequence[int]) -> None:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import Raw, bad
+from grulight.data.readers.classes import MISSING
+from grulight.data.readers.hints import is_index, likely_time
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.names import name_array
 from grulight.data.readers.targets import Wish
@@ -32,13 +34,14 @@ class Columns:
 
 @dataclass(frozen=True)
 class Layout:
-    """The positions of the columns in a table."""
+    """The positions of the columns in a table, and what the user should know of the others."""
 
     names: Sequence[str]
     sequence: int
     time: int | None
     label: int | None
     features: Sequence[int]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Rows:
         features: (R, F) float32.
         layout: Where these columns were.
         place: Says where a row is, such as "line 7".
+        notes: What the user should know of them, a line each.
     """
 
     sequences: Texts
@@ -68,10 +72,19 @@ class Rows:
     features: NDArray[np.float32]
     layout: Layout
     place: Callable[[int], str]
+    notes: tuple[str, ...] = ()
 
 
-def find_columns(path: str, names: Sequence[str], wanted: Columns) -> Layout:
+def find_columns(
+    path: str, names: Sequence[str], wanted: Columns, indices: Sequence[str] = ()
+) -> Layout:
     """Find the wanted columns among those that a table has.
+
+    Args:
+        path: The table.
+        names: Its columns.
+        wanted: What the columns are called.
+        indices: Those that the table says are an index; they are features only if asked for.
 
     Raises:
         InputError: A column is missing, unnamed, there twice, or of two uses.
@@ -89,8 +102,11 @@ def find_columns(path: str, names: Sequence[str], wanted: Columns) -> Layout:
     time = at(wanted.time, "time") if has_time else None
     has_label = wanted.label is not None and (wanted.require_labels or wanted.label in position)
     label = at(wanted.label, "label") if has_label and wanted.label is not None else None
+    left_out: list[str] = []
     if wanted.features is None:
-        features = [i for i in range(len(names)) if i not in (sequence, time, label)]
+        others = [i for i in range(len(names)) if i not in (sequence, time, label)]
+        left_out = [names[i] for i in others if names[i] in indices or is_index(names[i])]
+        features = [i for i in others if names[i] not in left_out]
     else:
         features = [at(name, "feature") for name in wanted.features]
     for index in (sequence, label):
@@ -98,7 +114,9 @@ def find_columns(path: str, names: Sequence[str], wanted: Columns) -> Layout:
             raise bad(path, f"column {names[index]!r} cannot be a feature as well.")
     if not features:
         raise bad(path, f"has no feature column (columns: {', '.join(names)}).")
-    return Layout(names, sequence, time, label, features)
+    said = f"{path}: column {', '.join(map(repr, left_out))} is an index that pandas wrote, and no "
+    notes = (f"{said}feature; --data.features takes it for one.",) if left_out else ()
+    return Layout(names, sequence, time, label, features, notes)
 
 
 def _positions(path: str, names: Sequence[str]) -> dict[str, int]:
@@ -162,6 +180,7 @@ def gathered(path: str, rows: Rows, columns: Columns) -> Raw:
     column = rows.layout.names[rows.layout.sequence]
     ids = name_array(path, f"column {column!r}", rows.sequences.names)
     _check_cells(path, rows)
+    _require_named_time(path, rows, columns)
     order = _order(path, rows)
     labels = _labels(path, rows, columns)
     if labels is not None and columns.targets.per_step:
@@ -174,7 +193,21 @@ def gathered(path: str, rows: Rows, columns: Columns) -> Raw:
         feature_names=[names[i] for i in rows.layout.features],
         ids=ids,
         names={"y": "a label column" if label is None else f"column {names[label]!r}"},
+        notes=rows.layout.notes + rows.notes,
     )
+
+
+def _require_named_time(path: str, rows: Rows, columns: Columns) -> None:
+    if rows.layout.time is not None or columns.features is not None:
+        return
+    names = [rows.layout.names[i] for i in rows.layout.features]
+    if (name := likely_time(names, rows.features, rows.sequences.codes)) is not None:
+        raise bad(
+            path,
+            f"column {name!r} looks like the time of each row, and would be a feature. Say "
+            f"--data.time {name} (--time of `grulight pack`) to order the rows by it, or name the "
+            "features with --data.features (--features).",
+        )
 
 
 def _check_cells(path: str, rows: Rows) -> None:
@@ -217,9 +250,16 @@ def _labels(path: str, rows: Rows, columns: Columns) -> NDArray[Any] | None:
         return None
     names, codes = rows.labels.names, rows.labels.codes
     column = f"column {rows.layout.names[rows.layout.label or 0]!r}"
-    if "" in names:
-        first = int((codes == list(names).index("")).argmax())
-        raise bad(path, f"{rows.place(first)}, {column}: empty cell, expected a label.")
+    missing = [code for code, name in enumerate(names) if name.strip() in MISSING]
+    if missing:
+        wrong = np.isin(codes, missing)
+        first = int(wrong.argmax())
+        found = repr(names[codes[first]]) if names[codes[first]].strip() else "empty cell"
+        raise bad(
+            path,
+            f"{rows.place(first)}, {column}: {found}, expected a label ({wrong.sum()} such rows). "
+            "Remove them, or rename the class where it is one.",
+        )
     texts: NDArray[Any] = name_array(path, column, names)
     if columns.targets.kind == "values":
         texts = _numbers(path, rows, column)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import Raw, as_float32, bad
+from grulight.data.readers.digits import Digits, merged
+from grulight.data.readers.hints import pandas_index
 from grulight.data.readers.long_table import (
     Columns,
     Layout,
@@ -53,8 +55,10 @@ def parquet_rows(
     arrow, parquet = extra("pyarrow", "data", path), extra("pyarrow.parquet", "data", path)
     try:
         with _opened(parquet, path, columns) as file:
-            layout = find_columns(path, file.schema_arrow.names, columns)
-            total = sum(_row_counts(file))
+            schema = file.schema_arrow
+            layout = find_columns(path, schema.names, columns, pandas_index(schema))
+            groups = range(file.metadata.num_row_groups)
+            total = sum(file.metadata.row_group(group).num_rows for group in groups)
             if not total:
                 raise bad(path, "has columns but no rows.")
             if at_once < math.inf:
@@ -85,11 +89,6 @@ def _opened(parquet: Any, path: str, columns: Columns) -> Any:
         pre_buffer=False,  # with it a whole row group would be read at once
         buffer_size=_BUFFER,
     )
-
-
-def _row_counts(file: Any) -> list[int]:
-    groups = range(file.metadata.num_row_groups)
-    return [file.metadata.row_group(group).num_rows for group in groups]
 
 
 def _require_room(path: str, file: Any, layout: Layout, rows: float) -> None:
@@ -130,8 +129,11 @@ def _rows(path: str, arrow: Any, table: Any, layout: Layout, first: int) -> Rows
 
     names = layout.names
     features = np.empty((table.num_rows, len(layout.features)), np.float32)
+    digits = [Digits(1) for _ in layout.features]
     for at, i in enumerate(layout.features):
-        features[:, at] = as_float32(_numbers(path, arrow, names[i], table[names[i]], place))
+        exact = _numbers(path, arrow, names[i], table[names[i]], place)
+        features[:, at] = as_float32(exact)
+        digits[at].add(exact[:, None], features[:, [at]])
     return Rows(
         _texts(path, arrow, names[layout.sequence], table),
         None if layout.label is None else _texts(path, arrow, names[layout.label], table),
@@ -139,6 +141,7 @@ def _rows(path: str, arrow: Any, table: Any, layout: Layout, first: int) -> Rows
         features,
         layout,
         place,
+        merged(digits).notes(path, [names[i] for i in layout.features]),
     )
 
 
