@@ -57,7 +57,7 @@ def _context(
     answers = ask(classifier, parts)
     kind = "GRU" if isinstance(classifier.network, GRUNet) else "ported Keras model"
     context: Context = {
-        "title": f"A {kind} {answers.does}",
+        "title": f"A {kind} {words.headline(answers, epochs)}",
         "lead": words.lead(classifier, answers, epochs, parts.train),
         "answers": answers,
         "stages": record_stages(classifier, parts),

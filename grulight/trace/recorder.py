@@ -11,6 +11,7 @@ from grulight.data.batches import Batch, Batches
 from grulight.data.datamodule import Parts, SequenceDataModule
 from grulight.data.sequences import Sequences
 from grulight.model import GRUNet
+from grulight.trace.baseline import most_frequent_share
 from grulight.training.classifier import GRUClassifier
 
 PARTS = ("train", "validation", "test")
@@ -130,8 +131,16 @@ def _shape(*sizes: int) -> str:
     return " × ".join(map(str, sizes))
 
 
-def observe(now: dict[str, float], before: dict[str, float] | None) -> str:
-    """Say in a few words what an epoch's numbers show, against the epoch before."""
+def observe(
+    now: dict[str, float], before: dict[str, float] | None, most_frequent: float = 0.0
+) -> str:
+    """Say in a few words what an epoch's numbers show, against the epoch before.
+
+    Args:
+        now: Of the epoch.
+        before: Of the one before.
+        most_frequent: Accuracy of naming the most frequent class.
+    """
     if before is None:
         return f"first pass: {_reached(now)}"
     change = _change("train_loss", now, before)
@@ -143,6 +152,8 @@ def observe(now: dict[str, float], before: dict[str, float] | None) -> str:
         return f"loss {change:+.0%}, validation loss rose: memorising?"
     if abs(change) < 0.01:
         return "hardly moves"
+    if now.get("train_accuracy", 1.0) <= most_frequent:
+        return f"loss {change:+.0%}, no better than naming the most frequent class"
     verdict = "learning" if change < 0 else "worse than the epoch before"
     return f"{verdict}: loss {change:+.0%}, {_gained(now, before)}"
 
@@ -175,6 +186,7 @@ class TraceRecorder(Callback):
         self.metric = "accuracy"
         self._validated = False
         self._learning_rate: float | None = None
+        self._most_frequent = 0.0
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the stages."""
@@ -184,6 +196,7 @@ class TraceRecorder(Callback):
         self.stages = record_stages(pl_module, data.parts)
         self.validates = len(data.parts.val) > 0
         self.metric = pl_module.head.metric
+        self._most_frequent = most_frequent_share(data.parts.train)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the learning rate that this epoch begins with."""
@@ -205,7 +218,7 @@ class TraceRecorder(Callback):
             for name, value in pl_module.epoch_metrics(stage).items()
         }
         before = self.epochs[-1].metrics if self.epochs else None
-        observation = observe(metrics, before)
+        observation = observe(metrics, before, self._most_frequent)
         number = trainer.current_epoch + 1
         self.epochs.append(Epoch(number, metrics, observation, self._learning_rate))
 
