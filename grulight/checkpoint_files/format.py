@@ -176,7 +176,13 @@ CHECKPOINT = Record(
         "callbacks": Table(Anything(), Anything()),
         "optimizer_states": Items(_OPTIMIZER),
         "lr_schedulers": Items(Table(Anything())),
-        "SequenceDataModule": Record({"seed": Either(Whole(0, 2**64 - 1))}),
+        "SequenceDataModule": Record(
+            {"seed": Either(Whole(0, 2**64 - 1))},
+            {
+                "source": Text(),
+                "columns": Record({"sequence": Text(), "time": Text(), "label": Text()}),
+            },
+        ),
         "optimization": Either(Record({}, {"optimizer": Either(_PLAIN_TABLE),
                                            "lr_scheduler": Either(_PLAIN_TABLE)})),
         "processes": Items(_PROCESS, 1),

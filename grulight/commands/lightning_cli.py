@@ -17,12 +17,17 @@ from jsonargparse import Namespace
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 
 from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
+from grulight.commands.trainer_checks import (
+    let_profiler_write,
+    require_known_metrics,
+    require_supported,
+    with_directory,
+)
 from grulight.data.datamodule import DESCRIPTION, SequenceDataModule
 from grulight.errors import InputError
 from grulight.heads import Head
@@ -35,6 +40,7 @@ from grulight.runs.metrics_csv import MetricsFile
 from grulight.runs.resuming import newest_checkpoint, require_continuable, require_epochs_left
 from grulight.runs.run_directory import RUNS, directory_of, held, made, number_of
 from grulight.runs.saving import RunCheckpoint, RunSaver
+from grulight.runs.trained_on import trained_on
 from grulight.trace.progress import TerminalProgress
 from grulight.trace.recorder import TraceRecorder
 from grulight.trace.terminal import TerminalTrace
@@ -150,6 +156,7 @@ class _CommandCLI(LightningCLI):
             plugins=plugins,
             **kwargs,
         )
+        let_profiler_write(trainer)
         if trainer.world_size > self.datamodule.batch_size:
             raise InputError(
                 f"--data.batch_size {self.datamodule.batch_size}: is the size over all processes, "
@@ -169,21 +176,20 @@ class _CommandCLI(LightningCLI):
         return self.config_init["trainer"].default_root_dir or "."
 
     def loggers(self, version: int | None = None, step: int | None = None) -> list[Logger] | Any:
-        """Return loggers that share one run directory, unless the user chose others.
+        """Return loggers that share one run directory; those that the user chose, if he did.
 
         Args:
             version: Number of the run that is resumed; by default a new one.
             step: Where it is resumed.
         """
         chosen = self.config_init["trainer"]
-        if chosen.logger not in (None, True):
-            return chosen.logger
         # TensorBoard's own switch for its stub: otherwise a run waits for TensorFlow to be imported
         sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
         board = TensorBoardLogger(
             self.root, RUNS, version, default_hp_metric=False, purge_step=step
         )
-        return [board, MetricsFile(Path(board.log_dir) / "metrics.csv")]
+        own = [board, MetricsFile(Path(board.log_dir) / "metrics.csv")]
+        return own if chosen.logger in (None, True) else with_directory(chosen.logger, own)
 
     def make_run_directory(
         self, version: int | None = None, step: int | None = None
@@ -225,6 +231,14 @@ class FitCLI(_CommandCLI):
         parser.add_class_arguments(RunSaver, "checkpoint")
         for name in DESCRIPTION:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Let a schedule without an optimizer be one of the default's."""
+        super().parse_arguments(parser, args)
+        if self.config.get("lr_scheduler") and not self.config.get("optimizer"):
+            if self.config["model"]["from_keras"] is not None:
+                raise InputError("--lr_scheduler: needs an --optimizer, such as KerasAdam.")
+            self.config = parser.parse_args([*args, "--optimizer=KerasAdam"])
 
     def before_instantiate_classes(self) -> None:
         """Read labels as the Keras model answers, where there is one."""
@@ -287,11 +301,8 @@ class FitCLI(_CommandCLI):
                     f"{name} watches {metric}, but there is no validation part. Set "
                     "--data.val_size, such as 0.1, or watch train_loss."
                 )
-        if any(isinstance(each, LearningRateFinder) for each in own):
-            raise InputError(
-                "LearningRateFinder sets an attribute of the model, which has none: the learning "
-                "rate is the optimizer's. Leave it out and set --optimizer.lr."
-            )
+        require_supported(own)
+        require_known_metrics(watching, own, self.model.head.metric, validates=validates)
 
     @contextmanager
     def run_directory(self) -> Iterator[None]:
@@ -357,6 +368,17 @@ class CheckpointCLI(_CommandCLI):
                 help="Write ' before texts in a .csv that a spreadsheet would run as a formula: "
                 "those that begin with = + - @, a tab or a line break.",
             )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Let columns that the user does not name be those that the checkpoint was trained on."""
+        super().parse_arguments(parser, args)
+        known = trained_on(read_checkpoint(self.config["ckpt_path"]))
+        columns = (f"--data.{use}={name}" for use, name in known.columns.items())
+        # what the user says comes later and counts
+        self.config = parser.parse_args(["--data.source=", *columns, *args])
+        if not self.config["data"]["source"]:
+            known.require_named("--data.source")
+            self.config["data"]["source"] = "waves"
 
     def before_instantiate_classes(self) -> None:
         """Read data as the checkpoint's model expects it."""

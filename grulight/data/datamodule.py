@@ -242,14 +242,18 @@ class SequenceDataModule(LightningDataModule):
         return Batches(part, self.batch_size, order, self._epoch, rank, world)
 
     def train_dataloader(self) -> Batches | Blocks:
-        """Return the training batches, reshuffled every epoch."""
+        """Return the training batches, reshuffled every epoch.
+
+        With ``overfit_batches`` they are the same ones each time, in the source's order.
+        """
         if self.seed is None:
             self.seed = torch.initial_seed()
         if self.trainer is not None:
             # processes that nobody seeded have seeds of their own
             self.seed = int(self.trainer.strategy.broadcast(self.seed))
         order = partial(shuffled_sequences, self.parts.train, self.seed)
-        batches = self.batches(self.parts.train, order)
+        fixed = getattr(self.trainer, "overfit_batches", 0) > 0  # set where mypy cannot see
+        batches = self.batches(self.parts.train, None if fixed else order)
         module = self.trainer and self.trainer.lightning_module
         together = getattr(module, "steps_together", None)
         steps = 1 if together is None else together(len(batches))
@@ -259,8 +263,10 @@ class SequenceDataModule(LightningDataModule):
         return self.trainer.current_epoch if self.trainer else 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the seed of the shuffling, for checkpoints."""
-        return {"seed": self.seed}
+        """Return the seed of the shuffling, and what was read how, for checkpoints."""
+        options = self.options
+        columns = {"sequence": options.sequence, "time": options.time, "label": options.label}
+        return {"seed": self.seed, "source": self.source, "columns": columns}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the shuffling of the run that is resumed.
