@@ -104,6 +104,13 @@ def test_a_time_that_nobody_named_is_asked_about(name: str, start: float) -> Non
     assert read(source, ReadOptions(features=(name, "a"))).feature_names == (name, "a")
 
 
+def test_dates_that_nobody_named_are_asked_about() -> None:
+    rows = [["s", f"2024-01-0{t}", "x", t] for t in (2, 1)]
+    source = table("a.csv", ["sequence", "date", "label", "a"], rows)
+    assert "is not a number. Say --data.time date where" in refusal(source)
+    assert read(source, ReadOptions(time="date")).values[0, :, 0].tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("name", ["t", "temperature"])
 def test_a_number_that_repeats_within_a_sequence_is_a_feature(name: str) -> None:
     rows = [[f"s{i}", 20.5 if name == "t" else t, i % 2] for i in range(4) for t in range(3)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from grulight.data.readers.checks import Raw, as_float32, bad
 from grulight.data.readers.digits import Digits
+from grulight.data.readers.hints import advice
 from grulight.data.readers.long_table import (
     Columns,
     Layout,
@@ -183,7 +184,7 @@ def _refuse_cell(path: str, texts: Sequence[str], column: str, lines: Sequence[i
     for text, line in zip(texts, lines, strict=True):
         if not _is_number(text):
             problem = f"{text[:40]!r} is not a number" if text.strip() else "empty cell"
-            raise bad(path, f"line {line}, column {column!r}: {problem}.")
+            raise bad(path, f"line {line}, column {column!r}: {problem}.{advice(column)}")
 
 
 def _is_number(text: str) -> bool:

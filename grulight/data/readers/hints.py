@@ -45,9 +45,18 @@ def likely_time(
         sequences: (R,) which sequence each row belongs to.
     """
     for at, name in enumerate(names):
-        if re.sub(r"[\W_]", "", name).lower() in _TIMES and _differ(features[:, at], sequences):
+        if _called_time(name) and _differ(features[:, at], sequences):
             return name
     return None
+
+
+def advice(name: str) -> str:
+    """Return what to do where a column that is no number is called a time; else nothing."""
+    return f" Say --data.time {name} where it orders the rows." if _called_time(name) else ""
+
+
+def _called_time(name: str) -> bool:
+    return re.sub(r"[\W_]", "", name).lower() in _TIMES
 
 
 def _differ(values: NDArray[np.float32], sequences: NDArray[np.int64]) -> bool:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from grulight.data.readers.checks import Raw, as_float32, bad
 from grulight.data.readers.digits import Digits, merged
-from grulight.data.readers.hints import pandas_index
+from grulight.data.readers.hints import advice, pandas_index
 from grulight.data.readers.long_table import (
     Columns,
     Layout,
@@ -150,7 +150,7 @@ def _numbers(path: str, arrow: Any, name: str, column: Any, place: Place) -> NDA
     kind, types = column.type, arrow.types
     numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
     if not any(test(kind) for test in numeric):
-        raise bad(path, f"column {name!r} holds {kind}, expected numbers.")
+        raise bad(path, f"column {name!r} holds {kind}, expected numbers.{advice(name)}")
     # NumPy converts booleans and 16-bit floats, which Arrow does not; with decimals it is reversed.
     if types.is_decimal(kind):
         column = column.cast(arrow.float64())
