@@ -38,7 +38,13 @@ _HOME = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})
+
+
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return import_module("importlib.metadata").version(__name__)
     # torch and Lightning take seconds to import: only who uses them waits
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

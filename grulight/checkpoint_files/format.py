@@ -170,7 +170,13 @@ CHECKPOINT = Record(
         "callbacks": DictOf(Anything(), Anything()),
         "optimizer_states": ListOf(_OPTIMIZER),
         "lr_schedulers": ListOf(DictOf(Anything())),
-        "SequenceDataModule": Record({"seed": Nullable(Integer(0, 2**64 - 1))}),
+        "SequenceDataModule": Record(
+            {"seed": Nullable(Integer(0, 2**64 - 1))},
+            {
+                "source": Text(),
+                "columns": Record({"sequence": Text(), "time": Text(), "label": Text()}),
+            },
+        ),
         "optimization": Nullable(Record({}, {"optimizer": Nullable(_PLAIN_DICT),
                                              "lr_scheduler": Nullable(_PLAIN_DICT)})),
         "processes": ListOf(_PROCESS, 1),

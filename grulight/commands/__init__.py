@@ -1,1 +1,1 @@
-"""What each command does, one file each; they share ``lightning_cli`` and ``running``."""
+"""What each command does, one file each; they share ``command_cli`` and ``running``."""

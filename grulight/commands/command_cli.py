@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 
 from grulight.commands.lightning_messages import one_line_errors
+from grulight.commands.trainer_checks import let_profiler_write, with_directory
 from grulight.data.datamodule import SequenceDataModule
 from grulight.errors import InputError
 from grulight.heads import Head
@@ -92,6 +93,7 @@ class CommandCLI(LightningCLI):
             plugins=plugins,
             **kwargs,
         )
+        let_profiler_write(trainer)
         if trainer.world_size > self.datamodule.batch_size:
             raise InputError(
                 f"--data.batch_size {self.datamodule.batch_size}: is the size over all processes, "
@@ -111,21 +113,20 @@ class CommandCLI(LightningCLI):
         return self.config_init["trainer"].default_root_dir or "."
 
     def loggers(self, version: int | None = None, step: int | None = None) -> list[Logger] | Any:
-        """Return loggers that share one run directory, unless the user chose others.
+        """Return loggers that share one run directory; those that the user chose, if he did.
 
         Args:
             version: Number of the run that is resumed; by default a new one.
             step: Where it is resumed.
         """
         chosen = self.config_init["trainer"]
-        if chosen.logger not in (None, True):
-            return chosen.logger
         # TensorBoard's own switch for its stub: otherwise a run waits for TensorFlow to be imported
         sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
         board = TensorBoardLogger(
             self.root, RUNS, version, default_hp_metric=False, purge_step=step
         )
-        return [board, MetricsFile(Path(board.log_dir) / "metrics.csv")]
+        own = [board, MetricsFile(Path(board.log_dir) / "metrics.csv")]
+        return own if chosen.logger in (None, True) else with_directory(chosen.logger, own)
 
     def make_run_directory(
         self, version: int | None = None, step: int | None = None

@@ -5,9 +5,15 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 
 from grulight.checkpoint_files.reader import Checkpoint
-from grulight.commands.lightning_cli import FitCLI
+from grulight.commands.fit_cli import FitCLI
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
-from grulight.commands.running import require_output, run_directory, show_files, test_and_show
+from grulight.commands.running import (
+    require_output,
+    run_directory,
+    show_files,
+    show_notes,
+    test_and_show,
+)
 from grulight.runs.metrics_csv import MetricsFile
 from grulight.runs.resuming import ended_epoch
 from grulight.runs.signals import EXIT_CODE
@@ -20,6 +26,7 @@ def run(arguments: list[str]) -> None:
     silence_expected_warnings()
     cli = FitCLI(arguments, Console())
     require_output(cli.trainer)
+    show_notes(cli.datamodule, cli.console)
     with cli.run_directory():
         _train(cli)
         if len(cli.datamodule.parts.test):

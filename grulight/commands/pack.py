@@ -93,11 +93,14 @@ def packed(
             )
             for block in blocks:
                 writer.add(block)
-            return writer.finish(blocks)
+            index = writer.finish(blocks)
     except OSError as error:
         raise InputError(
             f"{output}: packing {source} stopped ({error.strerror or error}); nothing is left."
         ) from error
+    for line in blocks.notes:
+        console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+    return index
 
 
 def _parser() -> argparse.ArgumentParser:

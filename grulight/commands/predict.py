@@ -4,8 +4,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from grulight.commands.lightning_cli import CheckpointCLI
+from grulight.commands.checkpoint_cli import CheckpointCLI
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
+from grulight.commands.running import show_notes
 from grulight.errors import InputError, one_line
 from grulight.files import require_writable
 from grulight.runs.prediction_table import PredictionWriter
@@ -24,6 +25,7 @@ def run(arguments: list[str]) -> None:
     require_table_suffix(output, spreadsheet_safe=safe)
     parts = cli.datamodule.unlabelled
     require_writable(output.parent)
+    show_notes(cli.datamodule, cli.console)
     with written_table(output, spreadsheet_safe=safe) as table, one_line_errors():
         writer = PredictionWriter(table, parts)
         cli.trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by a connector

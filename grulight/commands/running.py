@@ -7,6 +7,7 @@ from rich.console import Console
 
 from grulight.commands.lightning_messages import one_line_errors
 from grulight.data.datamodule import SequenceDataModule
+from grulight.errors import one_line
 from grulight.files import require_writable
 from grulight.trace import terminal
 from grulight.trace.confusion_picture import PICTURE_CLASSES, save_confusion_picture
@@ -38,6 +39,12 @@ def test_and_show(
 def metrics_of(trainer: Trainer) -> dict[str, float]:
     """Return what the Trainer measured last, by name."""
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def show_notes(data: SequenceDataModule, console: Console) -> None:
+    """Print what the user should know of the data that were read."""
+    for line in data.notes:
+        console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def require_output(trainer: Trainer) -> None:

@@ -2,9 +2,9 @@
 
 from rich.console import Console
 
-from grulight.commands.lightning_cli import CheckpointCLI
+from grulight.commands.checkpoint_cli import CheckpointCLI
 from grulight.commands.lightning_messages import silence_expected_warnings
-from grulight.commands.running import require_output, show_files, test_and_show
+from grulight.commands.running import require_output, show_files, show_notes, test_and_show
 from grulight.errors import InputError
 
 
@@ -15,6 +15,7 @@ def run(arguments: list[str]) -> None:
     if not len(cli.datamodule.parts.test):
         raise InputError("there is no test part; set --data.train_size below 1.")
     require_output(cli.trainer)
+    show_notes(cli.datamodule, cli.console)
     cli.make_run_directory()
     test_and_show(cli.trainer, cli.classifier, cli.datamodule, cli.console)
     show_files(cli.trainer, cli.console)

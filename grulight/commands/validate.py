@@ -2,9 +2,9 @@
 
 from rich.console import Console
 
-from grulight.commands.lightning_cli import CheckpointCLI
+from grulight.commands.checkpoint_cli import CheckpointCLI
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
-from grulight.commands.running import metrics_of, require_output, show_files
+from grulight.commands.running import metrics_of, require_output, show_files, show_notes
 from grulight.errors import InputError
 from grulight.trace import terminal
 
@@ -16,6 +16,7 @@ def run(arguments: list[str]) -> None:
     if not len(cli.datamodule.parts.val):
         raise InputError("there is no validation part; set --data.val_size, such as 0.1.")
     require_output(cli.trainer)
+    show_notes(cli.datamodule, cli.console)
     cli.make_run_directory()
     with one_line_errors():
         cli.trainer.validate(cli.classifier, datamodule=cli.datamodule, verbose=False)

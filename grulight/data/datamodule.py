@@ -92,6 +92,12 @@ class SequenceDataModule(DescribedDataModule):
         self._features = tuple(features) if features else None
         self._class_names = tuple(class_names) if class_names else None
         self._num_classes = num_classes
+        self._notes: dict[str, None] = {}  # in order, each once
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of what was read so far, a line each."""
+        return list(self._notes)
 
     @property
     def _split(self) -> Split:
@@ -104,6 +110,7 @@ class SequenceDataModule(DescribedDataModule):
             self._features,
             self._class_names,
             self._num_classes,
+            self._notes,
         )
 
     @cached_property
@@ -128,14 +135,18 @@ class SequenceDataModule(DescribedDataModule):
         return Batches(part, self.batch_size, order, self._epoch, rank, world)
 
     def train_dataloader(self) -> Batches | Blocks:
-        """Return the training batches, reshuffled every epoch."""
+        """Return the training batches, reshuffled every epoch.
+
+        With ``overfit_batches`` they are the same ones each time, in the source's order.
+        """
         if self.seed is None:
             self.seed = torch.initial_seed()
         if self.trainer is not None:
             # processes that nobody seeded have seeds of their own
             self.seed = int(self.trainer.strategy.broadcast(self.seed))
         order = partial(shuffled_sequences, self.parts.train, self.seed)
-        batches = self.batches(self.parts.train, order)
+        fixed = getattr(self.trainer, "overfit_batches", 0) > 0  # set where mypy cannot see
+        batches = self.batches(self.parts.train, None if fixed else order)
         module = self.trainer and self.trainer.lightning_module
         together = getattr(module, "steps_together", None)
         steps = 1 if together is None else together(len(batches))
@@ -145,8 +156,10 @@ class SequenceDataModule(DescribedDataModule):
         return self.trainer.current_epoch if self.trainer else 0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the seed of the shuffling, for checkpoints."""
-        return {"seed": self.seed}
+        """Return the seed of the shuffling, and what was read how, for checkpoints."""
+        options = self.options
+        columns = {"sequence": options.sequence, "time": options.time, "label": options.label}
+        return {"seed": self.seed, "source": self.source, "columns": columns}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the shuffling of the run that is resumed.

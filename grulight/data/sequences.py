@@ -27,6 +27,7 @@ class Sequences:
         feature_names: F names.
         ids: N names, as the source calls its sequences.
         source: Where the sequences came from, for messages.
+        notes: What the user should know of how they were read, a line each.
     """
 
     values: NDArray[np.number]
@@ -36,6 +37,7 @@ class Sequences:
     feature_names: tuple[str, ...]
     ids: NDArray[np.str_]
     source: str
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of sequences."""

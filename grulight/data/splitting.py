@@ -1,12 +1,13 @@
 """How a source is split into parts that train, validate and test, and that fit each other."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
+from grulight.data.notes import class_notes, shape_notes
 from grulight.data.readers import ReadOptions, has_test_part, read
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
@@ -24,7 +25,11 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True)
 class Split:
-    """What is read, and which part of it goes where; see ``SequenceDataModule``."""
+    """What is read, and which part of it goes where; see ``SequenceDataModule``.
+
+    Attributes:
+        notes: Takes in, each once, what the user should know of what is read.
+    """
 
     source: str
     test_source: str | None
@@ -34,6 +39,7 @@ class Split:
     features: tuple[str, ...] | None
     class_names: tuple[str, ...] | None
     num_classes: int | None
+    notes: dict[str, None] = field(default_factory=dict)
 
     def labelled(self) -> Parts:
         """Return the three parts, with labels over the same classes.
@@ -56,7 +62,10 @@ class Split:
         kept = len(train) - _number_of(self.val_size, len(train), "val_size")
         if not kept and not known:
             raise InputError(f"--data.val_size {self.val_size}: leaves no sequences to train on.")
-        return Parts(train.part(0, kept), train.part(kept, len(train)), test)
+        parts = Parts(train.part(0, kept), train.part(kept, len(train)), test)
+        others = (("validation", parts.val), ("test", parts.test))
+        self.notes.update(dict.fromkeys(class_notes(parts.train, others)))
+        return parts
 
     def _classes_of(self, train: Sequences) -> tuple[str, ...]:
         """Return the classes in the order of the model's outputs, where nobody named them."""
@@ -92,8 +101,11 @@ class Split:
 
     def _read_one(self, source: str, options: ReadOptions) -> Sequences:
         if self.features is None or Path(source).suffix.lower() in _TABLES:
-            return read(source, replace(options, features=self.features))
-        return read(source, options).with_features(self.features)
+            found = read(source, replace(options, features=self.features))
+        else:
+            found = read(source, options).with_features(self.features)
+        self.notes.update(dict.fromkeys((*found.notes, *shape_notes(found))))
+        return found
 
     def unlabelled(self) -> list[Sequences]:
         """Return every sequence of the source without its label, for prediction."""

@@ -125,6 +125,11 @@ class Answers(ABC):
 
     @property
     @abstractmethod
+    def idle(self) -> bool:
+        """Whether the answers are no better than those."""
+
+    @property
+    @abstractmethod
     def closeness(self) -> NDArray[np.floating]:
         """(M,) how close each answer is to the truth; more is closer."""
 

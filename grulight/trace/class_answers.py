@@ -66,8 +66,16 @@ class ClassAnswers(Answers):
     @property
     def without(self) -> str:
         """Say how many the most frequent class has."""
-        often = float(np.bincount(self.targets).max() / len(self.targets))
-        return f"always naming the most frequent class would reach {percent(often)}"
+        return f"always naming the most frequent class would reach {percent(self._often)}"
+
+    @property
+    def _often(self) -> float:
+        return float(np.bincount(self.targets).max() / len(self.targets))
+
+    @property
+    def idle(self) -> bool:
+        """Whether as many were right if the most frequent class were always named."""
+        return self.score <= self._often
 
     @property
     def closeness(self) -> NDArray[np.floating]:

@@ -68,7 +68,14 @@ def lead(
             f"{done} Its answers are not numbers: the training diverged. A smaller learning rate "
             "is the usual cure."
         )
-    return f"{done} {capital(answers.result)}."
+    return f"{done} {capital(answers.result)}; {answers.without}."
+
+
+def headline(answers: Answers, epochs: Sequence[Epoch]) -> str:
+    """Say what the model does, unless its training has led to nothing."""
+    if epochs and answers.finite and answers.idle:
+        return "that answers no better than one that reads nothing"
+    return answers.does
 
 
 def insight(classifier: GRUClassifier, answers: Answers) -> str:

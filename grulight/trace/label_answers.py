@@ -44,9 +44,18 @@ class LabelAnswers(Answers):
     @property
     def without(self) -> str:
         """Say how many would be if each label were always what it is most often."""
+        often = percent(self._often)
+        return f"always saying of each label what is most frequent would reach {often}"
+
+    @property
+    def _often(self) -> float:
         held = (self.targets == 1).mean(axis=0)
-        often = float(np.maximum(held, 1 - held).mean())
-        return f"always saying of each label what is most frequent would reach {percent(often)}"
+        return float(np.maximum(held, 1 - held).mean())
+
+    @property
+    def idle(self) -> bool:
+        """Whether as many were right if each label were always what it is most often."""
+        return self.score <= self._often
 
     @property
     def closeness(self) -> NDArray[np.floating]:

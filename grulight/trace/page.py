@@ -63,7 +63,7 @@ def _context(
     answers = ask(classifier, parts)
     kind = "GRU" if isinstance(classifier.network, GRUNet) else "ported Keras model"
     context: Context = {
-        "title": f"A {kind} {answers.does}",
+        "title": f"A {kind} {commentary.headline(answers, epochs)}",
         "lead": commentary.lead(classifier, answers, epochs, parts.train),
         "answers": answers,
         "stages": record_stages(classifier, parts),

@@ -10,6 +10,7 @@ from grulight.data.datamodule import SequenceDataModule
 from grulight.data.splitting import Parts
 from grulight.errors import InputError
 from grulight.runs.checkpoint import load_classifier
+from grulight.runs.trained_on import trained_on
 from grulight.trace.recorder import Epoch, TraceRecorder, observe
 from grulight.trace.run_data import data_settings
 from grulight.training.classifier import GRUClassifier
@@ -35,9 +36,13 @@ def load_run(path: Path, source: str | None = None) -> Run:
     Raises:
         InputError: The checkpoint or the data cannot be read, or do not fit each other.
     """
-    classifier = load_classifier(path)
+    classifier, checkpoint = load_classifier(path), read_checkpoint(path)
     head, known = classifier.head, classifier.hparams
-    data = SequenceDataModule(**data_settings(path, source) | _as_answered(classifier))
+    remembered = trained_on(checkpoint)
+    settings: dict[str, Any] = data_settings(path, source)
+    if not settings:
+        remembered.require_named("--data")
+    data = SequenceDataModule(**remembered.columns | settings | _as_answered(classifier))
     theirs = DataSpec(data.input_size, data.num_classes, data.num_values, data.per_step)
     values = 0 if head.num_classes else head.size
     ours = DataSpec(known["input_size"], head.num_classes, values, head.per_step)
@@ -46,7 +51,7 @@ def load_run(path: Path, source: str | None = None) -> Run:
             f"{data.source}: has {theirs.input_size} features and {theirs.words}, {path} reads "
             f"{ours.input_size} and answers with {head.words}. Name fitting data with --data."
         )
-    return Run(classifier, data.parts, _epochs(path, read_checkpoint(path), head.metric))
+    return Run(classifier, data.parts, _epochs(path, checkpoint, head.metric))
 
 
 def _as_answered(classifier: GRUClassifier) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from rich.progress import MofNCompleteColumn, Progress, TaskID
 
 
 class TerminalProgress(ProgressBar):
-    """Count the batches of the current pass.
+    """Count the batches of the current pass, or the epochs where each takes one step.
 
     Lightning's RichProgressBar makes a console of its own, into which the trace's rows would be
     torn; here both use one, so that rows appear above the bar.
@@ -30,10 +30,10 @@ class TerminalProgress(ProgressBar):
         """Hide the bar, as Lightning asks on all processes but the first."""
         self._enabled = False
 
-    def _begin(self, title: str, batches: float) -> None:
+    def _begin(self, title: str, total: float | None, done: int = 0) -> None:
         if self._enabled:
-            total = batches if batches < float("inf") else None
-            self._progress.reset(self._task, total=total, description=title)
+            total = None if total == float("inf") else total
+            self._progress.reset(self._task, total=total, completed=done, description=title)
             self._progress.start()
 
     def _advance(self, *_: Any, **__: Any) -> None:
@@ -43,7 +43,12 @@ class TerminalProgress(ProgressBar):
         self._progress.stop()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start counting an epoch."""
+        """Start counting an epoch; epochs, where one is over in a single execution."""
+        if trainer.num_training_batches == 1:
+            endless = trainer.max_epochs in (None, -1)
+            total = None if endless else trainer.max_epochs
+            self._begin("epochs", total, trainer.current_epoch)
+            return
         last = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
         self._begin(f"epoch {trainer.current_epoch + 1}{last}", trainer.num_training_batches)
 

@@ -47,8 +47,16 @@ class ValueAnswers(Answers):
     @property
     def without(self) -> str:
         """Say how far off the mean would be."""
-        mean = float(np.abs(self.targets - self.targets.mean(axis=0)).mean())
-        return f"always answering with the mean would be {mean:.3g} off"
+        return f"always answering with the mean would be {self._of_mean:.3g} off"
+
+    @property
+    def _of_mean(self) -> float:
+        return float(np.abs(self.targets - self.targets.mean(axis=0)).mean())
+
+    @property
+    def idle(self) -> bool:
+        """Whether the mean would be as close."""
+        return self.score >= self._of_mean
 
     @property
     def closeness(self) -> NDArray[np.floating]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.data.readers.digits import Digits
 from grulight.data.readers.names import name_array
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.targets import Wish, targets
@@ -35,8 +36,9 @@ def checked(source: str, raw: RawSequences, *, require_labels: bool, wish: Wish)
         raise bad(source, f"feature_names has duplicates: {', '.join(features.tolist())}.")
     lengths = _lengths(source, raw, ids)
     labels, class_names = _labels(source, raw, lengths, ids, wish, required=require_labels)
+    notes = raw.notes
     if not raw.is_whole:
-        _check_values(source, raw.values, lengths, ids, features)
+        notes += _check_values(source, raw.values, lengths, ids, features)
     return Sequences(
         values=raw.values if raw.is_whole else _stored(raw.values, lengths),
         lengths=lengths,
@@ -45,6 +47,7 @@ def checked(source: str, raw: RawSequences, *, require_labels: bool, wish: Wish)
         feature_names=tuple(features.tolist()),
         ids=ids,
         source=source,
+        notes=notes,
     )
 
 
@@ -134,13 +137,22 @@ def _check_values(
     lengths: NDArray[np.int64],
     ids: NDArray[np.str_],
     features: NDArray[np.str_],
-) -> None:
-    """Refuse values, within the valid steps, that float32 cannot hold as finite numbers."""
+) -> tuple[str, ...]:
+    """Refuse values, within the valid steps, that float32 cannot hold as finite numbers.
+
+    Return a note of the features that it holds with too few digits.
+    """
     count, steps, width = values.shape
     size = max(1, _CHUNK // (steps * width))
     total, message = 0, ""
+    digits = None if np.can_cast(values.dtype, np.float32) else Digits(width)
     for start in range(0, count, size):
-        wrong = ~np.isfinite(as_float32(values[start : start + size]))
+        chunk = values[start : start + size]
+        rounded = as_float32(chunk)
+        if digits is not None:
+            valid = np.arange(steps) < lengths[start : start + size, None]
+            digits.add(chunk[valid], rounded[valid])
+        wrong = ~np.isfinite(rounded)
         if not wrong.any():
             continue
         wrong &= (np.arange(steps) < lengths[start : start + size, None])[:, :, None]
@@ -153,6 +165,7 @@ def _check_values(
         total += int(wrong.sum())
     if total:
         raise bad(source, f"{total} values are NaN, infinite or too large for float32; {message}.")
+    return () if digits is None else digits.notes(source, features.tolist())
 
 
 def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:

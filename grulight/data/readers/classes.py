@@ -9,6 +9,13 @@ from numpy.typing import NDArray
 
 # Python refuses to convert integers of more than 4300 digits; nobody names a class so.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
+# what pandas reads as missing, and writes for it; `None` and `nan` are also Python's own words
+MISSING = frozenset(
+    (
+        *("", "nan", "NaN", "-nan", "-NaN", "NA", "N/A", "n/a", "<NA>", "#N/A", "#N/A N/A", "#NA"),
+        *("null", "NULL", "None", "NaT", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    )
+)
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,300}(\.[0-9]*)?")
 
 
@@ -34,6 +41,8 @@ def class_indices(
     if class_names is not None:
         return _among(labels, ids, tuple(class_names)), tuple(class_names)
     distinct, where, inverse = np.unique(_texts(labels, ids), True, True)
+    missing = np.array([name.strip() in MISSING for name in distinct.tolist()], dtype=bool)
+    _refuse(missing, distinct, ids[where], "a class name; rename it where it is one")
     names = _whole(distinct.tolist(), ids[where])
     ordered = _sorted(set(names))
     position = {name: index for index, name in enumerate(ordered)}

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import as_float32, bad
-from grulight.data.readers.long_table import Rows, Texts
+from grulight.data.readers.digits import Digits
+from grulight.data.readers.hints import advice
 from grulight.data.readers.table_columns import Layout
+from grulight.data.readers.table_rows import Rows, Texts
 from grulight.data.readers.times import parse_times
 
 
@@ -19,13 +21,16 @@ class GatheredRows:
         self._path, self._layout = path, layout
         self._blocks: list[NDArray[np.float32]] = []
         self._sequences, self._labels, self._times = _TextCodes(), _TextCodes(), list[str]()
+        self._digits = Digits(len(layout.features))
         self.lines: list[int] = []
         self.last = ""  # sequence
 
     def add(self, cells: Sequence[Sequence[str]], lines: list[int]) -> None:
         """Add a block: the texts of each column, and the line of each row."""
         layout = self._layout
-        self._blocks.append(_numbers(self._path, cells, layout, lines))
+        exact = _numbers(self._path, cells, layout, lines)
+        self._blocks.append(as_float32(exact))
+        self._digits.add(exact, self._blocks[-1])
         self._sequences.add(cells[layout.sequence])
         if layout.label is not None:
             self._labels.add(cells[layout.label])
@@ -48,12 +53,13 @@ class GatheredRows:
             np.concatenate(self._blocks),
             layout,
             place,
+            self._digits.notes(self._path, [layout.names[i] for i in layout.features]),
         )
 
 
 def _numbers(
     path: str, cells: Sequence[Sequence[str]], layout: Layout, lines: Sequence[int]
-) -> NDArray[np.float32]:
+) -> NDArray[np.float64]:
     numbers = np.empty((len(lines), len(layout.features)))
     for target, column in enumerate(layout.features):
         texts = cells[column]
@@ -64,14 +70,14 @@ def _numbers(
             numbers[:, target] = np.fromiter(map(float, texts), np.float64, len(texts))
         except ValueError:
             _refuse_cell(path, texts, layout.names[column], lines)
-    return as_float32(numbers)
+    return numbers
 
 
 def _refuse_cell(path: str, texts: Sequence[str], column: str, lines: Sequence[int]) -> None:
     for text, line in zip(texts, lines, strict=True):
         if not _is_number(text):
             problem = f"{text[:40]!r} is not a number" if text.strip() else "empty cell"
-            raise bad(path, f"line {line}, column {column!r}: {problem}.")
+            raise bad(path, f"line {line}, column {column!r}: {problem}.{advice(column)}")
 
 
 def _is_number(text: str) -> bool:

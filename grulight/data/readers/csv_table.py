@@ -12,9 +12,10 @@ from typing import TextIO
 
 from grulight.data.readers.checks import bad
 from grulight.data.readers.csv_columns import GatheredRows
-from grulight.data.readers.long_table import Rows, padded_sequences
+from grulight.data.readers.long_table import padded_sequences
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.table_columns import ColumnNames, find_columns, limit_rows
+from grulight.data.readers.table_rows import Rows
 
 _LONGEST_LINE = 1 << 26  # characters: one without an end would fill the memory
 _CELLS = 1 << 20  # parsed at once, in a table of many columns

@@ -1,49 +1,22 @@
 """Long tables, one row per time step, become padded sequences."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import bad
+from grulight.data.readers.classes import MISSING
+from grulight.data.readers.hints import likely_time
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.names import name_array
 from grulight.data.readers.raw import RawSequences
-from grulight.data.readers.table_columns import ColumnNames, Layout
+from grulight.data.readers.table_columns import ColumnNames
+from grulight.data.readers.table_rows import Rows
 
 _LABEL = 10  # bytes that each label of a step takes while it becomes an index
 _REMEDY = "Write it with `grulight pack`, which stores no padding, or use less of it."
-
-
-@dataclass(frozen=True)
-class Texts:
-    """A column of R texts: ``names[codes[row]]``, the names in order of first appearance."""
-
-    names: Sequence[str]
-    codes: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The R rows of a table.
-
-    Attributes:
-        sequences: Which sequence each row belongs to.
-        labels: Its label, or None where the table has none.
-        times: (R,) numbers that order the rows of a sequence, or None to keep their order.
-        features: (R, F) float32.
-        layout: Where these columns were.
-        place: Says where a row is, such as "line 7".
-    """
-
-    sequences: Texts
-    labels: Texts | None
-    times: NDArray[Any] | None
-    features: NDArray[np.float32]
-    layout: Layout
-    place: Callable[[int], str]
 
 
 def padded_sequences(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
@@ -92,6 +65,7 @@ def gathered(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
     column = rows.layout.names[rows.layout.sequence]
     ids = name_array(path, f"column {column!r}", rows.sequences.names)
     _check_cells(path, rows)
+    _require_named_time(path, rows, columns)
     order = _order(path, rows)
     labels = _labels(path, rows, columns)
     if labels is not None and columns.targets.per_step:
@@ -104,7 +78,21 @@ def gathered(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
         feature_names=[names[i] for i in rows.layout.features],
         ids=ids,
         names={"y": "a label column" if label is None else f"column {names[label]!r}"},
+        notes=rows.layout.notes + rows.notes,
     )
+
+
+def _require_named_time(path: str, rows: Rows, columns: ColumnNames) -> None:
+    if rows.layout.time is not None or columns.features is not None:
+        return
+    names = [rows.layout.names[i] for i in rows.layout.features]
+    if (name := likely_time(names, rows.features, rows.sequences.codes)) is not None:
+        raise bad(
+            path,
+            f"column {name!r} looks like the time of each row, and would be a feature. Say "
+            f"--data.time {name} (--time of `grulight pack`) to order the rows by it, or name the "
+            "features with --data.features (--features).",
+        )
 
 
 def _check_cells(path: str, rows: Rows) -> None:
@@ -147,9 +135,16 @@ def _labels(path: str, rows: Rows, columns: ColumnNames) -> NDArray[Any] | None:
         return None
     names, codes = rows.labels.names, rows.labels.codes
     column = f"column {rows.layout.names[rows.layout.label or 0]!r}"
-    if "" in names:
-        first = int((codes == list(names).index("")).argmax())
-        raise bad(path, f"{rows.place(first)}, {column}: empty cell, expected a label.")
+    missing = [code for code, name in enumerate(names) if name.strip() in MISSING]
+    if missing:
+        wrong = np.isin(codes, missing)
+        first = int(wrong.argmax())
+        found = repr(names[codes[first]]) if names[codes[first]].strip() else "empty cell"
+        raise bad(
+            path,
+            f"{rows.place(first)}, {column}: {found}, expected a label ({wrong.sum()} such rows). "
+            "Remove them, or rename the class where it is one.",
+        )
     texts: NDArray[Any] = name_array(path, column, names)
     if columns.targets.kind == "values":
         texts = _numbers(path, rows, column)

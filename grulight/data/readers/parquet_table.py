@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import as_float32, bad
-from grulight.data.readers.long_table import Rows, Texts, padded_sequences
+from grulight.data.readers.digits import Digits, merged
+from grulight.data.readers.hints import advice, pandas_index
+from grulight.data.readers.long_table import padded_sequences
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.table_columns import ColumnNames, Layout, find_columns, limit_rows
+from grulight.data.readers.table_rows import Rows, Texts
 from grulight.data.readers.times import parse_times
 from grulight.errors import InputError
 from grulight.extras import extra
@@ -47,8 +50,10 @@ def parquet_rows(
     arrow, parquet = extra("pyarrow", "data", path), extra("pyarrow.parquet", "data", path)
     try:
         with _opened(parquet, path, columns) as file:
-            layout = find_columns(path, file.schema_arrow.names, columns)
-            total = sum(_row_counts(file))
+            schema = file.schema_arrow
+            layout = find_columns(path, schema.names, columns, pandas_index(schema))
+            groups = range(file.metadata.num_row_groups)
+            total = sum(file.metadata.row_group(group).num_rows for group in groups)
             if not total:
                 raise bad(path, "has columns but no rows.")
             if at_once < math.inf:
@@ -79,11 +84,6 @@ def _opened(parquet: Any, path: str, columns: ColumnNames) -> Any:
         pre_buffer=False,  # with it a whole row group would be read at once
         buffer_size=_BUFFER,
     )
-
-
-def _row_counts(file: Any) -> list[int]:
-    groups = range(file.metadata.num_row_groups)
-    return [file.metadata.row_group(group).num_rows for group in groups]
 
 
 def _require_room(path: str, file: Any, layout: Layout, rows: float) -> None:
@@ -124,8 +124,11 @@ def _rows(path: str, arrow: Any, table: Any, layout: Layout, first: int) -> Rows
 
     names = layout.names
     features = np.empty((table.num_rows, len(layout.features)), np.float32)
+    digits = [Digits(1) for _ in layout.features]
     for at, i in enumerate(layout.features):
-        features[:, at] = as_float32(_numbers(path, arrow, names[i], table[names[i]], place))
+        exact = _numbers(path, arrow, names[i], table[names[i]], place)
+        features[:, at] = as_float32(exact)
+        digits[at].add(exact[:, None], features[:, [at]])
     return Rows(
         _texts(path, arrow, names[layout.sequence], table),
         None if layout.label is None else _texts(path, arrow, names[layout.label], table),
@@ -133,6 +136,7 @@ def _rows(path: str, arrow: Any, table: Any, layout: Layout, first: int) -> Rows
         features,
         layout,
         place,
+        merged(digits).notes(path, [names[i] for i in layout.features]),
     )
 
 
@@ -141,7 +145,7 @@ def _numbers(path: str, arrow: Any, name: str, column: Any, place: Place) -> NDA
     kind, types = column.type, arrow.types
     numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
     if not any(test(kind) for test in numeric):
-        raise bad(path, f"column {name!r} holds {kind}, expected numbers.")
+        raise bad(path, f"column {name!r} holds {kind}, expected numbers.{advice(name)}")
     # NumPy converts booleans and 16-bit floats, which Arrow does not; with decimals it is reversed.
     if types.is_decimal(kind):
         column = column.cast(arrow.float64())

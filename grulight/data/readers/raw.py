@@ -23,6 +23,7 @@ class RawSequences:
         names: What the source calls ``x``, ``y`` and ``lengths``, for messages.
         is_whole: Whether the values are finite float32 with zeros for padding, so that nobody has
             to look at them, and take memory for the padding.
+        notes: What the user should know of how it was read, a line each.
     """
 
     values: NDArray[Any]
@@ -34,6 +35,7 @@ class RawSequences:
     ids: Sequence[str] | NDArray[np.str_] | None = None
     names: dict[str, str] = field(default_factory=dict)
     is_whole: bool = False
+    notes: tuple[str, ...] = ()
 
     def name(self, key: str) -> str:
         """Return what the source calls an array."""

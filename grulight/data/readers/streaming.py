@@ -10,9 +10,10 @@ from grulight.data.readers import ReadOptions, checked_path, columns_of, read
 from grulight.data.readers.checks import as_float32, bad
 from grulight.data.readers.classes import class_indices
 from grulight.data.readers.csv_table import csv_rows
-from grulight.data.readers.long_table import Rows, gathered
+from grulight.data.readers.long_table import gathered
 from grulight.data.readers.parquet_table import parquet_rows
 from grulight.data.readers.raw import RawSequences
+from grulight.data.readers.table_rows import Rows
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
@@ -53,6 +54,7 @@ class TableStream:
     def __init__(self, source: str, options: ReadOptions, seen: Callable[[float], None]) -> None:
         self.source, self._options, self._seen = source, options, seen
         self.feature_names: tuple[str, ...] = ()
+        self.notes: tuple[str, ...] = ()  # of the first block that has some
         self.steps = 0  # of the longest sequence so far
         self.labels_by_row = bool(options.targets.per_step)
         self._classes: dict[str, str] = {}  # and the first sequence of each
@@ -68,6 +70,7 @@ class TableStream:
                 earlier.update(rows.sequences.names)
             raw = gathered(path, rows, columns)
             self.feature_names = tuple(raw.feature_names or ())
+            self.notes = self.notes or raw.notes
             yield self._block(raw)
 
     def _block(self, raw: RawSequences) -> Block:
@@ -128,7 +131,7 @@ class ArrayStream:
     def __init__(self, sequences: Sequences, seen: Callable[[float], None]) -> None:
         self._sequences, self._seen = sequences, seen
         self.source = sequences.source
-        self.feature_names = sequences.feature_names
+        self.feature_names, self.notes = sequences.feature_names, sequences.notes
         self.steps = sequences.values.shape[1]  # padding included, as labels per step have it
 
     def __iter__(self) -> Iterator[Block]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from grulight.data.readers.checks import bad
+from grulight.data.readers.hints import is_index
 from grulight.data.readers.names import name_array
 from grulight.data.readers.targets import Wish
 
@@ -25,17 +26,26 @@ class ColumnNames:
 
 @dataclass(frozen=True)
 class Layout:
-    """The positions of the columns in a table."""
+    """The positions of the columns in a table, and what the user should know of the others."""
 
     names: Sequence[str]
     sequence: int
     time: int | None
     label: int | None
     features: Sequence[int]
+    notes: tuple[str, ...] = ()
 
 
-def find_columns(path: str, names: Sequence[str], wanted: ColumnNames) -> Layout:
+def find_columns(
+    path: str, names: Sequence[str], wanted: ColumnNames, indices: Sequence[str] = ()
+) -> Layout:
     """Find the wanted columns among those that a table has.
+
+    Args:
+        path: The table.
+        names: Its columns.
+        wanted: What the columns are called.
+        indices: Those that the table says are an index; they are features only if asked for.
 
     Raises:
         InputError: A column is missing, unnamed, there twice, or of two uses.
@@ -53,8 +63,11 @@ def find_columns(path: str, names: Sequence[str], wanted: ColumnNames) -> Layout
     time = at(wanted.time, "time") if has_time else None
     has_label = wanted.label is not None and (wanted.require_labels or wanted.label in position)
     label = at(wanted.label, "label") if has_label and wanted.label is not None else None
+    left_out: list[str] = []
     if wanted.features is None:
-        features = [i for i in range(len(names)) if i not in (sequence, time, label)]
+        others = [i for i in range(len(names)) if i not in (sequence, time, label)]
+        left_out = [names[i] for i in others if names[i] in indices or is_index(names[i])]
+        features = [i for i in others if names[i] not in left_out]
     else:
         features = [at(name, "feature") for name in wanted.features]
     for index in (sequence, label):
@@ -62,7 +75,9 @@ def find_columns(path: str, names: Sequence[str], wanted: ColumnNames) -> Layout
             raise bad(path, f"column {names[index]!r} cannot be a feature as well.")
     if not features:
         raise bad(path, f"has no feature column (columns: {', '.join(names)}).")
-    return Layout(names, sequence, time, label, features)
+    said = f"{path}: column {', '.join(map(repr, left_out))} is an index that pandas wrote, and no "
+    notes = (f"{said}feature; --data.features takes it for one.",) if left_out else ()
+    return Layout(names, sequence, time, label, features, notes)
 
 
 def _positions(path: str, names: Sequence[str]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The LightningCLI of ``fit``, and that of ``validate``, ``test`` and ``predict``."""
+"""The LightningCLI of ``fit``."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -12,15 +12,13 @@ from rich.console import Console
 
 from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
 from grulight.commands.command_cli import CommandCLI, as_list
-from grulight.commands.watched_metrics import require_known_metrics
-from grulight.data.datamodule import SequenceDataModule
+from grulight.commands.trainer_checks import check_callbacks
 from grulight.data.description import DESCRIPTION
 from grulight.errors import InputError
 from grulight.keras_files.model_description import rebuild
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.keras_files.reader.untrusted_text import naming
-from grulight.runs.checkpoint import load_classifier
 from grulight.runs.launchers import is_first_process
 from grulight.runs.resuming import newest_checkpoint, require_continuable, require_epochs_left
 from grulight.runs.run_directory import RUNS, locked, number_of
@@ -58,6 +56,14 @@ class FitCLI(CommandCLI):
         for name in DESCRIPTION:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Let a schedule without an optimizer be one of the default's."""
+        super().parse_arguments(parser, args)
+        if self.config.get("lr_scheduler") and not self.config.get("optimizer"):
+            if self.config["model"]["from_keras"] is not None:
+                raise InputError("--lr_scheduler: needs an --optimizer, such as KerasAdam.")
+            self.config = parser.parse_args([*args, "--optimizer=KerasAdam"])
+
     def before_instantiate_classes(self) -> None:
         """Read labels as the Keras model answers, where there is one."""
         source = self.config["model"]["from_keras"]
@@ -70,9 +76,10 @@ class FitCLI(CommandCLI):
         """Build the Trainer with the trace, the run directory and the two checkpoints."""
         if not len(self.datamodule.parts.train):
             raise InputError("there are no sequences to train on; raise --data.train_size.")
-        require_known_metrics(
+        check_callbacks(
             as_list(self.config_init["trainer"].callbacks),
             self.config.get("lr_scheduler"),
+            self.model.head.metric,
             validates=len(self.datamodule.parts.val) > 0,
         )
         callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
@@ -137,58 +144,3 @@ class FitCLI(CommandCLI):
             )
             if self.resumed is None:
                 require_epochs_left(self.ckpt_path, checkpoint, self.trainer)
-
-
-class CheckpointCLI(CommandCLI):
-    """``validate``, ``test``, ``predict``: a checkpoint says what the model is."""
-
-    def __init__(self, command: str, arguments: Sequence[str], console: Console) -> None:
-        self.predicts = command == "predict"
-        super().__init__(
-            command,
-            arguments,
-            console,
-            save_config_callback=None,
-            auto_configure_optimizers=False,
-        )
-
-    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the Trainer and the data, and let a training's config file pass."""
-        parser.add_lightning_class_args(Trainer, "trainer")
-        parser.add_lightning_class_args(SequenceDataModule, "data")
-        for key in ("model", "optimizer", "lr_scheduler", "checkpoint"):
-            parser.add_argument(
-                f"--{key}", type=Any, help="Ignored (for config files): the checkpoint decides."
-            )
-        parser.add_argument(
-            "--ckpt_path", type=str, required=True, help="Checkpoint, such as last.ckpt of a run."
-        )
-        if self.predicts:
-            parser.add_argument(
-                "--output", type=str, default="predictions.csv", help="Table (.csv or .parquet)."
-            )
-            parser.add_argument(
-                "--spreadsheet_safe",
-                type=bool,
-                default=False,
-                help="Write ' before texts in a .csv that a spreadsheet would run as a formula: "
-                "those that begin with = + - @, a tab or a line break.",
-            )
-
-    def before_instantiate_classes(self) -> None:
-        """Read data as the checkpoint's model expects it."""
-        self.classifier = load_classifier(self.config["ckpt_path"])
-        # a model ported from Keras may know no names
-        head, names = self.classifier.head, self.classifier.hparams["class_names"]
-        self.config["data"]["class_names"] = list(names) if names and head.num_classes else None
-        self.set_label_options(head, positions=not names)
-        if self.classifier.hparams["feature_names"] is not None:
-            self.config["data"]["features"] = list(self.classifier.feature_names)
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the Trainer; a prediction leaves no run directory."""
-        logger = False if self.predicts else self.loggers()
-        trainer = super().instantiate_trainer(logger=logger, **kwargs)
-        if self.predicts and trainer.world_size > 1:
-            raise InputError("predict runs in one process; start it without torchrun or srun.")
-        return trainer

@@ -1,0 +1,81 @@
+"""The LightningCLI of ``validate``, ``test`` and ``predict``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser
+from rich.console import Console
+
+from grulight.checkpoint_files.reader import read_checkpoint
+from grulight.commands.command_cli import CommandCLI
+from grulight.data.datamodule import SequenceDataModule
+from grulight.errors import InputError
+from grulight.runs.checkpoint import load_classifier
+from grulight.runs.trained_on import trained_on
+
+
+class CheckpointCLI(CommandCLI):
+    """``validate``, ``test``, ``predict``: a checkpoint says what the model is."""
+
+    def __init__(self, command: str, arguments: Sequence[str], console: Console) -> None:
+        self.predicts = command == "predict"
+        super().__init__(
+            command,
+            arguments,
+            console,
+            save_config_callback=None,
+            auto_configure_optimizers=False,
+        )
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the Trainer and the data, and let a training's config file pass."""
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.add_lightning_class_args(SequenceDataModule, "data")
+        for key in ("model", "optimizer", "lr_scheduler", "checkpoint"):
+            parser.add_argument(
+                f"--{key}", type=Any, help="Ignored (for config files): the checkpoint decides."
+            )
+        parser.add_argument(
+            "--ckpt_path", type=str, required=True, help="Checkpoint, such as last.ckpt of a run."
+        )
+        if self.predicts:
+            parser.add_argument(
+                "--output", type=str, default="predictions.csv", help="Table (.csv or .parquet)."
+            )
+            parser.add_argument(
+                "--spreadsheet_safe",
+                type=bool,
+                default=False,
+                help="Write ' before texts in a .csv that a spreadsheet would run as a formula: "
+                "those that begin with = + - @, a tab or a line break.",
+            )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Let columns that the user does not name be those that the checkpoint was trained on."""
+        super().parse_arguments(parser, args)
+        known = trained_on(read_checkpoint(self.config["ckpt_path"]))
+        columns = (f"--data.{use}={name}" for use, name in known.columns.items())
+        # what the user says comes later and counts
+        self.config = parser.parse_args(["--data.source=", *columns, *args])
+        if not self.config["data"]["source"]:
+            known.require_named("--data.source")
+            self.config["data"]["source"] = "waves"
+
+    def before_instantiate_classes(self) -> None:
+        """Read data as the checkpoint's model expects it."""
+        self.classifier = load_classifier(self.config["ckpt_path"])
+        # a model ported from Keras may know no names
+        head, names = self.classifier.head, self.classifier.hparams["class_names"]
+        self.config["data"]["class_names"] = list(names) if names and head.num_classes else None
+        self.set_label_options(head, positions=not names)
+        if self.classifier.hparams["feature_names"] is not None:
+            self.config["data"]["features"] = list(self.classifier.feature_names)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the Trainer; a prediction leaves no run directory."""
+        logger = False if self.predicts else self.loggers()
+        trainer = super().instantiate_trainer(logger=logger, **kwargs)
+        if self.predicts and trainer.world_size > 1:
+            raise InputError("predict runs in one process; start it without torchrun or srun.")
+        return trainer

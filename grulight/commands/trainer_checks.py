@@ -1,0 +1,118 @@
+"""What the user puts into the Trainer, checked before it trains, and given a place to write to."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    LearningRateFinder,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.profilers import PassThroughProfiler, Profiler
+
+from grulight.errors import InputError
+
+_UNFIT = {
+    LearningRateFinder: "sets an attribute of the model, which has none: the learning rate is the "
+    "optimizer's. Leave it out and set --optimizer.lr.",
+    BatchSizeFinder: "trains before the training, which would then go on from there. Leave it out "
+    "and set --data.batch_size.",
+    StochasticWeightAveraging: "averages weights once the last checkpoint is written: the tested "
+    "model would be in none. Leave it out.",
+}
+_OURS = ("lightning.", "grulight.")  # whose callbacks log no metrics of their own
+
+
+def check_callbacks(
+    callbacks: Sequence[Any], scheduler: Namespace | None, metric: str, *, validates: bool
+) -> None:
+    """Refuse callbacks and schedulers that ask for what this training does not have.
+
+    Args:
+        callbacks: Those that the user chose.
+        scheduler: The settings of the learning rate's scheduler, where there is one.
+        metric: What the model is measured by, beside its loss.
+        validates: Whether there is a validation part.
+
+    Raises:
+        InputError: One watches a metric that there is not, or cannot do here what it is for.
+    """
+    watching = {type(each).__name__: getattr(each, "monitor", None) for each in callbacks}
+    watching["--lr_scheduler"] = scheduler and scheduler.get("init_args.monitor")
+    for name, watched in watching.items():
+        if not validates and str(watched).startswith("val_"):
+            raise InputError(
+                f"{name} watches {watched}, but there is no validation part. Set "
+                "--data.val_size, such as 0.1, or watch train_loss."
+            )
+    _require_supported(callbacks)
+    _require_known_metrics(watching, callbacks, metric, validates=validates)
+
+
+def _require_supported(callbacks: Sequence[Any]) -> None:
+    """Refuse callbacks that cannot do here what they are for.
+
+    Raises:
+        InputError: There is such a callback.
+    """
+    for callback in callbacks:
+        for kind, reason in _UNFIT.items():
+            if isinstance(callback, kind):
+                raise InputError(f"{kind.__name__} {reason}")
+
+
+def _require_known_metrics(
+    watching: Mapping[str, str | None],
+    callbacks: Sequence[Any],
+    metric: str,
+    *,
+    validates: bool,
+) -> None:
+    """Refuse to watch a metric that the training does not have.
+
+    Args:
+        watching: Who watches what.
+        callbacks: The user's; those of other packages may log any metric.
+        metric: What the model is measured by, beside its loss.
+        validates: Whether there is a validation part.
+
+    Raises:
+        InputError: Somebody watches another metric.
+    """
+    if any(not type(each).__module__.startswith(_OURS) for each in callbacks):
+        return
+    stages = ("train", "val") if validates else ("train",)
+    known = [f"{stage}_{name}" for stage in stages for name in ("loss", metric)]
+    for name, watched in watching.items():
+        counts = ("epoch", "step") if name == ModelCheckpoint.__name__ else ()
+        if watched is not None and watched not in (*known, *counts):
+            raise InputError(
+                f"{name} watches {watched}, which this training does not have. Watch one of "
+                f"{', '.join(known)}."
+            )
+
+
+def with_directory(chosen: Any, own: Sequence[Logger]) -> Any:
+    """Return the user's loggers with one first that has a directory for the run's other files.
+
+    Args:
+        chosen: One logger, some, or False for none.
+        own: Loggers that have such a directory.
+    """
+    if chosen is False:
+        return False
+    listed = list(chosen) if isinstance(chosen, (list, tuple)) else [chosen]
+    first = [each for each in listed if isinstance(each, (CSVLogger, TensorBoardLogger))]
+    return [*(first or own), *(each for each in listed if each not in first)]
+
+
+def let_profiler_write(trainer: Trainer) -> None:
+    """Let a profile without a file become one of the run's: what Lightning logs is not shown."""
+    profiler = getattr(trainer, "profiler", None)
+    if not isinstance(profiler, Profiler) or isinstance(profiler, PassThroughProfiler):
+        return
+    profiler.filename = profiler.filename or "profile"

@@ -1,0 +1,39 @@
+"""What a checkpoint remembers of the data it was trained on, for commands that read data again."""
+
+from dataclasses import dataclass, field
+
+from grulight.checkpoint_files.reader import Checkpoint
+from grulight.errors import InputError
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """The source of a training, and what its columns are called.
+
+    Attributes:
+        source: As ``--data.source``; None in older checkpoints.
+        columns: Names of the sequence, time and label column of a table, by their use.
+    """
+
+    source: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+
+    def require_named(self, option: str) -> None:
+        """Ask for a source where it is not the built-in one.
+
+        It is not taken from the checkpoint: whoever wrote that would choose what is opened here.
+
+        Raises:
+            InputError: The training read another.
+        """
+        if self.source not in (None, "waves"):
+            raise InputError(
+                f"{option}: is not said, and this checkpoint was not trained on the built-in "
+                f"waves but on {self.source[:200]}. Name what to read, such as that."
+            )
+
+
+def trained_on(checkpoint: Checkpoint) -> TrainedOn:
+    """Return what a checkpoint remembers of its data."""
+    held = checkpoint.get("SequenceDataModule", {})
+    return TrainedOn(held.get("source"), held.get("columns", {}))

@@ -1,0 +1,103 @@
+"""What a newcomer sees first: names, the bar, and a page that praises no model for nothing."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.metadata import version
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightning.pytorch import Trainer
+from rich.console import Console
+
+import grulight
+from grulight.data.datamodule import SequenceDataModule
+from grulight.trace.baseline import most_frequent_share
+from grulight.trace.progress import TerminalProgress
+from grulight.trace.recorder import observe
+from grulight.training.classifier import GRUClassifier
+
+Run = Callable[..., str]
+
+
+def test_the_package_lists_its_names_and_says_its_version() -> None:
+    assert set(grulight.__all__) | {"__version__"} <= set(dir(grulight))
+    assert grulight.__version__ == version("grulight")
+
+
+def test_the_proof_has_a_command_that_no_file_of_the_users_hides() -> None:
+    Path("parity.py").write_text("raise SystemExit('the wrong one')")
+    command = Path(sys.executable).with_name("grulight-parity")
+    done = subprocess.run([command, "--help"], capture_output=True, text=True, check=True)
+    assert "check" in done.stdout
+
+
+def metrics(loss: float, accuracy: float) -> dict[str, float]:
+    return {"train_loss": loss, "train_accuracy": accuracy}
+
+
+@pytest.mark.parametrize(("accuracy", "learns"), [(0.5, False), (0.3, False), (0.51, True)])
+def test_naming_the_most_frequent_class_is_not_called_learning(
+    accuracy: float, learns: bool
+) -> None:
+    said = observe(metrics(0.8, accuracy), metrics(0.9, 0.5), 0.5)
+    assert ("learning" in said) == learns
+    assert ("no better than naming the most frequent class" in said) == (not learns)
+
+
+def test_the_share_of_the_most_frequent_class_is_that_of_the_training_part() -> None:
+    np.savez("a.npz", x=np.ones((6, 3, 2), "float32"), y=[0, 0, 0, 1, 1, 0])
+    assert most_frequent_share(SequenceDataModule("a.npz", train_size=4).parts.train) == 0.75
+    np.savez("b.npz", x=np.ones((6, 3, 2), "float32"), y=np.linspace(0, 1, 6))
+    assert most_frequent_share(SequenceDataModule("b.npz").parts.train) == 0
+
+
+def page_of(run: Run, x: np.ndarray) -> str:
+    np.savez("a.npz", x=x.astype("float32"), y=np.arange(100) % 10)
+    run("fit", "--data.source", "a.npz", "--data.train_size", 80, "--trainer.max_epochs", 30)
+    [page] = Path().rglob("trace.html")
+    return page.read_text()
+
+
+def test_a_model_that_learnt_nothing_is_not_said_to_tell_classes_apart(run: Run) -> None:
+    page = page_of(run, np.ones((100, 3, 2)))  # nothing to tell them apart by
+    [title] = re.findall(r"<h1>(.*?)</h1>", page)
+    assert title == "A GRU that answers no better than one that reads nothing"
+    assert "always naming the most frequent class would reach" in page.split("</h1>")[1][:600]
+
+
+def test_a_model_that_learnt_tells_classes_apart(run: Run) -> None:
+    x = np.zeros((100, 3, 10))
+    x[np.arange(100), :, np.arange(100) % 10] = 5
+    assert "<h1>A GRU tells 10 classes apart</h1>" in page_of(run, x)
+
+
+class Seen(TerminalProgress):
+    """Note what the bar is told to count."""
+
+    def __init__(self) -> None:
+        super().__init__(Console(file=StringIO(), force_terminal=True))
+        self.counted: list[tuple[str, int, float | None]] = []
+
+    def _begin(self, title: str, total: float | None, done: int = 0) -> None:
+        self.counted.append((title, done, total))
+        super()._begin(title, total, done)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(20, ("epochs", 1, 2)), (1, ("epoch 2/2", 0, 20))])
+def test_the_bar_counts_what_moves(steps: int, expected: tuple[str, int, int]) -> None:
+    bar, data = Seen(), SequenceDataModule(train_size=700, val_size=60)
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=2,
+        logger=False,
+        callbacks=[bar],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    trainer.fit(GRUClassifier(**data.describe(), steps_per_execution=steps), datamodule=data)
+    assert bar.counted[-1] == expected
