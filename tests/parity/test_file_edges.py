@@ -36,7 +36,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
             layers.Masking(0.5),
             layers.GRU(2, return_sequences=True, zero_output_for_mask=True),
             layers.BatchNormalization(momentum=0.7),
-            layers.Dense(2),
+            layers.Dense(2, name="dense"),
         ]
     )
     path = tmp_path_factory.mktemp("edges") / "model.keras"
