@@ -15,9 +15,10 @@ from torch import Tensor, cat
 from torch.nn import functional as F
 
 from grulight.errors import InputError
-from grulight.logits import classification_loss, predicted_classes, probabilities
+from grulight.logits import classification_loss, predicted_classes, probabilities, smoothed
 
 Columns = dict[str, NDArray[Any]]
+LOG_2 = 0.6931471824645996  # as float32 has it, which Keras takes for float64 too
 
 
 class Score(NamedTuple):
@@ -112,6 +113,7 @@ class ClassHead(Head):
     """One of several classes: softmax and cross entropy; two of a single logit: its sigmoid."""
 
     metric = "accuracy"
+    label_smoothing: float = 0.0  # as Keras' losses take it
 
     @property
     def num_classes(self) -> int:
@@ -124,7 +126,7 @@ class ClassHead(Head):
 
     def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy."""
-        return classification_loss(answers, targets)
+        return classification_loss(answers, targets, self.label_smoothing)
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return how many are right."""
@@ -147,6 +149,7 @@ class LabelHead(Head):
     """Several labels, each of which holds or does not: sigmoids and binary cross entropy."""
 
     metric = "accuracy"
+    label_smoothing: float = 0.0  # as Keras' losses take it
 
     @property
     def _things(self) -> str:
@@ -160,6 +163,7 @@ class LabelHead(Head):
                 "the model says which labels hold, but the data have values beyond 0 to 1. "
                 "Expected 1 where a label holds and 0 where not."
             )
+        targets = smoothed(targets, self.label_smoothing)
         return F.binary_cross_entropy_with_logits(answers, targets)
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
@@ -177,10 +181,13 @@ class LabelHead(Head):
 
 @dataclass(frozen=True)
 class ValueHead(Head):
-    """Numbers: mean squared error, or mean absolute error."""
+    """Numbers and the mean of their errors, as Keras' loss of that name computes it."""
 
     metric = "mae"
-    error: Literal["mean_squared_error", "mean_absolute_error"] = "mean_squared_error"
+    error: Literal["mean_squared_error", "mean_absolute_error", "huber", "log_cosh"] = (
+        "mean_squared_error"
+    )
+    delta: float = 1.0  # where Huber's error goes over from squares to absolutes
 
     @property
     def _things(self) -> str:
@@ -188,8 +195,14 @@ class ValueHead(Head):
 
     def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the mean error of all values."""
+        targets = targets.to(answers.dtype)
+        if self.error == "huber":
+            return F.huber_loss(answers, targets, delta=self.delta)
+        if self.error == "log_cosh":
+            difference = answers - targets
+            return (difference + F.softplus(-2 * difference) - LOG_2).mean()
         error = F.mse_loss if self.error == "mean_squared_error" else F.l1_loss
-        return error(answers, targets.to(answers.dtype))
+        return error(answers, targets)
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the absolute errors, each the mean of an answer's values."""

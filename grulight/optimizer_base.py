@@ -32,6 +32,7 @@ class KerasOptimizer(Optimizer):
     def __init__(
         self, params: ParamsT, lr: float, weight_decay: float, foreach: bool, **options: object
     ) -> None:
+        self.clip: Callable[[], None] | None = None  # changes gradients before each step
         common = {"lr": lr, "weight_decay": weight_decay, "foreach": foreach, "step": 0}
         super().__init__(params, common | options)
 
@@ -62,6 +63,8 @@ class KerasOptimizer(Optimizer):
         """Move every parameter that has a gradient; return the closure's loss, if one is given."""
         with torch.enable_grad():
             loss = None if closure is None else closure()
+        if self.clip is not None:
+            self.clip()
         work = [(group, columns) for group in self.param_groups for columns in self._gather(group)]
         for group in self.param_groups if work else ():
             group["step"] += 1

@@ -54,6 +54,29 @@ class _Shapes(Rule):
 
 _SHAPE = Items(Whole(0, 2**31))
 
+# what a Keras file was compiled with; numbers in Keras' words
+_BELOW_ONE, _ABOVE_ZERO = Real(0, 1 - 2**-24), Real(0, 1e30)
+_COMPILED = Record(
+    {},
+    {
+        "unsupported_loss": Either(Text()),
+        "optimizer": Either(
+            Record(
+                {"class": Text(("Adam", "RMSprop", "SGD"))},
+                {
+                    **dict.fromkeys(("beta_1", "beta_2", "rho", "momentum"), _BELOW_ONE),
+                    **dict.fromkeys(("learning_rate", "epsilon", "weight_decay"), _ABOVE_ZERO),
+                    **dict.fromkeys(("amsgrad", "centered", "nesterov"), Flag()),
+                },
+            )
+        ),
+        "clipping": Record(
+            {}, dict.fromkeys(("clipnorm", "global_clipnorm", "clipvalue"), Real(1e-300))
+        ),
+        "dropped": Items(Text()),
+    },
+)
+
 # of a Keras model, as `grulight.keras_files.port` makes them
 DESCRIPTION = Record(
     {
@@ -62,11 +85,17 @@ DESCRIPTION = Record(
         "backend": Either(Text()),
         "model": Record({"class_name": Text(), "config": Anything()}),
         "up_to": Either(Text()),
-        "loss": Either(Record({"name": Text(), "from_logits": Flag()})),
+        "loss": Either(
+            Record(
+                {"name": Text(), "from_logits": Flag()},
+                {"label_smoothing": Real(0, 1), "delta": _ABOVE_ZERO},
+            )
+        ),
         "ignored": Items(Text()),
         "shapes": _Shapes(),
         "dtype": Text(("float32", "float64")),
-    }
+    },
+    {"compiled": _COMPILED},
 )
 
 # arguments of GRUClassifier

@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from grulight.commands.lightning_cli import CheckpointCLI, one_line_errors, quieten
-from grulight.commands.running import metrics_of, require_output, show_files
+from grulight.commands.running import metrics_of, require_output, say_other_loss, show_files
 from grulight.errors import InputError
 from grulight.trace import terminal
 
@@ -18,5 +18,6 @@ def run(arguments: list[str]) -> None:
     cli.make_run_directory()
     with one_line_errors():
         cli.trainer.validate(cli.classifier, datamodule=cli.datamodule, verbose=False)
+    say_other_loss(cli.classifier, cli.console)
     cli.console.print(terminal.score_table("validation", metrics_of(cli.trainer)))
     show_files(cli.trainer, cli.console)

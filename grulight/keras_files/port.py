@@ -20,6 +20,7 @@ from grulight.keras_files.plan.graph import Reading, parse_model
 from grulight.keras_files.plan.placement import place
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Shape
 from grulight.keras_files.plan.variables import Variables
+from grulight.keras_files.reader.compiled import Compiled
 from grulight.keras_files.reader.container import ZIP_MAGIC, Container, read_container
 from grulight.keras_files.reader.untrusted_text import Json, naming, quote, reading
 from grulight.keras_files.reader.versions import KerasVersion
@@ -186,15 +187,18 @@ def _from_checkpoint(path: Path, config: object, up_to: str | None) -> PortedMod
 
 
 def _described(container: Container, up_to: str | None) -> dict[str, Json]:
-    return {
+    compiled = container.compiled if up_to is None else Compiled()
+    description: dict[str, Json] = {
         "format": FORMAT,
         "keras_version": container.version.text,
         "backend": container.version.backend,
         "model": {key: container.config.get(key) for key in ("class_name", "config")},
         "up_to": up_to,
-        "loss": None if up_to is not None else container.loss,
+        "loss": compiled.loss.known,
         "ignored": list(container.ignored),
     }
+    # without this key a model trains as one of an older checkpoint does
+    return description if compiled.as_ever else description | {"compiled": compiled.described}
 
 
 def rebuild(description: Mapping[str, Json]) -> PortedModel:

@@ -1,15 +1,18 @@
 """A ported Keras model in the place of GRUNet: padded sequences in, answers out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from grulight.errors import InputError
-from grulight.heads import ClassHead, Head, LabelHead, ValueHead
+from grulight.keras_files.answer_meaning import SUPPORTED, meaning
+from grulight.keras_files.compiled_optimizer import compiled_optimizer
 from grulight.keras_files.layers.activations import activation_name
 from grulight.keras_files.layers.network import trace
+from grulight.keras_files.penalties import penalties_of, penalty_of
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref, Shape
 from grulight.keras_files.port import PortedModel
 from grulight.keras_files.reader.untrusted_text import Json
@@ -53,7 +56,33 @@ class PortedNetwork(nn.Module):
         self.num_outputs = int(answer[-1] or 0)
         # whether an answer belongs to each step that was read, so that padding has none
         self.follows_steps = len(answer) == 3 and answer[1] == self.steps
-        self.activation, self.head = _head(graph, answer, model.description.get("loss"))
+        compiled = model.description.get("compiled") or {}
+        self.activation, self.head, self.misfit = meaning(
+            _last_activation(graph),
+            self.num_outputs,
+            len(answer) == 3,
+            model.description.get("loss"),
+            compiled.get("unsupported_loss"),
+        )
+        self.penalties = penalties_of(model)
+
+    def require_trainable(self) -> None:
+        """Refuse to train by another loss than the file was compiled with.
+
+        Raises:
+            InputError: It is another.
+        """
+        if self.misfit:
+            raise InputError(f"the Keras model was compiled with {self.misfit}. {SUPPORTED}")
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        """Return the optimiser that the file was compiled with, or Keras' Adam."""
+        return compiled_optimizer(self.model, parameters, self.description.get("compiled") or {})
+
+    @property
+    def penalty(self) -> Tensor | None:
+        """What regularisers add to the loss of a batch, a scalar; None where there are none."""
+        return penalty_of(self.penalties) if self.penalties else None
 
     @property
     def description(self) -> Mapping[str, Json]:
@@ -135,26 +164,11 @@ def _shapes(graph: Graph) -> tuple[Shape, Shape]:
     return inputs[0], outputs[0]
 
 
-def _head(graph: Graph, shape: Shape, loss: Json) -> tuple[str, Head]:
-    """Return the activation that the answers went through, linear if none, and their meaning."""
-    size, per_step = int(shape[-1] or 0), len(shape) == 3
-    compiled, from_logits = (loss["name"], loss["from_logits"]) if loss else (None, False)
+def _last_activation(graph: Graph) -> str:
+    """Return the activation that the answers went through, linear where it is no known one."""
     last, whole = _last_layer(graph, graph.outputs[0])
     name = _activation(last)
-    if name == "softmax" and not whole:
-        name = "linear"
-    if compiled in ("mean_squared_error", "mean_absolute_error") and name != "softmax":
-        return "linear", ValueHead(size, per_step, compiled)
-    if from_logits and name not in ("softmax", "sigmoid"):
-        # a loss that takes logits stands in for the activation
-        name, then = ("softmax" if compiled == "categorical_crossentropy" else "sigmoid"), "linear"
-    else:
-        then = name
-    if name == "softmax" and size > 1:
-        return then, ClassHead(size, per_step)
-    if name == "sigmoid":
-        return then, ClassHead(1, per_step) if size == 1 else LabelHead(size, per_step)
-    return "linear", ValueHead(size, per_step)
+    return "linear" if name == "softmax" and not whole else name
 
 
 def _last_layer(graph: Graph, output: Ref) -> tuple[LayerSpec, bool]:
@@ -178,13 +192,13 @@ def _last_layer(graph: Graph, output: Ref) -> tuple[LayerSpec, bool]:
 
 
 def _activation(last: LayerSpec) -> str:
-    """Return softmax over the last axis, sigmoid, or linear for all others."""
+    """Return softmax over the last axis, sigmoid, hard_sigmoid, or linear for all others."""
     if last.kind == "Softmax":
         return "softmax" if last.integers("axis", -1) == (-1,) else "linear"
     if last.kind not in ("Dense", "Activation"):
         return "linear"
     name = activation_name(last, "activation")
-    return name if name in ("softmax", "sigmoid") else "linear"
+    return name if name in ("softmax", "sigmoid", "hard_sigmoid") else "linear"
 
 
 def _ids(graph: Graph, source: Ref) -> Iterator[int]:

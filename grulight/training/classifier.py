@@ -129,6 +129,11 @@ class GRUClassifier(ResumableModule):
         logits: Tensor = self.network(self.standardized(values), lengths)
         return logits
 
+    def setup(self, stage: str) -> None:
+        """Refuse to train a Keras model by another loss than it was compiled with."""
+        if stage == "fit" and not isinstance(self.network, GRUNet):
+            self.network.require_trainable()
+
     def summarize(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the GRU's summaries (batch, summary) of raw sequences (batch, time, feature)."""
         assert isinstance(self.network, GRUNet)
@@ -221,6 +226,8 @@ class GRUClassifier(ResumableModule):
         else:
             answers, valid = self.network.answers(values, batch.lengths)
         score = self.head.score(answers, batch.labels, valid)
+        if not isinstance(self.network, GRUNet) and (penalty := self.network.penalty) is not None:
+            score = score._replace(loss=score.loss + penalty)
         part = batch.share if valid is None else self.part_of_mean(score.counted, batch)
         if batch.share:
             means.update(score, len(answers) * part / batch.share)
@@ -230,5 +237,7 @@ class GRUClassifier(ResumableModule):
         return score.loss * part
 
     def configure_optimizers(self) -> Optimizer:
-        """Return Keras' Adam with its default settings."""
-        return KerasAdam(self.parameters())
+        """Return what a Keras model was compiled with, or Keras' Adam with its default settings."""
+        if isinstance(self.network, GRUNet):
+            return KerasAdam(self.parameters())
+        return self.network.optimizer(self.parameters())
