@@ -4,15 +4,22 @@ from torch import Tensor, cat
 from torch.nn import functional as F
 
 
-def classification_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def classification_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     """Return the mean cross entropy of logits (batch, label) and labels (batch,).
 
     A single logit is that of the second class: binary cross entropy. Keras' losses of the same
-    name with ``from_logits=True`` are the same function.
+    name with ``from_logits=True`` are the same function, and ``smoothing`` is their label
+    smoothing: how much of each label is spread evenly over the classes.
     """
     if logits.shape[-1] == 1:
-        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
-    return F.cross_entropy(logits, labels)
+        targets = smoothed(labels.to(logits.dtype), smoothing)
+        return F.binary_cross_entropy_with_logits(logits[:, 0], targets)
+    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+
+
+def smoothed(targets: Tensor, smoothing: float) -> Tensor:
+    """Return targets from 0 to 1, so much nearer to a half, as Keras smooths binary labels."""
+    return targets * (1 - smoothing) + 0.5 * smoothing if smoothing else targets
 
 
 def probabilities(logits: Tensor) -> Tensor:

@@ -28,12 +28,17 @@ class KerasOptimizer(Optimizer):
 
     # Tensors kept for each parameter, zero at first, and the option that asks for them.
     slots: tuple[tuple[str, str], ...]
+    clip: Callable[[], None] | None = None  # changes gradients before each step
 
     def __init__(
         self, params: ParamsT, lr: float, weight_decay: float, foreach: bool, **options: object
     ) -> None:
         common = {"lr": lr, "weight_decay": weight_decay, "foreach": foreach, "step": 0}
         super().__init__(params, common | options)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what copies and pickles keep: torch's part, and how gradients are clipped."""
+        return super().__getstate__() | {"clip": self.clip}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Check a group's options and take it in."""
@@ -62,6 +67,8 @@ class KerasOptimizer(Optimizer):
         """Move every parameter that has a gradient; return the closure's loss, if one is given."""
         with torch.enable_grad():
             loss = None if closure is None else closure()
+        if self.clip is not None:
+            self.clip()
         work = [(group, columns) for group in self.param_groups for columns in self._gather(group)]
         for group in self.param_groups if work else ():
             group["step"] += 1

@@ -5,7 +5,7 @@ and data modules. Keys that are optional are missing in older checkpoints, or in
 ``grulight port``, which hold a model and no training.
 """
 
-from typing import Any, get_args
+from typing import get_args
 
 import torch
 
@@ -17,6 +17,7 @@ from grulight.checkpoint_files.container_rules import (
     Nullable,
     Record,
 )
+from grulight.checkpoint_files.keras_description import DESCRIPTION
 from grulight.checkpoint_files.rules import Anything, Boolean, Integer, Number, Rule, TensorOf, Text
 from grulight.kernels.fused import Kernel
 
@@ -25,43 +26,6 @@ _WEIGHT = TensorOf((*FLOATS, torch.int64, torch.int32, torch.uint8, torch.bool))
 _PLAIN_DICT = DictOf(Anything(), Anything())
 _SIZE = Integer(1, 2**31)
 _NAMES = Nullable(ListOf(Text()))
-
-
-class _Shapes(Rule):
-    """Shapes of arrays by name, in tables of tables."""
-
-    expected = "shapes by name"
-
-    def holds(self, value: object) -> bool:
-        """Return whether it may be one or some."""
-        return isinstance(value, dict | list)
-
-    def check(self, value: Any, where: str) -> None:
-        """Check the tables and their shapes."""
-        super().check(value, where)
-        if isinstance(value, list):
-            _SHAPE.check(value, where)
-            return
-        for name, held in value.items():
-            self.check(held, f"{where}[{str(name)[:40]!r}]")
-
-
-_SHAPE = ListOf(Integer(0, 2**31))
-
-# of a Keras model, as `grulight.keras_files.model_description` makes them
-DESCRIPTION = Record(
-    {
-        "format": Integer(),
-        "keras_version": Nullable(Text()),
-        "backend": Nullable(Text()),
-        "model": Record({"class_name": Text(), "config": Anything()}),
-        "up_to": Nullable(Text()),
-        "loss": Nullable(Record({"name": Text(), "from_logits": Boolean()})),
-        "ignored": ListOf(Text()),
-        "shapes": _Shapes(),
-        "dtype": Text(("float32", "float64")),
-    }
-)
 
 # arguments of GRUClassifier
 HYPER_PARAMETERS = Record(

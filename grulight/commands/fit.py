@@ -3,6 +3,7 @@
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
+from rich.markup import escape
 
 from grulight.checkpoint_files.reader import Checkpoint
 from grulight.commands.fit_cli import FitCLI
@@ -14,6 +15,8 @@ from grulight.commands.running import (
     show_notes,
     test_and_show,
 )
+from grulight.keras_files.compiled_words import not_taken_over, taken_over
+from grulight.keras_files.ported_network import PortedNetwork
 from grulight.runs.metrics_csv import MetricsFile
 from grulight.runs.resuming import ended_epoch
 from grulight.runs.signals import EXIT_CODE
@@ -27,6 +30,7 @@ def run(arguments: list[str]) -> None:
     cli = FitCLI(arguments, Console())
     require_output(cli.trainer)
     show_notes(cli.datamodule, cli.console)
+    _say_what_it_was_compiled_with(cli)
     with cli.run_directory():
         _train(cli)
         if len(cli.datamodule.parts.test):
@@ -35,6 +39,15 @@ def run(arguments: list[str]) -> None:
             _write_page(cli)
         finally:  # whatever becomes of the page, the run is there
             show_files(cli.trainer, cli.console)
+
+
+def _say_what_it_was_compiled_with(cli: FitCLI) -> None:
+    network = cli.model.network
+    if isinstance(network, PortedNetwork):
+        named = cli.config.get("optimizer") is not None
+        lines = (taken_over(network.model, own_optimizer=named), not_taken_over(network.model))
+        for line in filter(None, lines):
+            cli.console.print(escape(line))
 
 
 def _train(cli: FitCLI) -> None:

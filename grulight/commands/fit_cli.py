@@ -70,7 +70,9 @@ class FitCLI(CommandCLI):
         if source is not None:
             model = load_keras(source) if isinstance(source, str) else rebuild(source)
             with naming(Path(source) if isinstance(source, str) else Path("the ported model")):
-                self.set_label_options(PortedNetwork(model).head, positions=True)
+                network = PortedNetwork(model)
+                network.require_trainable()
+                self.set_label_options(network.head, positions=True)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with the trace, the run directory and the two checkpoints."""

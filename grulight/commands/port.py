@@ -7,6 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from grulight.errors import one_line
+from grulight.keras_files.compiled_words import not_taken_over, other_loss, taken_over
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.ported_network import PortedNetwork
@@ -24,7 +25,12 @@ def run(arguments: list[str]) -> None:
     console = Console()
     console.print(layer_table(model))
     for each in model.ignored:
+        if "compiled" in model.description and each.endswith(" but for its loss"):
+            continue  # the lines below say more
         console.print(f"ignored: {escape(one_line(each))}")
+    for line in (taken_over(model), not_taken_over(model)):
+        if line is not None:
+            console.print(escape(line))
     names = (options.class_names, options.feature_names)
     only_python = write_checkpoint(model, options.output, *names)
     output = escape(one_line(options.output))
@@ -32,7 +38,10 @@ def run(arguments: list[str]) -> None:
     if only_python:
         console.print(f"{output}: {escape(one_line(only_python))}")
     else:
-        console.print(f"answers with {PortedNetwork(model).head.words}")
+        network = PortedNetwork(model)
+        console.print(f"answers with {network.head.words}")
+        if (line := other_loss(network)) is not None:
+            console.print(escape(line))
 
 
 def layer_table(model: PortedModel) -> Table:

@@ -4,11 +4,14 @@ from pathlib import Path
 
 from lightning.pytorch import Trainer
 from rich.console import Console
+from rich.markup import escape
 
 from grulight.commands.lightning_messages import one_line_errors
 from grulight.data.datamodule import SequenceDataModule
 from grulight.errors import one_line
 from grulight.files import require_writable
+from grulight.keras_files.compiled_words import other_loss
+from grulight.keras_files.ported_network import PortedNetwork
 from grulight.trace import terminal
 from grulight.trace.confusion_picture import PICTURE_CLASSES, save_confusion_picture
 from grulight.training.classifier import GRUClassifier
@@ -22,6 +25,7 @@ def test_and_show(
         trainer.test(classifier, datamodule=data, verbose=False)
     if not classifier.test_means.sums.any():  # --trainer.limit_test_batches 0
         return
+    say_other_loss(classifier, console)
     names = classifier.class_names
     console.print(
         terminal.score_table(f"test ({len(data.parts.test)} sequences)", metrics_of(trainer))
@@ -34,6 +38,14 @@ def test_and_show(
     directory = run_directory(trainer)
     if directory is not None and len(names) <= PICTURE_CLASSES:
         save_confusion_picture(confusion, names, directory / "confusion_matrix.png")
+
+
+def say_other_loss(classifier: GRUClassifier, console: Console) -> None:
+    """Say where the loss that is measured is not the one that a Keras file was compiled with."""
+    network = classifier.network
+    line = other_loss(network) if isinstance(network, PortedNetwork) else None
+    if line is not None:
+        console.print(escape(line))
 
 
 def metrics_of(trainer: Trainer) -> dict[str, float]:

@@ -4,7 +4,13 @@ from rich.console import Console
 
 from grulight.commands.checkpoint_cli import CheckpointCLI
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
-from grulight.commands.running import metrics_of, require_output, show_files, show_notes
+from grulight.commands.running import (
+    metrics_of,
+    require_output,
+    say_other_loss,
+    show_files,
+    show_notes,
+)
 from grulight.errors import InputError
 from grulight.trace import terminal
 
@@ -20,5 +26,6 @@ def run(arguments: list[str]) -> None:
     cli.make_run_directory()
     with one_line_errors():
         cli.trainer.validate(cli.classifier, datamodule=cli.datamodule, verbose=False)
+    say_other_loss(cli.classifier, cli.console)
     cli.console.print(terminal.score_table("validation", metrics_of(cli.trainer)))
     show_files(cli.trainer, cli.console)

@@ -16,6 +16,7 @@ class ClassHead(Head):
     """One of several classes: softmax and cross entropy; two of a single logit: its sigmoid."""
 
     metric = "accuracy"
+    label_smoothing: float = 0.0  # as Keras' losses take it
 
     @property
     def num_classes(self) -> int:
@@ -28,7 +29,7 @@ class ClassHead(Head):
 
     def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the cross entropy."""
-        return classification_loss(answers, targets)
+        return classification_loss(answers, targets, self.label_smoothing)
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return how many are right."""

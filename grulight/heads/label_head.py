@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from grulight.errors import InputError
 from grulight.heads.base import Columns, Head, per_name
+from grulight.logits import smoothed
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class LabelHead(Head):
     """Several labels, each of which holds or does not: sigmoids and binary cross entropy."""
 
     metric = "accuracy"
+    label_smoothing: float = 0.0  # as Keras' losses take it
 
     @property
     def _things(self) -> str:
@@ -30,6 +32,7 @@ class LabelHead(Head):
                 "the model says which labels hold, but the data have values beyond 0 to 1. "
                 "Expected 1 where a label holds and 0 where not."
             )
+        targets = smoothed(targets, self.label_smoothing)
         return F.binary_cross_entropy_with_logits(answers, targets)
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:

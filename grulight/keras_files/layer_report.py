@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from torch import nn
 
 from grulight.errors import one_line
-from grulight.keras_files.layers.base import KerasLayer
+from grulight.keras_files.layers.base import KERAS_1_PARTS, KerasLayer
 from grulight.keras_files.layers.gru import GRU
 from grulight.keras_files.layers.network import Network, graph_of, trace
+from grulight.keras_files.penalties import penalties_of
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref, Shape
 from grulight.keras_files.reader.untrusted_text import Json
 
@@ -29,6 +30,7 @@ class LayerRow:
         parameters: Numbers it holds.
         trainable: How many of them train.
         ignored: Settings that have no effect here, in words.
+        penalties: Regularisers, which training adds to the loss.
     """
 
     name: str
@@ -38,6 +40,7 @@ class LayerRow:
     parameters: int
     trainable: int
     ignored: tuple[str, ...]
+    penalties: tuple[str, ...] = ()
 
 
 def layer_rows(graph: Graph, network: Network) -> tuple[LayerRow, ...]:
@@ -68,6 +71,8 @@ def _rows(
 
 def _row(spec: LayerSpec, layer: KerasLayer, outputs: tuple[Shape, ...], prefix: str) -> LayerRow:
     held = [*layer.parameters(), *layer.buffers()]
+    taken = {(each.layer, each.setting) for each in penalties_of(layer)}
+    settings = [*_settings(spec)]
     return LayerRow(
         name=prefix + spec.name,
         keras=_keras_words(spec),
@@ -75,7 +80,8 @@ def _row(spec: LayerSpec, layer: KerasLayer, outputs: tuple[Shape, ...], prefix:
         output_shapes=outputs,
         parameters=sum(each.numel() for each in held),
         trainable=sum(each.numel() for each in held if each.requires_grad),
-        ignored=tuple(_ignored(spec)),
+        ignored=tuple(words for key, words in settings if key not in taken),
+        penalties=tuple(words for key, words in settings if key in taken),
     )
 
 
@@ -92,12 +98,14 @@ def _torch_words(layer: nn.Module) -> str:
     return f"{type(layer).__name__}({words})" if words else type(layer).__name__
 
 
-def _ignored(spec: LayerSpec) -> Iterator[str]:
+def _settings(spec: LayerSpec) -> Iterator[tuple[tuple[str, str], str]]:
+    """Yield what may have no effect here: layer and setting, and both in words."""
     for key, value in spec.config.items():
         if value and (key.endswith(TRAINING_ONLY) or key in INERT):
-            yield one_line(f"{key} {_named(value)}")
+            current = KERAS_1_PARTS.get(key[:2], key[:2]) + key[2:]
+            yield (spec.name, current), one_line(f"{key} {_named(value)}")
     for inner in spec.inner.values():
-        yield from _ignored(inner)
+        yield from _settings(inner)
 
 
 def _named(value: Json) -> Json:

@@ -16,6 +16,7 @@ from grulight.keras_files.plan.parse_context import ParseContext
 from grulight.keras_files.plan.spec import Graph, LayerSpec
 from grulight.keras_files.plan.variables import Variables
 from grulight.keras_files.ported_model import PortedModel
+from grulight.keras_files.reader.compiled import Compiled
 from grulight.keras_files.reader.container import Container
 from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.reader.versions import KerasVersion
@@ -25,15 +26,18 @@ FORMAT = 1  # of a description; raised when an old one can no longer be read
 
 def describe(container: Container, up_to: str | None) -> dict[str, Json]:
     """Return what a file says of its model, up to a layer if one is named."""
-    return {
+    compiled = container.compiled if up_to is None else Compiled()
+    description: dict[str, Json] = {
         "format": FORMAT,
         "keras_version": container.version.text,
         "backend": container.version.backend,
         "model": {key: container.config.get(key) for key in ("class_name", "config")},
         "up_to": up_to,
-        "loss": None if up_to is not None else container.loss,
+        "loss": compiled.loss.known,
         "ignored": list(container.ignored),
     }
+    # without this key a model trains as one of an older checkpoint does
+    return description if compiled.as_ever else description | {"compiled": compiled.described}
 
 
 def rebuild(description: Mapping[str, Json]) -> PortedModel:

@@ -1,14 +1,17 @@
 """A ported Keras model in the place of GRUNet: padded sequences in, answers out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import Optimizer
 
 from grulight.errors import InputError
-from grulight.keras_files.inferred_head import infer_head
+from grulight.keras_files.answer_meaning import SUPPORTED, last_activation, meaning
+from grulight.keras_files.compiled_optimizer import compiled_optimizer
 from grulight.keras_files.layers.network import trace
+from grulight.keras_files.penalties import penalties_of, penalty_of
 from grulight.keras_files.plan.spec import Graph, Ref, Shape
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.untrusted_text import Json
@@ -48,7 +51,33 @@ class PortedNetwork(nn.Module):
         self.num_outputs = int(answer[-1] or 0)
         # whether an answer belongs to each step that was read, so that padding has none
         self.follows_steps = len(answer) == 3 and answer[1] == self.steps
-        self.activation, self.head = infer_head(graph, answer, model.description.get("loss"))
+        compiled = model.description.get("compiled") or {}
+        self.activation, self.head, self.misfit = meaning(
+            last_activation(graph),
+            self.num_outputs,
+            len(answer) == 3,
+            model.description.get("loss"),
+            compiled.get("unsupported_loss"),
+        )
+        self.penalties = penalties_of(model)
+
+    def require_trainable(self) -> None:
+        """Refuse to train by another loss than the file was compiled with.
+
+        Raises:
+            InputError: It is another.
+        """
+        if self.misfit:
+            raise InputError(f"the Keras model was compiled with {self.misfit}. {SUPPORTED}")
+
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+        """Return the optimiser that the file was compiled with, or Keras' Adam."""
+        return compiled_optimizer(self.model, parameters, self.description.get("compiled") or {})
+
+    @property
+    def penalty(self) -> Tensor | None:
+        """What regularisers add to the loss of a batch, a scalar; None where there are none."""
+        return penalty_of(self.penalties) if self.penalties else None
 
     @property
     def description(self) -> Mapping[str, Json]:

@@ -118,6 +118,11 @@ class GRUClassifier(StepsModule):
         logits: Tensor = self.network(self.standardized(values), lengths)
         return logits
 
+    def setup(self, stage: str) -> None:
+        """Refuse to train a Keras model by another loss than it was compiled with."""
+        if stage == "fit" and not isinstance(self.network, GRUNet):
+            self.network.require_trainable()
+
     def summarize(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return the GRU's summaries (batch, summary) of raw sequences (batch, time, feature)."""
         assert isinstance(self.network, GRUNet)
@@ -153,5 +158,7 @@ class GRUClassifier(StepsModule):
         return predict_in_torch(self, self.hparams["input_size"], values, lengths)
 
     def configure_optimizers(self) -> Optimizer:
-        """Return Keras' Adam with its default settings."""
-        return KerasAdam(self.parameters())
+        """Return what a Keras model was compiled with, or Keras' Adam with its default settings."""
+        if isinstance(self.network, GRUNet):
+            return KerasAdam(self.parameters())
+        return self.network.optimizer(self.parameters())

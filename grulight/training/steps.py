@@ -91,6 +91,8 @@ class StepsModule(ResumableModule):
         else:
             answers, valid = self.network.answers(values, batch.lengths)
         score = self.head.score(answers, batch.labels, valid)
+        if not isinstance(self.network, GRUNet) and (penalty := self.network.penalty) is not None:
+            score = score._replace(loss=score.loss + penalty)
         part = batch.share if valid is None else self.part_of_mean(score.counted, batch)
         if batch.share:
             means.update(score, len(answers) * part / batch.share)

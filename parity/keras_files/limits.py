@@ -7,8 +7,10 @@ from typing import Any
 
 import h5py
 
+from grulight.keras_files.compiled_words import compile_words
 from grulight.keras_files.layers.base import KerasLayer
 from grulight.keras_files.ported_model import PortedModel
+from grulight.keras_files.reader.compiled import read_compiled
 from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.reader.versions import KerasVersion
 from parity.keras_files.file_questions import FileQuestions
@@ -20,15 +22,10 @@ EXACT = ("float32", "float64")
 NOISE = ("rate", "dropout", "recurrent_dropout", "stddev")
 OPEN = ("stateful", "lora_rank", "quantization_config")
 MOST = 3  # layers named in one line
-ADAM = {"learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
-ALTERING = (
-    *("weight_decay", "clipnorm", "clipvalue", "global_clipnorm"),
-    *("amsgrad", "use_ema", "decay"),
-)
 LOSSES = {
-    "categorical": ("categorical_crossentropy", "sparse_categorical_crossentropy"),
-    "binary": ("binary_crossentropy",),
-    "squared error": ("mse", "mean_squared_error"),
+    "categorical": "categorical_crossentropy",
+    "binary": "binary_crossentropy",
+    "squared error": "mean_squared_error",
 }
 
 
@@ -60,7 +57,7 @@ def _of_layers(model: PortedModel) -> Iterator[Limit]:
     """Yield what the port leaves out of layers: state between batches, terms of the loss."""
     held: dict[str, list[str]] = {}
     for row in model.table:
-        for setting in row.ignored:
+        for setting in (*row.ignored, *row.penalties):
             held.setdefault(setting.partition(" ")[0], []).append(row.name)
         if row.keras == "ActivityRegularization":
             held.setdefault("activity_regularizer", []).append(row.name)
@@ -115,19 +112,16 @@ def _settings(config: Any, keys: tuple[str, ...], name: str = "") -> Iterator[tu
 def _compiled(path: Path, config: Mapping[str, Json], heads: Mapping[str, str]) -> str | None:
     """Return what a file was compiled with, where the rungs take something else."""
     compiled = config.get("compile_config") or _training_config(path)
-    if not isinstance(compiled, dict) or not compiled:
+    found = read_compiled(compiled, KerasVersion.parse(None, "3"))
+    loss, name = found.loss, found.optimizer_name
+    if loss.name is None and name is None:
         return None
-    optimizer, loss = (
-        compiled.get("optimizer_config") or compiled.get("optimizer"),
-        compiled.get("loss"),
-    )
-    same = _is_adam(optimizer) and all(_is_loss(loss, kind) for kind in heads.values())
-    weighted = any(compiled.get(key) for key in ("loss_weights", "sample_weight_mode"))
-    if same and not weighted:
+    plain = ({"name": LOSSES[kind], "from_logits": False} for kind in heads.values())
+    if found.as_ever and all(loss.known == each for each in plain):
         return None
-    name = optimizer.get("class_name") if isinstance(optimizer, dict) else optimizer
-    said = loss.get("class_name") or loss if isinstance(loss, dict) else loss
-    return f"optimizer {quote(name)} and loss {quote(said)}"
+    settings = [*compile_words(found.described, loss.known or {}), *found.dropped]
+    listed = f" ({', '.join(settings)})" if settings else ""
+    return f"optimizer {quote(name)} and loss {quote(loss.name)}{listed}"
 
 
 def _training_config(path: Path) -> Json:
@@ -140,32 +134,6 @@ def _training_config(path: Path) -> Json:
         return None if text is None else json.loads(text)
     except ValueError:
         return None
-
-
-def _is_adam(optimizer: Json) -> bool:
-    if isinstance(optimizer, str):
-        return optimizer.lower() == "adam"
-    if not isinstance(optimizer, dict) or optimizer.get("class_name") != "Adam":
-        return False
-    given = optimizer.get("config", {})
-    given = {"learning_rate": given.get("lr", 1e-3), **given}
-    numbers = (
-        isinstance(given.get(key, value), int | float) and abs(given.get(key, value) - value) < 1e-8
-        for key, value in ADAM.items()
-    )
-    return all(numbers) and all(not given.get(key) for key in ALTERING)
-
-
-def _is_loss(loss: Json, kind: str) -> bool:
-    if isinstance(loss, str):
-        return loss in LOSSES[kind]
-    if not isinstance(loss, dict):
-        return False
-    plain = loss.get("config", {}) if isinstance(loss.get("config"), dict) else {}
-    altered = plain.get("label_smoothing") or plain.get("from_logits")
-    name = str(loss.get("class_name", ""))
-    snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
-    return snake in LOSSES[kind] and not altered
 
 
 def _some(names: list[str]) -> str:

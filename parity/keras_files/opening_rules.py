@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from grulight.keras_files.layers.activations import activation_name
-from grulight.keras_files.layers.base import KINDS
 from grulight.keras_files.layers.network import RECURRENT
 from grulight.keras_files.layers.operations import FUNCTIONS
+from grulight.keras_files.layers.registry import KINDS
 from grulight.keras_files.plan.spec import Graph, LayerSpec
 from grulight.keras_files.reader.untrusted_text import Json, quote
 

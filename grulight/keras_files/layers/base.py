@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from grulight.errors import InputError
 from grulight.keras_files.plan.spec import LayerSpec, Shape
 from grulight.keras_files.plan.variables import Array, Step, Variable, Variables
-from grulight.keras_files.reader.untrusted_text import quote
+from grulight.keras_files.reader.untrusted_text import Json, quote
 
 MOST_NUMBERS = 1 << 26  # in one tensor of one sample, 256 MB in float32
 MOST_GROWTH = 1 << 12  # or so many times the model's inputs, where those are large
@@ -43,6 +43,8 @@ class KerasLayer(nn.Module):
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__()
         self.keras_name = spec.name
+        self.regularizers = _set(spec, "_regularizer")
+        self.constraints = _set(spec, "_constraint")
 
     @classmethod
     def variables(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> Variables:
@@ -70,6 +72,18 @@ class KerasLayer(nn.Module):
     def to_keras(self, pick: Pick = lambda parameter: parameter) -> Tree:
         """Return the arrays in Keras' layout, or what ``pick`` takes from each parameter."""
         return {}
+
+
+# Parts of a layer in the names of Keras 1's regularisers and constraints.
+KERAS_1_PARTS = {"W_": "kernel_", "U_": "recurrent_", "b_": "bias_"}
+
+
+def _set(spec: LayerSpec, ending: str) -> dict[str, Json]:
+    return {
+        KERAS_1_PARTS.get(key[:2], key[:2]) + key[2:]: held
+        for key, held in spec.config.items()
+        if held and key.endswith(ending)
+    }
 
 
 # The layers that can be ported, by class; `registry.py` fills it and is the only one to do so.

@@ -63,6 +63,8 @@ from grulight.keras_files.layers.standardization import Normalization
 from grulight.keras_files.layers.wrappers import Bidirectional, TimeDistributed
 from grulight.keras_files.plan.spec import LayerSpec
 
+__all__ = ["KINDS", "portable"]
+
 KINDS.update(
     {
         "Activation": Activation,

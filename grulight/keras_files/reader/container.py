@@ -5,7 +5,7 @@ and no array is read before the caller knows that its shape is the one the layer
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from grulight.errors import InputError
 from grulight.keras_files.reader.archive import CONFIG, METADATA, WEIGHTS, read_archive
 from grulight.keras_files.reader.attributes import Attributes
-from grulight.keras_files.reader.compiled_loss import recorded_loss
+from grulight.keras_files.reader.compiled import Compiled, read_compiled
 from grulight.keras_files.reader.headers import Headers
 from grulight.keras_files.reader.links import members
 from grulight.keras_files.reader.untrusted_text import MAX_JSON_BYTES, Json, parse_json, quote
@@ -41,14 +41,14 @@ class Container:
         version: The Keras that wrote the file.
         weights: The arrays, not read yet.
         ignored: What else the file holds, in words.
-        loss: What it was compiled with; see `recorded_loss`.
+        compiled: What it was compiled with.
     """
 
     config: dict[str, Json]
     version: KerasVersion
     weights: NativeWeights | LegacyWeights
     ignored: tuple[str, ...]
-    loss: Mapping[str, Json] | None
+    compiled: Compiled
 
 
 def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Container:
@@ -143,14 +143,14 @@ def _container(headers: Headers, config: dict[str, Json], version: Json) -> Cont
     if names is not None and parsed.major == 1 and not parsed.backend:
         parsed = replace(parsed, backend=_backend_of_keras_1(headers, attributes, group, names))
     training = _compiled(headers)
-    loss = recorded_loss(config.get("compile_config") or training)
+    compiled = read_compiled(config.get("compile_config") or training, parsed)
     ignored = ["training_config"] if training is not None else []
     ignored += ["compile_config"] if config.get("compile_config") else []
-    if loss:
+    if compiled.loss.known:
         ignored = [f"{each} but for its loss" for each in ignored]
     if names is None or group != headers.root:  # else the members of the root are the layers
         ignored += _ignored(tops)
-    return Container(config, parsed, weights, tuple(ignored), loss)
+    return Container(config, parsed, weights, tuple(ignored), compiled)
 
 
 def _backend_of_keras_1(

@@ -1,0 +1,91 @@
+"""The optimiser that a Keras file was compiled with."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import Parameter
+
+from grulight.errors import InputError
+from grulight.keras_files.reader.untrusted_text import Json
+from grulight.keras_files.variables_in_torch import keras_variables
+from grulight.optim import KerasAdam, KerasRMSprop, KerasSGD
+from grulight.optimizer_base import KerasOptimizer
+
+CLASSES: dict[str, type[KerasOptimizer]] = {
+    "Adam": KerasAdam,
+    "RMSprop": KerasRMSprop,
+    "SGD": KerasSGD,
+}
+_WORDS = {"learning_rate": "lr", "epsilon": "eps"}
+# arguments beside betas, by class
+_ARGUMENTS = {
+    "Adam": ("learning_rate", "epsilon", "weight_decay", "amsgrad"),
+    "RMSprop": ("learning_rate", "rho", "momentum", "epsilon", "weight_decay", "centered"),
+    "SGD": ("learning_rate", "momentum", "weight_decay", "nesterov"),
+}
+
+
+@dataclass
+class Clipping:
+    """Clip gradients as Keras does: by value, by the norm over all, or by each variable's norm.
+
+    Attributes:
+        rule: `clipvalue`, `global_clipnorm` or `clipnorm`.
+        limit: The largest that is left.
+        variables: The parameters that make up each of Keras' variables.
+    """
+
+    rule: str
+    limit: float
+    variables: tuple[tuple[Parameter, ...], ...]
+
+    def __call__(self) -> None:
+        """Change the gradients in place."""
+        held = [[p.grad for p in each if p.grad is not None] for each in self.variables]
+        groups = [each for each in held if each]
+        if self.rule == "global_clipnorm":
+            groups = [[grad for each in groups for grad in each]] if groups else []
+        for grads in groups:
+            if self.rule == "clipvalue":
+                torch._foreach_clamp_max_(grads, self.limit)
+                torch._foreach_clamp_min_(grads, -self.limit)
+            else:
+                norm = _norm(grads)
+                torch._foreach_mul_(grads, self.limit)
+                torch._foreach_div_(grads, norm.clamp(min=self.limit))
+
+
+def _norm(grads: list[Tensor]) -> Tensor:
+    return torch.stack([grad.square().sum() for grad in grads]).sum().sqrt()
+
+
+def compiled_optimizer(
+    model: nn.Module, parameters: Iterable[Parameter], compiled: Mapping[str, Json]
+) -> KerasOptimizer:
+    """Return the optimiser that a file was compiled with; Keras' Adam where it names none.
+
+    Args:
+        model: A ported Keras model.
+        parameters: What is trained.
+        compiled: `compiled` of the model's description, maybe empty.
+
+    Raises:
+        InputError: Its settings are none that Keras takes.
+    """
+    given = compiled.get("optimizer") or {"class": "Adam"}
+    kind = given["class"]
+    settings = {_WORDS.get(key, key): given[key] for key in _ARGUMENTS[kind] if key in given}
+    if kind == "Adam" and {"beta_1", "beta_2"} <= given.keys():
+        settings["betas"] = (given["beta_1"], given["beta_2"])
+    try:
+        optimizer = CLASSES[kind](parameters, **settings)
+    except ValueError as error:
+        raise InputError(f"the Keras model was compiled with an optimizer of which {error}") from (
+            error
+        )
+    for rule, limit in (compiled.get("clipping") or {}).items():
+        variables = tuple(tuple(held) for _, _, held in keras_variables(model))
+        optimizer.clip = Clipping(rule, limit, variables)
+    return optimizer
