@@ -94,7 +94,7 @@ def _require_sizes(
     if classes < 2 or (names and len(names) != classes):
         raise damaged(path, f"it has {len(names or ())} class names for {classes} classes")
     sizes = {"hidden_size": 16, "num_layers": 1, "bidirectional": False, "bias": True} | settings
-    network = {name for name in state if name.startswith("network.")}
+    network = [name for name in state if name.startswith("network.")]
     if sizes["num_layers"] > len(network):
         raise damaged(path, f"its weights do not fit num_layers={sizes['num_layers']}")
     try:
