@@ -13,7 +13,7 @@ import pytest
 
 from grulight.cli import COMMANDS, main
 from grulight.keras_files.layers.activations import ACTIVATIONS
-from grulight.keras_files.layers.base import KINDS
+from grulight.keras_files.layers.registry import KINDS
 from parity.__main__ import main as parity_main
 from parity.controls.wrong_ports import NEGATIVE_CONTROLS
 from parity.keras_files.wrong_ports import WRONG_PORTS as FILE_WRONG_PORTS
