@@ -37,8 +37,8 @@ def train_steps(
 ) -> tuple[Array, Array]:
     """Take one step of Keras' Adam for each batch: forward, loss, backward, update.
 
-    The loss is ``grulight.heads.classification_loss``: cross entropy, or for one logit binary cross
-    entropy. The GRU computes as in ``FusedGRU``.
+    The loss is ``grulight.logits.classification_loss``: cross entropy, or for one logit binary
+    cross entropy. The GRU computes as in ``FusedGRU``.
 
     Args:
         state: Moved in place; float32 or float64, C-contiguous, all of one size.

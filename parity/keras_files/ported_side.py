@@ -20,8 +20,6 @@ from parity.question import Array, Arrays, Question
 from parity.sides.torch_optimizers import OPTIMIZERS
 from parity.sides.torch_side import TorchSide
 
-MOVING = ("/moving_mean", "/moving_variance")
-
 
 class PortedSide:
     """Answer questions about a Keras file with the model that ``load_keras`` made of it.

@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import as_float32, bad
-from grulight.data.readers.names import require_names
+from grulight.data.readers.names import LONGEST, require_names
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Labels
 from grulight.errors import InputError
 
-_MOST_TEXT = 1000  # letters: each name takes as much memory as the longest one
 _EXPECTED = "samples of the form {'values': (steps, features), 'label': ..., 'id': ...}"
 
 
@@ -39,8 +38,8 @@ def described(source: str, at: int, sample: Any, first: Any) -> tuple[int, Any, 
     letters = max(
         len(name), label.itemsize // 4 if label is not None and label.dtype.kind == "U" else 0
     )
-    if letters > _MOST_TEXT:
-        raise bad(source, f"sample {at}: a text of {letters:,} letters, expected {_MOST_TEXT:,}.")
+    if letters > LONGEST:
+        raise bad(source, f"sample {at}: a text of {letters:,} letters, expected {LONGEST:,}.")
     return len(values), label, name
 
 
