@@ -21,6 +21,10 @@ from parity.sides.keras_setup import keras
 from parity.sides.quiet import without_warnings
 
 INNER = ("forward_layer", "backward_layer", "cell", "layer")
+HEADS = {  # of MultiHeadAttention
+    **{part: f"_{part}_dense" for part in ("query", "key", "gate", "value")},
+    "attention_output": "_output_dense",
+}
 LONGEST = 160  # of what Keras says
 SHORT = {"cell": "", "layer": ""}  # parts whose variables count as the layer's own
 
@@ -149,6 +153,13 @@ def variables_of(layer: Any, prefix: str = "") -> dict[str, Any]:
                 name: each
                 for path, part in parts.items()
                 for name, each in variables_of(part, prefix + path).items()
+            }
+        heads = {part: getattr(layer, name, None) for part, name in HEADS.items()}
+        if heads["query"] is not None:
+            return {
+                f"{prefix}{part}/{each.name}": each
+                for part, dense in heads.items()
+                for each in (() if dense is None else dense.weights)
             }
         names = [name for name in INNER if isinstance(getattr(layer, name, None), keras.Layer)]
         names = [name for name in names if name != "layer" or "forward_layer" not in names]

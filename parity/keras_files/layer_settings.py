@@ -33,6 +33,10 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "MaxPooling1D": ("pool_size", "strides", "padding"),
     "Maximum": (),
     "Minimum": (),
+    "MultiHeadAttention": (
+        *("num_heads", "key_dim", "value_dim", "dropout", "use_bias", "output_shape"),
+        *("attention_axes", "sliding_window", "use_gate"),
+    ),
     "Multiply": (),
     "Normalization": ("axis", "mean", "variance", "invert"),
     "PReLU": ("shared_axes",),

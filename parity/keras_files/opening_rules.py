@@ -107,6 +107,8 @@ def _changed(spec: LayerSpec, several: bool, masked: bool) -> str | None:
         return f"the mask of {spec.kind}"
     if spec.kind == "Bidirectional" and not spec.version.tensorflow:
         return "masked steps of Bidirectional"
+    if spec.kind == "MultiHeadAttention":
+        return "the scale and the masks of MultiHeadAttention"
     if spec.kind in RECURRENT and several:
         return f"the mask of a {spec.kind} that is given its state"
     return None

@@ -17,6 +17,7 @@ from grulight.keras_files.layers.merging import (
     Multiply,
     Subtract,
 )
+from grulight.keras_files.layers.multi_head_attention import MultiHeadAttention
 from grulight.keras_files.layers.network import Network
 from grulight.keras_files.layers.noise import (
     ActivityRegularization,
@@ -100,6 +101,7 @@ KINDS.update(
         "MaxPooling1D": MaxPooling1D,
         "Maximum": Maximum,
         "Minimum": Minimum,
+        "MultiHeadAttention": MultiHeadAttention,
         "Multiply": Multiply,
         "Normalization": Normalization,
         "PReLU": PReLU,

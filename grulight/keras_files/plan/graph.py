@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from grulight.errors import InputError
+from grulight.keras_files.plan.call_words import named_entries
 from grulight.keras_files.plan.dialect import KINDS, translate
-from grulight.keras_files.plan.entries import Entries, Entry, by_name, is_operation, kind_of
+from grulight.keras_files.plan.entries import Entries, Entry, is_operation, kind_of
 from grulight.keras_files.plan.inputs import first_shape, input_shape
 from grulight.keras_files.plan.ordering import count_from_zero, ordered, refs
 from grulight.keras_files.plan.parse_context import (
@@ -55,7 +56,7 @@ def parse_model(entry: Json, context: ParseContext) -> Graph:
         raise InputError(f"the {kind} model lists no layers. Expected what Keras writes.")
     if len(config["layers"]) > MAX_LAYERS:
         raise too_many_layers()
-    entries = by_name(config["layers"])
+    entries = named_entries(config["layers"])
     if kind == "Sequential":
         wiring = _sequential(config, entries, context)
     else:
