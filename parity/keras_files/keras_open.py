@@ -15,7 +15,7 @@ from parity.keras_files.inputs import Input
 from parity.keras_files.keras_rebuild import rebuilt
 from parity.keras_files.limits import NOISE
 from parity.keras_files.names_in_file import named_arrays
-from parity.keras_files.opening_rules import changed_meanings, unscoped, untrusted
+from parity.keras_files.opening_rules import changed_meanings, uncomputed, unscoped, untrusted
 from parity.question import Arrays
 from parity.sides.keras_setup import keras
 from parity.sides.quiet import without_warnings
@@ -59,7 +59,7 @@ def their_model(
         InputError: Keras has no such model.
     """
     version = f"Keras {keras.__version__}"
-    reason = untrusted(config) or changed_meanings(graph) or unscoped(graph)
+    reason = untrusted(config) or changed_meanings(graph) or unscoped(graph) or uncomputed(graph)
     if reason is None:
         with without_warnings():
             opened = _opened(path, weights, config if apart else None)

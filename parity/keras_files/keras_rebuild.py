@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from grulight.keras_files.layers.activations import activation_name
+from grulight.keras_files.layers.registry import SPATIAL
 from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref
 from parity.keras_files.inputs import Input
 from parity.keras_files.keras_old_meanings import (
@@ -18,17 +19,18 @@ from parity.keras_files.keras_old_meanings import (
     merged_as_before,
     old_hard_sigmoid,
 )
+from parity.keras_files.keras_on_a_cpu import on_a_cpu
 from parity.keras_files.keras_operations import operation
 from parity.keras_files.layer_settings import SETTINGS
 from parity.keras_files.limits import NOISE
-from parity.keras_files.opening_rules import UNMASKED
+from parity.keras_files.opening_rules import UNMASKED, not_on_a_cpu
 from parity.sides.keras_setup import keras, layers, ops
 
 RECURRENT = ("GRU", "LSTM", "SimpleRNN", "RNN", "Bidirectional")
 GATED = ("GRU", "LSTM")
 ACTIVATED = (
-    *("Activation", "Conv1D", "Dense", "DepthwiseConv1D", "SeparableConv1D"),
-    *("GRU", "LSTM", "SimpleRNN"),
+    *("Activation", "Dense", "GRU", "LSTM", "SimpleRNN"),
+    *(kind for kind in SPATIAL if "Conv" in kind),
 )
 
 
@@ -88,7 +90,7 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
     if spec.kind == "LeakyReLU":
         old = "alpha" in spec.config
         settings["negative_slope"] = spec.number("alpha" if old else "negative_slope", 0.3)
-    kind = getattr(layers, spec.kind)
+    kind = on_a_cpu(spec, settings) if not_on_a_cpu(spec) else getattr(layers, spec.kind)
     if spec.version.major < 3:
         kind = OLD_LAYERS.get(spec.kind, kind)
     return kind(**settings, dtype=dtype)

@@ -135,8 +135,8 @@ def _model_inside(entry: Entry, context: ParseContext) -> Graph:
     """Return a model inside another; where its shape was asked for first, it has been read."""
     known = context.progress.models
     if id(entry) not in known:
-        known[id(entry)] = parse_model(entry, context.inside())
-    return known[id(entry)]
+        known[id(entry)] = (entry, parse_model(entry, context.inside()))
+    return known[id(entry)][1]
 
 
 def _size(spec: LayerSpec) -> int:

@@ -69,6 +69,14 @@ class LayerSpec:
             raise self.refuse(key, f"{fewest} to {MOST_INTEGERS} integers")
         return tuple(values)
 
+    def sizes(self, key: str, axes: int, default: int | None = None) -> tuple[int, ...]:
+        """Return a size for each of some axes; one integer is that of all."""
+        value = self.config.get(key, default)
+        found = value if isinstance(value, list) else [value] * axes
+        if len(found) != axes or any(type(n) is not int or not 1 <= n <= LARGEST for n in found):
+            raise self.refuse(key, f"an integer from 1 to {LARGEST}, or {axes} of them")
+        return tuple(found)
+
     def number(self, key: str, default: float | None = None) -> float:
         """Return a numeric setting; an array of one number counts as one."""
         value = self.config.get(key, default)
