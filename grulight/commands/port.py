@@ -67,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model", help=".keras, .h5, .hdf5 or .weights.h5; the content decides")
     parser.add_argument("-o", "--output", required=True, help="checkpoint to write")
     parser.add_argument("--config", help="the model's JSON, for a file of weights alone")
-    parser.add_argument("--up-to", help="port the model up to this layer")
+    parser.add_argument(
+        "--up-to", help="port the model up to this layer, outer/inner in a model inside"
+    )
     parser.add_argument(
         "--class-names", nargs="+", help="what each class, label or value is called"
     )

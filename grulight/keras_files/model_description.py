@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from grulight.errors import InputError
-from grulight.keras_files.layers.base import Tree
+from grulight.keras_files.layers.base import Tree, not_ported
 from grulight.keras_files.layers.network import Network
 from grulight.keras_files.layers.operations import FUNCTIONS
-from grulight.keras_files.layers.registry import portable
+from grulight.keras_files.layers.registry import first_not_portable, portable
 from grulight.keras_files.plan.array_checks import fits
 from grulight.keras_files.plan.graph import parse_model
 from grulight.keras_files.plan.parse_context import ParseContext
@@ -61,10 +61,26 @@ def rebuild(description: Mapping[str, Json]) -> PortedModel:
 def plan_model(description: Mapping[str, Json]) -> tuple[Graph, Variables]:
     """Return the graph of a description, and the arrays that it needs."""
     version = KerasVersion.parse(description["keras_version"], "3", description["backend"])
-    context = ParseContext(version, description["up_to"], portable, FUNCTIONS)
-    graph = parse_model(description["model"], context)
+    graph = _graph(description, version, description["up_to"])
+    if (culprit := first_not_portable(graph)) is not None:
+        path, layer = culprit
+        raise not_ported(path, layer.kind, _up_to(description, version, path))
     spec = LayerSpec("model", "Functional", {}, version, graph=graph)
     return graph, Network.variables(spec, graph.shapes)
+
+
+def _graph(description: Mapping[str, Json], version: KerasVersion, up_to: str | None) -> Graph:
+    context = ParseContext(version, up_to, portable, FUNCTIONS)
+    return parse_model(description["model"], context)
+
+
+def _up_to(description: Mapping[str, Json], version: KerasVersion, path: str) -> str | None:
+    """Return the layer to port a model up to where one is not ported: one that works, or none."""
+    try:
+        shorter = _graph(description, version, path)
+    except InputError:
+        return None
+    return path if first_not_portable(shorter) is None else None
 
 
 def _require_shapes(variables: Variables, shapes: Mapping[str, Json]) -> None:

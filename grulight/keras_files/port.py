@@ -28,7 +28,9 @@ def load_keras(
             a training with `--model.from_keras`; the content decides, not the name.
         config: For a file of weights alone, the model's JSON (`model.to_json()`): a file, or the
             dictionary in it.
-        up_to: Port the model up to this layer: its output, or its input where it cannot be ported.
+        up_to: Port the model up to this layer, its output, or its input where it cannot be
+            ported; `outer/inner` for a layer of a model inside. Only the inputs that this needs
+            are asked for.
 
     Raises:
         InputError: The file is damaged, refused, or has a layer that cannot be ported.

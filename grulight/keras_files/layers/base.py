@@ -101,13 +101,19 @@ def layer_class(spec: LayerSpec) -> type[KerasLayer]:
         InputError: The class is not in the table, because it carries code or is unknown.
     """
     if spec.kind not in KINDS:
-        others = sum(" " not in kind for kind in KINDS) - len(COMMON)  # operations have spaces
-        raise InputError(
-            f"layer {quote(spec.name)} is a {quote(spec.kind)}, which is not ported (layers that "
-            f"carry code never are). up_to={quote(spec.name)} ports the part before it. "
-            f"Supported: {', '.join(COMMON)}, {others} others, and common operations on tensors."
-        )
+        raise not_ported(spec.name, spec.kind)
     return KINDS[spec.kind]
+
+
+def not_ported(path: str, kind: str, up_to: str | None = None) -> InputError:
+    """Return the refusal of a layer; ``up_to`` is where a port of the part before it ends."""
+    others = sum(" " not in kind for kind in KINDS) - len(COMMON)  # operations have spaces
+    advice = "" if up_to is None else f"up_to={quote(up_to)} ports the part before it. "
+    return InputError(
+        f"layer {quote(path)} is a {quote(kind)}, which is not ported (layers that "
+        f"carry code never are). {advice}"
+        f"Supported: {', '.join(COMMON)}, {others} others, and common operations on tensors."
+    )
 
 
 def variable(

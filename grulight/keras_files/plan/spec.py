@@ -145,6 +145,7 @@ class Graph:
             the places of arrays in native files are counted by class.
         shapes: The shape of each input.
         size: Calls in all, those in nested models included.
+        cut: Whether it ends earlier than the file's.
     """
 
     layers: Mapping[str, LayerSpec]
@@ -154,6 +155,7 @@ class Graph:
     siblings: tuple[tuple[str, str], ...]
     shapes: tuple[Shape, ...]
     size: int
+    cut: bool = False
 
     @property
     def input_names(self) -> tuple[str, ...]:
