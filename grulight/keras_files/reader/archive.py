@@ -1,9 +1,11 @@
-"""Keras' `.keras` zips: named members read into memory, nothing extracted."""
+"""Zips that hold a model: named members read into memory, nothing extracted."""
 
 import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from grulight.errors import InputError
@@ -18,7 +20,7 @@ MAX_GROWTH = 48 << 20
 
 CONFIG = "config.json"
 METADATA = "metadata.json"
-WEIGHTS = "model.weights.h5"
+WEIGHTS = ("model.weights.h5", "model.weights.npz")  # Keras takes the first that is there
 
 
 def read_archive(path: Path) -> dict[str, bytes]:
@@ -27,18 +29,36 @@ def read_archive(path: Path) -> dict[str, bytes]:
     Raises:
         InputError: A member is missing, doubled, encrypted or blown up, or the zip is damaged.
     """
+    with open_archive(path) as (archive, members):
+        weights = next((name for name in WEIGHTS if name in members), None)
+        if CONFIG not in members:
+            raise InputError(
+                f"a zip without {CONFIG}, so not a Keras model. Expected a .keras file."
+            )
+        if weights is None:
+            raise InputError(f"a zip without weights. Expected {' or '.join(WEIGHTS)}.")
+        limit = path.stat().st_size + MAX_GROWTH
+        return {
+            name: read_member(archive, members[name], limit if name == weights else MAX_JSON_BYTES)
+            for name in (CONFIG, METADATA, weights)
+            if name in members
+        }
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """Open a zip to read its members, which have one name each.
+
+    Raises:
+        InputError: A member is doubled, or the zip is damaged.
+    """
     _check_directory(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            members = _members(archive)
-            return {
-                name: _read_member(archive, members[name], path.stat().st_size)
-                for name in (CONFIG, METADATA, WEIGHTS)
-                if name in members
-            }
+            yield archive, _members(archive)
+    except InputError:
+        raise
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, struct.error) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"damaged zip ({error}). Copy or download the file again.") from None
     except (NotImplementedError, RuntimeError, OverflowError) as error:
         raise InputError(f"unreadable zip ({error}). Save the model again with Keras.") from None
@@ -72,27 +92,27 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
                 "disagree on which one counts."
             )
         members[member.filename] = member
-    if CONFIG not in members:
-        raise InputError(f"a zip without {CONFIG}, so not a Keras model. Expected a .keras file.")
-    if WEIGHTS not in members:
-        raise InputError(
-            f"a zip without {WEIGHTS}. Expected weights in HDF5: a .npz of Keras holds pickled "
-            "objects, which are never opened. Save the model again with h5py installed."
-        )
     return members
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file_size: int) -> bytes:
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
+    """Return the bytes of a member, unpacked.
+
+    Raises:
+        InputError: It is encrypted, packed unusually, or unpacks to more than ``limit`` bytes or
+            to far more than it takes in the file.
+    """
     name = member.filename
     if member.flag_bits & 0x1:
-        raise InputError(f"zip member {name} is encrypted. Refused: unpack it and zip it plainly.")
+        raise InputError(f"zip member {quote(name)} is encrypted. Refused: zip it plainly.")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise InputError(f"zip member {name} uses compression {member.compress_type}, not deflate.")
-    limit = file_size + MAX_GROWTH if name == WEIGHTS else MAX_JSON_BYTES
+        raise InputError(
+            f"zip member {quote(name)} uses compression {member.compress_type}, not deflate."
+        )
     if member.file_size > min(limit, MAX_RATIO * max(member.compress_size, 1)):
         raise InputError(
-            f"zip member {name} declares {member.file_size} bytes from {member.compress_size}. "
-            "Refused: it would unpack to far more than the file holds."
+            f"zip member {quote(name)} declares {member.file_size} bytes from "
+            f"{member.compress_size}. Refused: it would unpack to far more than the file holds."
         )
     # without a length zipfile would inflate all there is, and cut it to the declared size after
     with archive.open(member) as file:
