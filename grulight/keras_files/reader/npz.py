@@ -16,7 +16,8 @@ from grulight.data.readers.npy import any_header, array_size, named_errors
 from grulight.errors import InputError
 from grulight.keras_files.reader.archive import MAX_GROWTH, open_archive, read_member
 from grulight.keras_files.reader.hdf5 import Stored
-from grulight.keras_files.reader.pickled_arrays import MAX_OPERATIONS, pickled_arrays
+from grulight.keras_files.reader.pickle_as_data import MAX_OPERATIONS
+from grulight.keras_files.reader.pickled_arrays import pickled_arrays
 from grulight.keras_files.reader.storage import InMemory
 from grulight.keras_files.reader.untrusted_text import quote
 from grulight.keras_files.reader.weight_groups import NATIVE_ROOTS, NativeWeights, native_names
