@@ -17,7 +17,7 @@ from grulight.keras_files.plan.spec import Graph, LayerSpec
 from grulight.keras_files.plan.variables import Variables
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.compiled import Compiled
-from grulight.keras_files.reader.container import Container
+from grulight.keras_files.reader.contents import Container
 from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.reader.versions import KerasVersion
 

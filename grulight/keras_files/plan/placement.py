@@ -6,15 +6,16 @@ from grulight.errors import InputError
 from grulight.keras_files.plan.array_checks import is_counter, require_fit
 from grulight.keras_files.plan.lazy_arrays import LazyArrays, Placed, flat_stored
 from grulight.keras_files.plan.legacy_groups import legacy_arrays
+from grulight.keras_files.plan.named_groups import grouped
 from grulight.keras_files.plan.native_groups import NativeGroups
 from grulight.keras_files.plan.spec import Graph
 from grulight.keras_files.plan.variables import Place, Step, Variable, Variables, flat_variables
 from grulight.keras_files.reader.hdf5 import MAX_GROWTH, Stored
 from grulight.keras_files.reader.untrusted_text import quote
-from grulight.keras_files.reader.weight_groups import LegacyWeights, NativeWeights
+from grulight.keras_files.reader.weight_groups import NamedWeights, NativeWeights, Weights
 
 
-def place(variables: Variables, weights: NativeWeights | LegacyWeights, graph: Graph) -> LazyArrays:
+def place(variables: Variables, weights: Weights, graph: Graph) -> LazyArrays:
     """Find the array of every variable.
 
     Args:
@@ -33,6 +34,8 @@ def place(variables: Variables, weights: NativeWeights | LegacyWeights, graph: G
         if whole:
             _check_all_taken(weights, {stored.name for stored in flat_stored(found)})
     else:
+        if isinstance(weights, NamedWeights):
+            weights = grouped(weights, variables, graph, whole)
         found = legacy_arrays(variables, weights, graph, whole)
     return LazyArrays(found)
 
