@@ -1,9 +1,10 @@
 """A Keras configuration of any generation as a graph: which layers there are and who calls whom."""
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import pairwise
 
-from grulight.errors import InputError
+from grulight.errors import InputError, listed, option
 from grulight.keras_files.plan.dialect import KINDS, translate
 from grulight.keras_files.plan.entries import Entries, Entry, by_name, is_operation, kind_of
 from grulight.keras_files.plan.inputs import first_shape, input_shape
@@ -112,6 +113,9 @@ def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
     names = dict.fromkeys(call.layer for call in calls)
     layers = {name: parse_layer(name, entries[name], context) for name in names}
     size = sum(_size(layers[call.layer]) for call in calls)
+    if not calls and context.up_to is not None:
+        place = option("up_to", context.up_to)
+        raise InputError(f"{place}: nothing lies before it that could be ported.")
     if not calls or size > MAX_CALLS:
         raise InputError(f"the model makes {size} calls. Refused: expected 1 to {MAX_CALLS}.")
     return Graph(layers, calls, wiring.inputs, outputs, siblings, wiring.shapes, size)
@@ -121,13 +125,15 @@ def _cut(entries: Entries, wiring: Wiring, context: ParseContext, name: str) -> 
     """Return the tensors to end the model with."""
     calls = [call for call in wiring.calls if call.layer == name]
     if not calls:
-        known = ", ".join(quote(call.layer) for call in wiring.calls[:30])
+        known = [*dict.fromkeys(call.layer for call in wiring.calls)]
+        near = get_close_matches(name, known, cutoff=0.4) or known
         raise InputError(
-            f"up_to={quote(name)} is no layer that is called. Expected one of {known}."
+            f"{option('up_to', name)}: the model calls no layer of this name, but {len(known)} "
+            f"such as {listed([*map(quote, near)], 3)}. Keras' model.summary() lists them."
         )
     if context.portable(parse_layer(name, entries[name], context)):
         return (Ref(name, calls[-1].index, 0),)
-    return tuple(refs(calls[-1]))
+    return tuple(dict.fromkeys(refs(calls[-1])))  # attention may read one tensor twice
 
 
 def _model_inside(entry: Entry, context: ParseContext) -> Graph:

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.keras_files.reader.archive import CONFIG, METADATA, WEIGHTS, read_archive
 from grulight.keras_files.reader.attributes import Attributes
 from grulight.keras_files.reader.compiled import Compiled, read_compiled
@@ -75,8 +75,8 @@ def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Co
         found = _json(headers, "model_config") or given
     if found is None:
         raise InputError(
-            "holds weights but no configuration. Pass config=FILE with the model's JSON "
-            "(model.to_json() in the program that made it)."
+            f"holds weights but no configuration. Pass {option('config', 'FILE')} with the "
+            "model's JSON (model.to_json() in the program that made it)."
         )
     return _container(headers, found, version)
 
