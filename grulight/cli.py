@@ -17,7 +17,7 @@ COMMANDS = {
     "fit": "train a model, test it, and write a run directory",
     "validate": "measure a checkpoint on the validation part",
     "test": "measure a checkpoint on the test part",
-    "predict": "label sequences with a checkpoint, as a table",
+    "predict": "answer for sequences with a checkpoint, as a table",
     "trace": "show a checkpoint's pipeline, training and answers on one page",
     "pack": "write a source of any size as a directory that training reads from disk",
     "port": "turn a Keras model file into a checkpoint",

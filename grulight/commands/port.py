@@ -2,10 +2,10 @@
 
 import argparse
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from grulight.commands.console import open_console
 from grulight.errors import one_line, options_called
 from grulight.keras_files.compiled_words import not_taken_over, other_loss, taken_over
 from grulight.keras_files.port import load_keras
@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> None:
     options = _parser().parse_args(arguments)
     with options_called({"config": "--config", "up_to": "--up-to"}):
         model = load_keras(options.model, config=options.config, up_to=options.up_to)
-    console = Console()
+    console = open_console()
     console.print(layer_table(model))
     for each in model.ignored:
         if "compiled" in model.description and each.endswith(" but for its loss"):

@@ -68,7 +68,7 @@ def test_unknown_layer_is_named_with_what_is_supported(tmp_path: Path) -> None:
     path = kb.saved(tmp_path, hostile.with_layer("MyAttention", units=3))
     with pytest.raises(
         InputError,
-        match=r"'evil' is a 'MyAttention'.*up_to='evil'.*Near it: Attention.*All that are: .*README",
+        match=r"'evil' is a 'MyAttention'.*up_to='evil'.*Near it: Attention.*All that are: .*READ",
     ):
         load_keras(path)
 
