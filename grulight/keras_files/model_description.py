@@ -1,18 +1,19 @@
 """A ported model as plain data, from which it is made again without the Keras file."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from grulight.errors import InputError
-from grulight.keras_files.layers.base import Tree, not_ported
+from grulight.keras_files.layers.base import Tree
 from grulight.keras_files.layers.network import Network
 from grulight.keras_files.layers.operations import FUNCTIONS
-from grulight.keras_files.layers.registry import first_not_portable, portable
+from grulight.keras_files.layers.registry import portable
 from grulight.keras_files.plan.array_checks import fits
 from grulight.keras_files.plan.graph import parse_model
-from grulight.keras_files.plan.parse_context import ParseContext
+from grulight.keras_files.plan.parse_context import ParseContext, Progress
 from grulight.keras_files.plan.spec import Graph, LayerSpec
 from grulight.keras_files.plan.variables import Variables
 from grulight.keras_files.ported_model import PortedModel
@@ -20,6 +21,7 @@ from grulight.keras_files.reader.compiled import Compiled
 from grulight.keras_files.reader.contents import Container
 from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.reader.versions import KerasVersion
+from grulight.keras_files.unsupported import require_supported
 
 FORMAT = 1  # of a description; raised when an old one can no longer be read
 
@@ -61,26 +63,15 @@ def rebuild(description: Mapping[str, Json]) -> PortedModel:
 def plan_model(description: Mapping[str, Json]) -> tuple[Graph, Variables]:
     """Return the graph of a description, and the arrays that it needs."""
     version = KerasVersion.parse(description["keras_version"], "3", description["backend"])
-    graph = _graph(description, version, description["up_to"])
-    if (culprit := first_not_portable(graph)) is not None:
-        path, layer = culprit
-        raise not_ported(path, layer.kind, _up_to(description, version, path))
+    context = ParseContext(version, description["up_to"], portable, FUNCTIONS)
+    graph = parse_model(description["model"], context)
+
+    def cut(name: str) -> Graph:
+        return parse_model(description["model"], replace(context, up_to=name, progress=Progress()))
+
+    require_supported(graph, cut)
     spec = LayerSpec("model", "Functional", {}, version, graph=graph)
     return graph, Network.variables(spec, graph.shapes)
-
-
-def _graph(description: Mapping[str, Json], version: KerasVersion, up_to: str | None) -> Graph:
-    context = ParseContext(version, up_to, portable, FUNCTIONS)
-    return parse_model(description["model"], context)
-
-
-def _up_to(description: Mapping[str, Json], version: KerasVersion, path: str) -> str | None:
-    """Return the layer to port a model up to where one is not ported: one that works, or none."""
-    try:
-        shorter = _graph(description, version, path)
-    except InputError:
-        return None
-    return path if first_not_portable(shorter) is None else None
 
 
 def _require_shapes(variables: Variables, shapes: Mapping[str, Json]) -> None:

@@ -78,6 +78,12 @@ class ClassAnswers(Answers):
         return self.score <= self._often
 
     @property
+    def by_chance(self) -> bool:
+        """Whether no more are right than within two deviations of the most frequent class."""
+        deviation = (self._often * (1 - self._often) / len(self.positions)) ** 0.5
+        return self.score <= self._often + 2 * deviation
+
+    @property
     def closeness(self) -> NDArray[np.floating]:
         """(M,) probabilities of the true classes."""
         return np.asarray(self.predicted[np.arange(len(self.targets)), self.targets])

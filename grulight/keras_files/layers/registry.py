@@ -61,8 +61,7 @@ from grulight.keras_files.layers.stacked_rnn import StackedRNN
 from grulight.keras_files.layers.standardization import Normalization
 from grulight.keras_files.layers.transposed_convolution import ConvTranspose
 from grulight.keras_files.layers.wrappers import Bidirectional, TimeDistributed
-from grulight.keras_files.plan.cutting import model_in
-from grulight.keras_files.plan.spec import Graph, LayerSpec
+from grulight.keras_files.plan.spec import LayerSpec
 
 __all__ = ["KINDS", "portable"]
 
@@ -139,27 +138,6 @@ KINDS.update(
         **OPERATIONS,
     }
 )
-
-
-def first_not_portable(graph: Graph, prefix: str = "") -> tuple[str, LayerSpec] | None:
-    """Return the first layer that is not in the table, in the order of calls, and its path.
-
-    The path is what `up_to` takes: layers of models inside are `outer/inner`.
-    """
-    for name in dict.fromkeys(call.layer for call in graph.calls):
-        spec, path = graph.layers[name], f"{prefix}{name}"
-        if portable(spec):
-            continue
-        inside = model_in(spec)
-        found = None if inside is None else first_not_portable(inside, f"{path}/")
-        return found or (path, _culprit(spec))
-    return None
-
-
-def _culprit(spec: LayerSpec) -> LayerSpec:
-    """Return a layer that is not in the table, or the one inside it that is not."""
-    inside = (each for each in spec.inner.values() if not portable(each))
-    return next((_culprit(each) for each in inside), spec) if spec.kind in KINDS else spec
 
 
 def portable(spec: LayerSpec) -> bool:

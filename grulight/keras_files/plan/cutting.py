@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 
-from grulight.errors import InputError
+from grulight.errors import InputError, listed, option
 from grulight.keras_files.plan.ordering import refs
 from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref, Shape
 from grulight.keras_files.reader.untrusted_text import quote
 
-MOST_NAMES = 12  # in a message
 SpecOf = Callable[[str, str | None], LayerSpec]  # of a layer, up to a layer inside it
 
 
@@ -57,11 +57,12 @@ def ending(
             return replace(wiring, outputs=tuple(dict.fromkeys(read)))
         if (whole := model_in(spec)) is not None:
             return _inside(wiring, calls[0], whole, spec_of(name, rest))
-    known = ", ".join(quote(call.layer) for call in wiring.calls[:MOST_NAMES])
-    more = ", ..." if len(wiring.calls) > MOST_NAMES else ""
+    known = [*dict.fromkeys(call.layer for call in wiring.calls)]
+    near = get_close_matches(up_to, known, cutoff=0.4) or known
     raise InputError(
-        f"up_to={quote(up_to)} is no layer that is called. Expected one of {known}{more}, or "
-        "'outer/inner' for a layer of a model inside."
+        f"{option('up_to', up_to)}: the model calls no layer of this name, but {len(known)} such "
+        f"as {listed([*map(quote, near)], 3)}; one in a model inside is called outer/inner. "
+        "Keras' model.summary() lists them."
     )
 
 

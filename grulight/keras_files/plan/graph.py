@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.keras_files.plan.call_words import named_entries
 from grulight.keras_files.plan.cutting import Wiring, ending, needed_inputs
 from grulight.keras_files.plan.dialect import KINDS, translate
@@ -103,7 +103,8 @@ def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
     layers = {name: wiring.cut.get(name) or spec_of(name, None) for name in names}
     size = sum(_size(layers[call.layer]) for call in calls)
     if not calls and up_to is not None and context.nesting == 0:
-        raise InputError(f"nothing lies before layer {quote(up_to)}: it reads the inputs.")
+        place = option("up_to", up_to)
+        raise InputError(f"{place}: nothing lies before it that could be ported.")
     if size > MAX_CALLS or (not calls and up_to is None):
         raise InputError(f"the model makes {size} calls. Refused: expected 1 to {MAX_CALLS}.")
     inputs, shapes = wiring.inputs, wiring.shapes

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.keras_files.reader.archive import open_archive
 from grulight.keras_files.reader.compiled import read_compiled
 from grulight.keras_files.reader.contents import Container
@@ -81,8 +81,8 @@ def _given_config(config: str | Path | dict[str, Any]) -> dict[str, Json]:
 def _required(config: dict[str, Json] | None) -> dict[str, Json]:
     if config is None:
         raise InputError(
-            "holds weights but no configuration. Pass config=FILE with the model's JSON "
-            "(model.to_json() in the program that made it)."
+            f"holds weights but no configuration. Pass {option('config', 'FILE')} with the "
+            "model's JSON (model.to_json() in the program that made it)."
         )
     return config
 
