@@ -76,7 +76,7 @@ def test_a_refusal_advises_only_what_can_be_done(
 ) -> None:
     path = tmp_path / f"model.{suffix}"
     quietly(built(build, 1, flavour).save, path)
-    with pytest.raises(InputError, match="'Lambda', which is not ported") as refusal:
+    with pytest.raises(InputError, match="'Lambda', which carries code") as refusal:
         grulight.load_keras(path)
     found = re.search(r"up_to='(.*?)'", str(refusal.value))
     assert (found and found[1]) == advice
