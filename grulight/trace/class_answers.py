@@ -1,8 +1,8 @@
 """Answers that name one of several classes."""
 
+import math
 from functools import cached_property
 
-import math
 import numpy as np
 from numpy.typing import NDArray
 
