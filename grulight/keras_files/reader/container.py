@@ -15,6 +15,13 @@ from grulight.keras_files.reader.contents import Container
 from grulight.keras_files.reader.folders import Directory, Folder, zipped
 from grulight.keras_files.reader.hdf5_model import hdf5_model, json_of
 from grulight.keras_files.reader.headers import Headers
+from grulight.keras_files.reader.saved_model import METADATA as KERAS_METADATA
+from grulight.keras_files.reader.saved_model import MODEL
+from grulight.keras_files.reader.tensorflow_checkpoint import (
+    checkpoint_of,
+    read_checkpoint_files,
+    read_saved_model,
+)
 from grulight.keras_files.reader.tensorflow_js import (
     NAME,
     is_tensorflow_js,
@@ -26,6 +33,7 @@ from grulight.keras_files.reader.versions import KerasVersion
 
 ZIP_MAGIC = b"PK\x03\x04"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+SAVED_MODEL = (MODEL, KERAS_METADATA)
 
 
 def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Container:
@@ -39,19 +47,21 @@ def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Co
         InputError: It is none of the known formats, is damaged, or is refused.
     """
     given = None if config is None else _given_config(config)
+    if path.name in SAVED_MODEL and path.is_file():
+        path = path.parent
     if path.is_dir():
-        if not (path / NAME).exists():
-            raise InputError(
-                f"a folder without {NAME}, expected a file or TensorFlow.js' folder. Keras' "
-                "SavedModel holds code: save as .keras."
-            )
-        return _of_json(Directory(path), NAME, given)
+        return _of_folder(path, given)
+    if (checkpoint := checkpoint_of(path)) is not None:
+        return read_checkpoint_files(*checkpoint, _required(given))
     magic = _magic(path)
     if magic.lstrip().startswith(b"{"):
         return _of_json(Directory(path.parent), path.name, given)
     if magic.startswith(HDF5_MAGIC):
         headers = Headers(path.read_bytes())
         return hdf5_model(headers, _required(json_of(headers, "model_config") or given), None)
+    with zipped(path, MODEL) as folder:
+        if folder is not None:
+            return read_saved_model(folder, given)
     with zipped(path, NAME) as folder:
         if folder is not None:
             return _of_json(folder, NAME, given)
@@ -61,6 +71,21 @@ def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Co
     return hdf5_model(Headers(held.pop(WEIGHTS[0])), found, version)
 
 
+def _of_folder(path: Path, given: dict[str, Json] | None) -> Container:
+    """Read a model that is a folder of several files."""
+    folder = Directory(path)
+    if any(map(folder.has, SAVED_MODEL)):
+        return read_saved_model(folder, given)
+    if folder.has(NAME):
+        return _of_json(folder, NAME, given)
+    if (checkpoint := checkpoint_of(path)) is not None:
+        return read_checkpoint_files(*checkpoint, _required(given))
+    raise InputError(
+        f"a folder without {MODEL} (a SavedModel), {NAME} (TensorFlow.js) or a checkpoint of "
+        "TensorFlow. Expected one of them, or a file of Keras."
+    )
+
+
 def _magic(path: Path) -> bytes:
     if not path.is_file():
         raise InputError("no such file. Check the path.")
@@ -68,8 +93,8 @@ def _magic(path: Path) -> bytes:
         magic = file.read(8)
     if not magic.startswith((ZIP_MAGIC, HDF5_MAGIC)) and not magic.lstrip().startswith(b"{"):
         raise InputError(
-            f"starts with {magic!r}, so neither a .keras zip nor HDF5 nor JSON. Expected a Keras model "
-            "(.keras, .h5, .hdf5, .weights.h5, or TensorFlow.js' model.json)."
+            f"starts with {magic!r}, so neither a .keras zip nor HDF5 nor JSON. Expected a Keras "
+            "model (.keras, .h5, .hdf5, .weights.h5, or TensorFlow.js' model.json)."
         )
     return magic
 

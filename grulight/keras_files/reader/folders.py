@@ -21,6 +21,9 @@ MAX_NAME = 512
 class Folder(Protocol):
     """Where the files of a model lie."""
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of this name."""
+
     def size(self, name: str) -> int:
         """Return how many bytes a file has."""
 
@@ -37,6 +40,10 @@ class Directory:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of this name, or a link to one."""
+        return (self._root / inner(name)).is_file()
 
     def size(self, name: str) -> int:
         """Return how many bytes a file has.
@@ -85,6 +92,10 @@ class Zipped:
         self, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], top: str, room: int
     ) -> None:
         self._archive, self._members, self._top, self._room = archive, members, top, room
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of this name."""
+        return self._top + inner(name) in self._members
 
     def size(self, name: str) -> int:
         """Return how many bytes a file has.
