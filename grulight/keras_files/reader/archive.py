@@ -6,10 +6,11 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from os import SEEK_END
+from typing import IO
 
 from grulight.errors import InputError
-from grulight.keras_files.reader.untrusted_text import MAX_JSON_BYTES, quote
+from grulight.keras_files.reader.untrusted_text import quote
 
 END_OF_DIRECTORY = b"PK\x05\x06"
 END_LENGTH = 22
@@ -18,43 +19,20 @@ MAX_RATIO = 100
 # How much larger than the whole file its unpacked weights may be: weights hardly compress.
 MAX_GROWTH = 48 << 20
 
-CONFIG = "config.json"
-METADATA = "metadata.json"
-WEIGHTS = ("model.weights.h5", "model.weights.npz")  # Keras takes the first that is there
-
-
-def read_archive(path: Path) -> dict[str, bytes]:
-    """Return the configuration, the metadata and the weights of a `.keras` zip by member name.
-
-    Raises:
-        InputError: A member is missing, doubled, encrypted or blown up, or the zip is damaged.
-    """
-    with open_archive(path) as (archive, members):
-        weights = next((name for name in WEIGHTS if name in members), None)
-        if CONFIG not in members:
-            raise InputError(
-                f"a zip without {CONFIG}, so not a Keras model. Expected a .keras file."
-            )
-        if weights is None:
-            raise InputError(f"a zip without weights. Expected {' or '.join(WEIGHTS)}.")
-        limit = path.stat().st_size + MAX_GROWTH
-        return {
-            name: read_member(archive, members[name], limit if name == weights else MAX_JSON_BYTES)
-            for name in (CONFIG, METADATA, weights)
-            if name in members
-        }
-
 
 @contextmanager
-def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+def open_archive(file: IO[bytes]) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
     """Open a zip to read its members, which have one name each.
+
+    Args:
+        file: The zip, open to be read.
 
     Raises:
         InputError: A member is doubled, or the zip is damaged.
     """
-    _check_directory(path)
+    _check_directory(file)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             yield archive, _members(archive)
     except InputError:
         raise
@@ -64,11 +42,11 @@ def open_archive(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfil
         raise InputError(f"unreadable zip ({error}). Save the model again with Keras.") from None
 
 
-def _check_directory(path: Path) -> None:
+def _check_directory(file: IO[bytes]) -> None:
     """Refuse a zip directory that would take far more memory than the file."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - END_LENGTH - 65535))
-        tail = file.read()
+    size = file.seek(0, SEEK_END)
+    file.seek(max(0, size - END_LENGTH - 65535))
+    tail = file.read()
     start = tail.rfind(END_OF_DIRECTORY)
     if start < 0 or len(tail) - start < END_LENGTH:
         raise InputError("damaged zip (its end is missing). Copy or download the file again.")

@@ -9,31 +9,30 @@ from pathlib import Path
 from typing import Any
 
 from grulight.errors import InputError
-from grulight.keras_files.reader.archive import CONFIG, METADATA, WEIGHTS, read_archive
+from grulight.keras_files.reader.archive import open_archive
 from grulight.keras_files.reader.compiled import read_compiled
 from grulight.keras_files.reader.contents import Container
-from grulight.keras_files.reader.folders import Directory, Folder, zipped
+from grulight.keras_files.reader.folders import Directory, Folder, zipped_folder
 from grulight.keras_files.reader.hdf5_model import hdf5_model, json_of
 from grulight.keras_files.reader.headers import Headers
-from grulight.keras_files.reader.saved_model import METADATA as KERAS_METADATA
-from grulight.keras_files.reader.saved_model import MODEL
+from grulight.keras_files.reader.npz import is_npz, read_npz
+from grulight.keras_files.reader.sharded import is_sharded, read_shards
 from grulight.keras_files.reader.tensorflow_checkpoint import (
+    SAVED_MODEL,
     checkpoint_of,
     read_checkpoint_files,
     read_saved_model,
 )
-from grulight.keras_files.reader.tensorflow_js import (
-    NAME,
-    is_tensorflow_js,
-    read_model_json,
-    read_tensorflow_js,
-)
+from grulight.keras_files.reader.tensorflow_js import MODEL, is_tensorflow_js, read_tensorflow_js
 from grulight.keras_files.reader.untrusted_text import MAX_JSON_BYTES, Json, parse_json, quote
 from grulight.keras_files.reader.versions import KerasVersion
+from grulight.keras_files.reader.weight_groups import Weights
 
 ZIP_MAGIC = b"PK\x03\x04"
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-SAVED_MODEL = (MODEL, KERAS_METADATA)
+CONFIG = "config.json"
+METADATA = "metadata.json"
+HDF5, NPZ = "model.weights.h5", "model.weights.npz"
 
 
 def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Container:
@@ -49,41 +48,19 @@ def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Co
     given = None if config is None else _given_config(config)
     if path.name in SAVED_MODEL and path.is_file():
         path = path.parent
+    folder = Directory(path)
+    main = any(name in folder for name in (CONFIG, MODEL, *SAVED_MODEL))
+    if not main and (checkpoint := checkpoint_of(path)) is not None:
+        return _container(*read_checkpoint_files(*checkpoint, _required(given)))
     if path.is_dir():
-        return _of_folder(path, given)
-    if (checkpoint := checkpoint_of(path)) is not None:
-        return read_checkpoint_files(*checkpoint, _required(given))
+        return _of_folder(folder, given, "a folder")
     magic = _magic(path)
     if magic.lstrip().startswith(b"{"):
         return _of_json(Directory(path.parent), path.name, given)
-    if magic.startswith(HDF5_MAGIC):
-        headers = Headers(path.read_bytes())
-        return hdf5_model(headers, _required(json_of(headers, "model_config") or given), None)
-    with zipped(path, MODEL) as folder:
-        if folder is not None:
-            return read_saved_model(folder, given)
-    with zipped(path, NAME) as folder:
-        if folder is not None:
-            return _of_json(folder, NAME, given)
-    held = read_archive(path)
-    version = parse_json(held.get(METADATA, b"{}"), METADATA).get("keras_version")
-    found = parse_json(held.pop(CONFIG), CONFIG)
-    return hdf5_model(Headers(held.pop(WEIGHTS[0])), found, version)
-
-
-def _of_folder(path: Path, given: dict[str, Json] | None) -> Container:
-    """Read a model that is a folder of several files."""
-    folder = Directory(path)
-    if any(map(folder.has, SAVED_MODEL)):
-        return read_saved_model(folder, given)
-    if folder.has(NAME):
-        return _of_json(folder, NAME, given)
-    if (checkpoint := checkpoint_of(path)) is not None:
-        return read_checkpoint_files(*checkpoint, _required(given))
-    raise InputError(
-        f"a folder without {MODEL} (a SavedModel), {NAME} (TensorFlow.js) or a checkpoint of "
-        "TensorFlow. Expected one of them, or a file of Keras."
-    )
+    if magic.startswith(ZIP_MAGIC):
+        return _of_zip(path, given)
+    headers = Headers(path.read_bytes())
+    return hdf5_model(headers, _required(json_of(headers, "model_config") or given), None)
 
 
 def _magic(path: Path) -> bytes:
@@ -122,22 +99,76 @@ def _required(config: dict[str, Json] | None) -> dict[str, Json]:
     return config
 
 
+def _of_zip(path: Path, given: dict[str, Json] | None) -> Container:
+    with path.open("rb") as file, open_archive(file) as (archive, members):
+        if is_npz(members):
+            weights, ignored = read_npz(path.read_bytes())
+            return _container(_required(given), "3", None, weights, None, ignored)
+        folder = zipped_folder(
+            archive, members, (CONFIG, MODEL, SAVED_MODEL[0]), path.stat().st_size
+        )
+        if folder is None:
+            raise InputError(
+                f"a zip without {CONFIG}, {MODEL} or {SAVED_MODEL[0]}, so not a Keras model. "
+                "Expected a .keras file, or a zip of one model's folder."
+            )
+        return _of_folder(folder, given, "a zip")
+
+
+def _of_folder(folder: Folder, given: dict[str, Json] | None, what: str) -> Container:
+    """Read the files of a `.keras` zip, of a SavedModel, or of TensorFlow.js."""
+    if any(name in folder for name in SAVED_MODEL):
+        return _container(*read_saved_model(folder, given))
+    if CONFIG not in folder:
+        if MODEL in folder:
+            return _of_json(folder, MODEL, given)
+        raise InputError(
+            f"{what} without {CONFIG}, {MODEL}, {SAVED_MODEL[0]} or a checkpoint of TensorFlow. "
+            "Expected a file, or the folder of one model."
+        )
+    metadata = folder.read(METADATA, MAX_JSON_BYTES) if METADATA in folder else b"{}"
+    version = parse_json(metadata, METADATA).get("keras_version")
+    config = parse_json(folder.read(CONFIG, MAX_JSON_BYTES), CONFIG)
+    if HDF5 in folder:
+        return hdf5_model(Headers(folder.read(HDF5)), config, version)
+    if NPZ not in folder:
+        raise InputError(f"{what} without weights, expected {HDF5} or {NPZ}. Save it again.")
+    weights, ignored = read_npz(folder.read(NPZ))
+    return _container(config, "3", version, weights, None, ignored)
+
+
 def _of_json(folder: Folder, name: str, given: dict[str, Json] | None) -> Container:
     """Read a model whose files a JSON file names."""
-    model = read_model_json(folder, name)
-    if not is_tensorflow_js(model):
+    index = parse_json(folder.read(name, MAX_JSON_BYTES), name)
+    if is_sharded(index):
+        weights, ignored = read_shards(index, folder)
+        return _container(_required(given), "3", None, weights, None, ignored)
+    if not is_tensorflow_js(index):
         raise InputError(
             f"{quote(name)} is JSON without weights. Pass the file of weights, and this one as "
             "config."
         )
-    found = read_tensorflow_js(model, folder)
+    found = read_tensorflow_js(index, folder)
     config = _required(found.config or given)
-    version = found.version or config.get("keras_version")
-    parsed = KerasVersion.parse(version if isinstance(version, str) else None, "2")
-    training = config.get("compile_config") or found.training
+    return _container(config, "2", found.version, found.weights, found.training, found.ignored)
+
+
+def _container(
+    config: dict[str, Json],
+    default: str,
+    version: Json,
+    weights: Weights,
+    training: Json,
+    ignored: tuple[str, ...],
+) -> Container:
+    """Return a model whose parts have been read; ``default`` is the version where none is said."""
+    version = version or config.get("keras_version")
+    parsed = KerasVersion.parse(version if isinstance(version, str) else None, default)
+    key = "compile_config" if config.get("compile_config") else "training_config"
+    training = config.get("compile_config") or training
     compiled = read_compiled(training, parsed)
-    ignored = [*found.ignored]
     if training:
-        ignored.append(f"training_config{' but for its loss' if compiled.loss.known else ''}")
-    config = {**config, "compile_config": training}
-    return Container(config, parsed, found.weights, tuple(ignored), compiled)
+        ignored += (f"{key}{' but for its loss' if compiled.loss.known else ''}",)
+    return Container(
+        {**config, "compile_config": training}, parsed, weights, tuple(ignored), compiled
+    )

@@ -6,13 +6,11 @@ Other files name them, so each name is looked at before it is followed: it stays
 import os
 import stat
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from grulight.errors import InputError
-from grulight.keras_files.reader.archive import MAX_GROWTH, open_archive, read_member
+from grulight.keras_files.reader.archive import MAX_GROWTH, read_member
 from grulight.keras_files.reader.untrusted_text import quote
 
 MAX_NAME = 512
@@ -21,14 +19,14 @@ MAX_NAME = 512
 class Folder(Protocol):
     """Where the files of a model lie."""
 
-    def has(self, name: str) -> bool:
+    def __contains__(self, name: str) -> bool:
         """Return whether there is a file of this name."""
 
     def size(self, name: str) -> int:
         """Return how many bytes a file has."""
 
-    def read(self, name: str, limit: int) -> bytes:
-        """Return what a file holds, which must be at most ``limit`` bytes."""
+    def read(self, name: str, limit: int | None = None) -> bytes:
+        """Return what a file holds, which must be at most ``limit`` bytes, if one is given."""
 
 
 class Directory:
@@ -41,9 +39,9 @@ class Directory:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def has(self, name: str) -> bool:
-        """Return whether there is a file of this name, or a link to one."""
-        return (self._root / inner(name)).is_file()
+    def __contains__(self, name: str) -> bool:
+        """Return whether there is a file of this name."""
+        return (self._root / name).exists()
 
     def size(self, name: str) -> int:
         """Return how many bytes a file has.
@@ -53,16 +51,17 @@ class Directory:
         """
         return self._place(name).stat().st_size
 
-    def read(self, name: str, limit: int) -> bytes:
+    def read(self, name: str, limit: int | None = None) -> bytes:
         """Return what a file holds.
 
         Raises:
             InputError: It is not there, no file, outside the directory, or too large.
         """
         place = self._place(name)
-        _require_size(name, place.stat().st_size, limit)
+        size = place.stat().st_size
+        _require_size(name, size, limit)
         with place.open("rb") as file:
-            return file.read(limit)
+            return file.read(size)
 
     def _place(self, name: str) -> Path:
         place = (self._root / inner(name)).resolve()
@@ -93,9 +92,9 @@ class Zipped:
     ) -> None:
         self._archive, self._members, self._top, self._room = archive, members, top, room
 
-    def has(self, name: str) -> bool:
+    def __contains__(self, name: str) -> bool:
         """Return whether there is a file of this name."""
-        return self._top + inner(name) in self._members
+        return self._top + name in self._members
 
     def size(self, name: str) -> int:
         """Return how many bytes a file has.
@@ -105,7 +104,7 @@ class Zipped:
         """
         return self._member(name).file_size
 
-    def read(self, name: str, limit: int) -> bytes:
+    def read(self, name: str, limit: int | None = None) -> bytes:
         """Return what a file holds.
 
         Raises:
@@ -124,20 +123,31 @@ class Zipped:
         return found
 
 
-@contextmanager
-def zipped(path: Path, name: str) -> Iterator[Folder | None]:
-    """Open the folder in a zip that holds a file of this name; None where there is none.
+def zipped_folder(
+    archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], names: tuple[str, ...], size: int
+) -> Folder | None:
+    """Return the folder in a zip that holds a file of one of these names, if there is one.
+
+    Args:
+        archive: The zip.
+        members: Its members by name.
+        names: Names of files; one that lies less deep goes before another.
+        size: The bytes of the zip.
 
     Raises:
-        InputError: The zip is damaged, or there are several.
+        InputError: Several are as deep as each other.
     """
-    with open_archive(path) as (archive, members):
-        tops = [each[: -len(name)] for each in members if f"/{each}".endswith(f"/{name}")]
-        tops = [top for top in tops if not top.startswith("__MACOSX/")]  # what macOS adds
-        if len(tops) > 1:
-            raise InputError(f"the zip holds {name} {len(tops)} times. Zip one model alone.")
-        room = path.stat().st_size + MAX_GROWTH
-        yield Zipped(archive, members, tops[0], room) if tops else None
+    tops = {
+        each[: -len(name)]
+        for name in names
+        for each in members
+        if f"/{each}".endswith(f"/{name}") and not each.startswith("__MACOSX/")  # macOS adds it
+    }
+    depth = min((top.count("/") for top in tops), default=0)
+    first = [top for top in tops if top.count("/") == depth]
+    if len(first) > 1:
+        raise InputError(f"the zip holds {len(first)} models. Zip one alone.")
+    return Zipped(archive, members, first[0], size + MAX_GROWTH) if first else None
 
 
 def inner(name: str) -> str:
@@ -155,6 +165,6 @@ def inner(name: str) -> str:
     return "/".join(parts)
 
 
-def _require_size(name: str, size: int, limit: int) -> None:
-    if size > limit:
+def _require_size(name: str, size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
         raise InputError(f"{quote(name)} has {size} bytes, expected at most {limit}. Refused.")

@@ -62,9 +62,9 @@ def read_metadata(folder: Folder, graph: ObjectGraph) -> Metadata | None:
     Raises:
         InputError: The metadata are damaged or too large.
     """
-    if folder.has(METADATA):
+    if METADATA in folder:
         found = [*_from_metadata(folder.read(METADATA, MAX_METADATA), graph)]
-    elif folder.has(MODEL):
+    elif MODEL in folder:
         found = [*_from_saved_model(folder.read(MODEL, MAX_MODEL), graph)]
     else:
         found = []

@@ -5,6 +5,7 @@ IV.A.2.f (what was never written).
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -89,6 +90,26 @@ class Packed(Protocol):
 
     def fill(self, array: NDArray[Any]) -> None:
         """Write the numbers into an array of their shape."""
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """An array that was read whole.
+
+    Attributes:
+        array: It.
+    """
+
+    array: NDArray[Any] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the array takes."""
+        return self.array.nbytes
+
+    def fill(self, array: NDArray[Any]) -> None:
+        """Write the numbers into an array of their shape."""
+        array[...] = self.array
 
 
 def place_of(

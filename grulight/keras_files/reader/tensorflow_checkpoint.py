@@ -4,19 +4,26 @@ Both keep the variables in a bundle with the graph of objects; a SavedModel says
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from grulight.errors import InputError
 from grulight.keras_files.reader.bundle import Bundle
-from grulight.keras_files.reader.compiled import Compiled, read_compiled
-from grulight.keras_files.reader.contents import Container
 from grulight.keras_files.reader.folders import Directory, Folder, inner
 from grulight.keras_files.reader.object_graph import ObjectGraph
-from grulight.keras_files.reader.object_layers import object_weights
-from grulight.keras_files.reader.saved_model import VARIABLES, configuration, read_metadata
+from grulight.keras_files.reader.object_layers import ObjectWeights, object_weights
+from grulight.keras_files.reader.saved_model import (
+    METADATA,
+    MODEL,
+    VARIABLES,
+    configuration,
+    read_metadata,
+)
 from grulight.keras_files.reader.untrusted_text import Json, quote
-from grulight.keras_files.reader.versions import KerasVersion
 
+SAVED_MODEL = (MODEL, METADATA)
 STATE = "checkpoint"  # the text file that names the newest of a folder's checkpoints
 NEWEST = re.compile(r'^\s*model_checkpoint_path:\s*"((?:[^"\\]|\\.){1,500})"', re.MULTILINE)
 MAX_STATE = 1 << 20
@@ -25,7 +32,27 @@ SHARD = re.compile(r"\.data-\d{5}-of-\d{5}$")
 DEFAULT = "2.4"  # of the Keras within TensorFlow, where nothing tells which
 
 
-def read_saved_model(folder: Folder, given: dict[str, Json] | None) -> Container:
+class Parts(NamedTuple):
+    """What a model's files hold.
+
+    Attributes:
+        config: The model's configuration.
+        default: The version of Keras that counts where nothing tells it.
+        version: What the files say of it beside the configuration.
+        weights: The variables, unread.
+        training: What the model was compiled with.
+        ignored: What else there is, in words.
+    """
+
+    config: dict[str, Json]
+    default: str
+    version: Json
+    weights: ObjectWeights
+    training: Json
+    ignored: tuple[str, ...]
+
+
+def read_saved_model(folder: Folder, given: dict[str, Json] | None) -> Parts:
     """Read a SavedModel; nothing is made of its graph.
 
     Args:
@@ -35,7 +62,7 @@ def read_saved_model(folder: Folder, given: dict[str, Json] | None) -> Container
     Raises:
         InputError: It is no Keras model, damaged, or refused.
     """
-    if not folder.has(f"{VARIABLES}{INDEX}"):
+    if f"{VARIABLES}{INDEX}" not in folder:
         raise InputError(
             f"a SavedModel without {VARIABLES}{INDEX}, so without weights. Copy the whole folder."
         )
@@ -48,17 +75,19 @@ def read_saved_model(folder: Folder, given: dict[str, Json] | None) -> Container
                 "tf.saved_model.save and export leave it out. Pass config=FILE with the model's "
                 "JSON (model.to_json()), or save it with model.save."
             )
-        return _container(graph, given, {}, None)
-    if given is None:
+        return _parts(graph, given)
+    try:
         config, words = configuration(metadata)
-    else:
-        config, words = given, None
+    except InputError:
+        if given is None:
+            raise
+        return _parts(graph, given)
     training = metadata.root.get("training_config")
-    found = _container(graph, config, dict(metadata.names), training)
-    return found if words is None else _with(found, words)
+    found = _parts(graph, config, metadata.names, training)
+    return found if words is None else found._replace(ignored=(*found.ignored, words))
 
 
-def read_checkpoint_files(folder: Folder, prefix: str, given: dict[str, Json]) -> Container:
+def read_checkpoint_files(folder: Folder, prefix: str, given: dict[str, Json]) -> Parts:
     """Read a checkpoint of TensorFlow.
 
     Args:
@@ -69,7 +98,7 @@ def read_checkpoint_files(folder: Folder, prefix: str, given: dict[str, Json]) -
     Raises:
         InputError: It is of another model, damaged, or refused.
     """
-    return _container(ObjectGraph(Bundle(folder, prefix)), given, {}, None)
+    return _parts(ObjectGraph(Bundle(folder, prefix)), given)
 
 
 def checkpoint_of(path: Path) -> tuple[Folder, str] | None:
@@ -87,7 +116,8 @@ def checkpoint_of(path: Path) -> tuple[Folder, str] | None:
     if path.name == STATE and path.is_file():
         return checkpoint_of(path.parent)
     name = SHARD.sub("", path.name.removesuffix(INDEX))
-    if not name or not path.with_name(f"{name}{INDEX}").is_file():
+    itself = name == path.name and path.is_file()  # a file of another kind beside a checkpoint
+    if not name or itself or not path.with_name(f"{name}{INDEX}").is_file():
         return None
     return Directory(path.parent), name
 
@@ -95,12 +125,12 @@ def checkpoint_of(path: Path) -> tuple[Folder, str] | None:
 def _newest(path: Path) -> str | None:
     """Return which checkpoint of a folder counts: what its text file says, or the only one."""
     folder = Directory(path)
-    if folder.has(STATE):
+    if STATE in folder:
         match = NEWEST.search(folder.read(STATE, MAX_STATE).decode("utf-8", "replace"))
         name = (
             re.split(r"[/\\]", match[1])[-1] if match else ""
         )  # the path may be another machine's
-        if name and folder.has(f"{inner(name)}{INDEX}"):
+        if name and f"{inner(name)}{INDEX}" in folder:
             return name
     found = sorted(each.name.removesuffix(INDEX) for each in path.glob(f"*{INDEX}"))
     if len(found) > 1:
@@ -111,26 +141,13 @@ def _newest(path: Path) -> str | None:
     return found[0] if found else None
 
 
-def _container(
-    graph: ObjectGraph, config: dict[str, Json], names: dict[int, str], training: Json
-) -> Container:
-    noted = config.get("keras_version")
+def _parts(
+    graph: ObjectGraph,
+    config: dict[str, Json],
+    names: Mapping[int, str] = MappingProxyType({}),
+    training: Json = None,
+) -> Parts:
     default = "3" if "module" in config else DEFAULT
-    version = KerasVersion.parse(noted if isinstance(noted, str) else None, default, "tensorflow")
-    compiled = read_compiled(training, version) if training else Compiled()
-    ignored = ["optimizer state"] if "optimizer" in graph.children(0) else []
-    if training:
-        ignored.append(f"training_config{' but for its loss' if compiled.loss.known else ''}")
+    ignored = ("optimizer state",) if "optimizer" in graph.children(0) else ()
     weights = object_weights(graph, config, names)
-    return Container(config, version, weights, tuple(ignored), compiled)
-
-
-def _with(container: Container, words: str) -> Container:
-    """Return a container with more words on what is not taken over."""
-    return Container(
-        container.config,
-        container.version,
-        container.weights,
-        (*container.ignored, words),
-        container.compiled,
-    )
+    return Parts(config, default, None, weights, training, ignored)

@@ -10,10 +10,10 @@ from grulight.errors import InputError
 from grulight.keras_files.reader.folders import Folder
 from grulight.keras_files.reader.hdf5 import Stored
 from grulight.keras_files.reader.tensorflow_js_arrays import arrays_of, quantised_words
-from grulight.keras_files.reader.untrusted_text import MAX_JSON_BYTES, Json, parse_json, quote
+from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.reader.weight_groups import NamedWeights, NativeWeights, native_names
 
-NAME = "model.json"
+MODEL = "model.json"
 OPTIMIZER_WORDS = {
     **{"learningRate": "learning_rate", "beta1": "beta_1", "beta2": "beta_2"},
     **{"decay": "rho", "useNesterov": "nesterov"},
@@ -73,11 +73,6 @@ def read_tensorflow_js(model: dict[str, Json], folder: Folder) -> TensorFlowJs:
         topology.get("training_config") or _in_keras_words(model.get("trainingConfig")),
         (*ignored, *quantised_words(arrays)),
     )
-
-
-def read_model_json(folder: Folder, name: str = NAME) -> dict[str, Json]:
-    """Return what a JSON file of a folder holds."""
-    return parse_json(folder.read(name, MAX_JSON_BYTES), name)
 
 
 def _weights(arrays: dict[str, Stored]) -> NamedWeights | NativeWeights:
