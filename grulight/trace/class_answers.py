@@ -1,5 +1,6 @@
 """Answers that name one of several classes."""
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -80,7 +81,7 @@ class ClassAnswers(Answers):
     @property
     def by_chance(self) -> bool:
         """Whether no more are right than within two deviations of the most frequent class."""
-        deviation = (self._often * (1 - self._often) / len(self.positions)) ** 0.5
+        deviation = math.sqrt(self._often * (1 - self._often) / len(self.positions))
         return self.score <= self._often + 2 * deviation
 
     @property

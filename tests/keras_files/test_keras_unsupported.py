@@ -56,7 +56,7 @@ BRANCHES = graph(
 
 @pytest.mark.parametrize(
     ("model", "place"),
-    [(chain(DROPOUT, EVIL), "evil"), (INSIDE, "td"), (TWICE_READ, "evil")],
+    [(chain(DROPOUT, EVIL), "evil"), (INSIDE, "td/evil"), (TWICE_READ, "evil")],
     ids=["at the end", "inside another layer", "that reads a tensor twice"],
 )
 def test_advised_cut_gives_one_tensor(model: Config, place: str, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_a_refusal_advises_only_what_can_be_done(
 ) -> None:
     path = tmp_path / f"model.{suffix}"
     quietly(built(build, 1, flavour).save, path)
-    with pytest.raises(InputError, match="is a 'Lambda', which") as refusal:
+    with pytest.raises(InputError, match="'Lambda', which carries code") as refusal:
         grulight.load_keras(path)
     found = re.search(r"up_to='(.*?)'", str(refusal.value))
     assert (found and found[1]) == advice
@@ -130,5 +130,5 @@ def test_a_checkpoint_of_a_part_opens_again(tmp_path: Path, run: Callable[..., s
 def test_a_layer_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
     quietly(built(in_steps, 1).save, tmp_path / "model.keras")
     for wrong in ("tdd", "td/", "td/nothing", "dropout/d"):
-        with pytest.raises(InputError, match="the model calls no layer of this name"):
+        with pytest.raises(InputError, match=r"no layer of this name, but . such as '"):
             grulight.load_keras(tmp_path / "model.keras", up_to=wrong)
