@@ -6,7 +6,13 @@ from typing import Any
 
 from grulight.checkpoint_files.reader import read_checkpoint, require_described, require_weights
 from grulight.errors import InputError, option
-from grulight.keras_files.model_description import build_model, describe, plan_model, rebuild
+from grulight.keras_files.model_description import (
+    build_model,
+    describe,
+    id_names_of,
+    plan_model,
+    rebuild,
+)
 from grulight.keras_files.plan.placement import place
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.container import ZIP_MAGIC, read_container
@@ -56,6 +62,13 @@ def _ported(
     graph, variables = plan_model(description)
     arrays = place(variables, container.weights, graph)
     description |= {"shapes": arrays.shapes(), "dtype": arrays.dtype()}
+    if graph.front_ends:
+        description["id_names"] = names = id_names_of(graph, container.vocabularies)
+        description["ignored"] += [
+            f"{each.kind} {quote(each.layer)} is cut away: {quote(each.input)} takes ids, "
+            f"{len(names.get(each.input, ())) or 'none'} of them with a name"
+            for each in graph.front_ends
+        ]
     description["ignored"] += [
         f"that models share {quote(each)}, each has its own copy" for each in arrays.shared()
     ]

@@ -8,6 +8,7 @@ from grulight.keras_files.plan.call_words import named_entries
 from grulight.keras_files.plan.cutting import Wiring, ending, needed_inputs
 from grulight.keras_files.plan.dialect import KINDS, translate
 from grulight.keras_files.plan.entries import Entries, Entry, is_operation, kind_of
+from grulight.keras_files.plan.front_ends import without_front_ends
 from grulight.keras_files.plan.inputs import first_shape, input_shape
 from grulight.keras_files.plan.ordering import count_from_zero, ordered
 from grulight.keras_files.plan.parse_context import (
@@ -17,7 +18,7 @@ from grulight.keras_files.plan.parse_context import (
     ParseContext,
     too_many_layers,
 )
-from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref
+from grulight.keras_files.plan.spec import Call, FrontEnd, Graph, LayerSpec, Ref
 from grulight.keras_files.plan.wiring import calls_of, loose_calls_of, refs_of
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
@@ -95,6 +96,9 @@ def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
     def spec_of(name: str, up_to: str | None) -> LayerSpec:
         return parse_layer(name, entries[name], replace(context, up_to=up_to))
 
+    front_ends: tuple[FrontEnd, ...] = ()
+    if context.nesting == 0:
+        wiring, front_ends = without_front_ends(wiring, entries)
     every, up_to = len(wiring.calls), context.up_to
     if up_to is not None:
         wiring = ending(wiring, up_to, spec_of, context.portable)
@@ -113,10 +117,10 @@ def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
     siblings = tuple(
         (name, entry["class_name"])
         for name, entry in entries.items()
-        if not is_operation(entry, context)
+        if not is_operation(entry, context) and name not in {each.layer for each in front_ends}
     )
     cut = up_to is not None and (bool(wiring.cut) or len(calls) < every)
-    return Graph(layers, calls, inputs, wiring.outputs, siblings, shapes, size, cut)
+    return Graph(layers, calls, inputs, wiring.outputs, siblings, shapes, size, cut, front_ends)
 
 
 def _model_inside(entry: Entry, context: ParseContext) -> Graph:
