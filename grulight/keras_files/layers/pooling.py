@@ -36,7 +36,9 @@ class MaxPooling1D(Pooling1D):
     def compute(self, x: Tensor) -> Tensor:
         """Return the maxima; what is put at the ends never wins."""
         padded = F.pad(x.transpose(1, 2), self.window.pads(x.shape[1]), value=-torch.inf)
-        return F.max_pool1d(padded, self.window.size, self.window.stride).transpose(1, 2)
+        # torch.export fixes the number of steps in max_pool1d
+        size, stride = (self.window.size, 1), (self.window.stride, 1)
+        return F.max_pool2d(padded[..., None], size, stride)[..., 0].transpose(1, 2)
 
 
 class AveragePooling1D(Pooling1D):
