@@ -81,7 +81,7 @@ class ClassAnswers(Answers):
     def by_chance(self) -> bool:
         """Whether no more are right than within two deviations of the most frequent class."""
         deviation = (self._often * (1 - self._often) / len(self.positions)) ** 0.5
-        return self.score <= self._often + 2 * deviation
+        return bool(self.score <= self._often + 2 * deviation)
 
     @property
     def closeness(self) -> NDArray[np.floating]:
