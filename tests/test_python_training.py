@@ -13,7 +13,6 @@ from grulight.errors import InputError
 from grulight.optim import KerasAdam
 from grulight.training.classifier import GRUClassifier
 
-
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Total length of .list.:UserWarning"),
     pytest.mark.filterwarnings("ignore:.training_step. returned .None.:UserWarning"),

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from grulight.errors import InputError
+from grulight.errors import InputError, listed
 from grulight.exporting.keras_model import write_keras
 from grulight.exporting.onnx_pt2 import write_onnx, write_pt2
 from grulight.exporting.verification import (
@@ -126,6 +126,16 @@ def _signature(
     return {
         "inputs": f"values (batch, {time}, feature)" + ", lengths (batch)" * lengths,
         "output": f"probabilities (batch, {answers})",
-        "standardisation": "none" if classifier.mean is None else "inside",
+        "standardisation": _standardisation(classifier),
         "padding": padding,
     }
+
+
+def _standardisation(classifier: GRUClassifier) -> str:
+    if classifier.mean is None:
+        return "none"
+    pairs = zip(classifier.feature_names, classifier.hparams["offset"] or (), strict=False)
+    first = [f"{each!r} from {name}" for name, each in pairs if each]
+    if not first:
+        return "inside"
+    return f"inside; float32 cannot hold the raw values: subtract first {listed(first)}"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from grulight.data.readers.checks import as_float32, bad
 from grulight.data.readers.digits import Digits
 from grulight.data.readers.hints import advice
+from grulight.data.readers.offsets import less
 from grulight.data.readers.table_columns import Layout
 from grulight.data.readers.table_rows import Rows, Texts
 from grulight.data.readers.times import parse_times
@@ -28,7 +29,7 @@ class GatheredRows:
     def add(self, cells: Sequence[Sequence[str]], lines: list[int]) -> None:
         """Add a block: the texts of each column, and the line of each row."""
         layout = self._layout
-        exact = _numbers(self._path, cells, layout, lines)
+        exact = less(_numbers(self._path, cells, layout, lines), layout.offset)
         self._blocks.append(as_float32(exact))
         self._digits.add(exact, self._blocks[-1])
         self._sequences.add(cells[layout.sequence])
@@ -54,6 +55,7 @@ class GatheredRows:
             layout,
             place,
             self._digits.notes(self._path, [layout.names[i] for i in layout.features]),
+            self._digits.offset(),
         )
 
 

@@ -127,8 +127,11 @@ def _rows(path: str, arrow: Any, table: Any, layout: Layout, first: int) -> Rows
     digits = [Digits(1) for _ in layout.features]
     for at, i in enumerate(layout.features):
         exact = _numbers(path, arrow, names[i], table[names[i]], place)
+        if layout.offset is not None:
+            exact = exact - layout.offset[at]
         features[:, at] = as_float32(exact)
         digits[at].add(exact[:, None], features[:, [at]])
+    found = merged(digits)
     return Rows(
         _texts(path, arrow, names[layout.sequence], table),
         None if layout.label is None else _texts(path, arrow, names[layout.label], table),
@@ -136,7 +139,8 @@ def _rows(path: str, arrow: Any, table: Any, layout: Layout, first: int) -> Rows
         features,
         layout,
         place,
-        merged(digits).notes(path, [names[i] for i in layout.features]),
+        found.notes(path, [names[i] for i in layout.features]),
+        found.offset(),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.data.readers.offsets import Offset
 from grulight.data.readers.table_columns import Layout
 
 
@@ -30,6 +31,7 @@ class Rows:
         layout: Where these columns were.
         place: Says where a row is, such as "line 7".
         notes: What the user should know of them, a line each.
+        needed_offset: As in :class:`grulight.data.sequences.Sequences`.
     """
 
     sequences: Texts
@@ -39,3 +41,4 @@ class Rows:
     layout: Layout
     place: Callable[[int], str]
     notes: tuple[str, ...] = ()
+    needed_offset: Offset | None = None
