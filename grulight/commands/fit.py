@@ -18,10 +18,10 @@ from grulight.commands.running import (
 from grulight.keras_files.compiled_words import not_taken_over, taken_over
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.runs.metrics_csv import MetricsFile
-from grulight.runs.resuming import ended_epoch
 from grulight.runs.signals import EXIT_CODE
 from grulight.trace.page import write_page
 from grulight.trace.recorder import TraceRecorder
+from grulight.training.continuing import ended_epoch
 
 
 def run(arguments: list[str]) -> None:

@@ -1,5 +1,6 @@
 """What an exported model takes and gives, in words."""
 
+from grulight.errors import listed
 from grulight.exporting.inputs import Input
 from grulight.exporting.subject import Subject
 from grulight.keras_files.layers.network import trace
@@ -12,9 +13,21 @@ def signature_of(subject: Subject, suffix: str) -> dict[str, str]:
     return {
         "inputs": ", ".join([*inputs, *["lengths (batch)"] * subject.lengths]),
         "output": _outputs(subject, suffix),
-        "standardisation": "none" if subject.statistics is None else "inside",
+        "standardisation": _standardisation(subject),
         "padding": _padding(subject, suffix),
     }
+
+
+def _standardisation(subject: Subject) -> str:
+    if subject.classifier is None or subject.statistics is None:
+        return "none"
+    pairs = zip(
+        subject.classifier.feature_names, subject.classifier.hparams["offset"] or (), strict=False
+    )
+    first = [f"{each!r} from {name}" for name, each in pairs if each]
+    if not first:
+        return "inside"
+    return f"inside; float32 cannot hold the raw values: subtract first {listed(first)}"
 
 
 def _axes(given: Input) -> str:

@@ -9,7 +9,7 @@ from grulight.keras_files.layers.sliding_window import SlidingWindows
 from grulight.keras_files.layers.spatial import Spatial, SpatialLayer, apart, rank_of, together
 from grulight.keras_files.plan.spec import LayerSpec, Shape
 
-MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+MAXIMA = {2: F.max_pool2d, 3: F.max_pool3d}
 MEANS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
