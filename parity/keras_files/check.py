@@ -12,6 +12,7 @@ import numpy as np
 
 from grulight.errors import InputError
 from grulight.keras_files.port import load_keras
+from grulight.keras_files.reader.tensorflow_checkpoint import SAVED_MODEL, checkpoint_of
 from grulight.keras_files.reader.untrusted_text import Json
 from parity.compare import Incomparable, compare
 from parity.keras_files import numpy_chain
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from parity.keras_files.keras_witness import Witness
 
 SUFFIXES = (".keras", ".h5", ".hdf5")
-MAIN_FILES = ("config.json", "model.json")  # of a folder: Keras 3's, TensorFlow.js'
+# of a folder: Keras 3's, TensorFlow.js', a SavedModel's
+MAIN_FILES = ("config.json", "model.json", *SAVED_MODEL)
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 LIBRARIES = ("torch", "lightning", "numpy", "keras", "tensorflow")
 PRECISIONS: tuple[Precision, Precision] = ("float64", "float32")
@@ -41,8 +43,12 @@ PRECISIONS: tuple[Precision, Precision] = ("float64", "float32")
 def is_keras_file(path: str | Path) -> bool:
     """Return whether a file or a folder is, or by its name claims to be, a Keras model."""
     path = Path(path)
+    if checkpoint_of(path) is not None:
+        return True
     if path.is_dir():
         return any((path / name).is_file() for name in MAIN_FILES)
+    if path.name in SAVED_MODEL:
+        return True
     if path.suffix.lower() in SUFFIXES:
         return True
     if not path.is_file():

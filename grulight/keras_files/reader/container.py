@@ -17,6 +17,12 @@ from grulight.keras_files.reader.hdf5_model import hdf5_model, json_of
 from grulight.keras_files.reader.headers import Headers
 from grulight.keras_files.reader.npz import is_npz, read_npz
 from grulight.keras_files.reader.sharded import is_sharded, read_shards
+from grulight.keras_files.reader.tensorflow_checkpoint import (
+    SAVED_MODEL,
+    checkpoint_of,
+    read_checkpoint_files,
+    read_saved_model,
+)
 from grulight.keras_files.reader.tensorflow_js import MODEL, is_tensorflow_js, read_tensorflow_js
 from grulight.keras_files.reader.untrusted_text import MAX_JSON_BYTES, Json, parse_json, quote
 from grulight.keras_files.reader.versions import KerasVersion
@@ -40,8 +46,14 @@ def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Co
         InputError: It is none of the known formats, is damaged, or is refused.
     """
     given = None if config is None else _given_config(config)
+    if path.name in SAVED_MODEL and path.is_file():
+        path = path.parent
+    folder = Directory(path)
+    main = any(name in folder for name in (CONFIG, MODEL, *SAVED_MODEL))
+    if not main and (checkpoint := checkpoint_of(path)) is not None:
+        return _container(*read_checkpoint_files(*checkpoint, _required(given)))
     if path.is_dir():
-        return _of_folder(Directory(path), given, "a folder")
+        return _of_folder(folder, given, "a folder")
     magic = _magic(path)
     if magic.lstrip().startswith(b"{"):
         return _of_json(Directory(path.parent), path.name, given)
@@ -92,22 +104,27 @@ def _of_zip(path: Path, given: dict[str, Json] | None) -> Container:
         if is_npz(members):
             weights, ignored = read_npz(path.read_bytes())
             return _container(_required(given), "3", None, weights, None, ignored)
-        folder = zipped_folder(archive, members, (CONFIG, MODEL), path.stat().st_size)
+        folder = zipped_folder(
+            archive, members, (CONFIG, MODEL, SAVED_MODEL[0]), path.stat().st_size
+        )
         if folder is None:
             raise InputError(
-                f"a zip without {CONFIG} or {MODEL}, so not a Keras model. Expected a .keras file."
+                f"a zip without {CONFIG}, {MODEL} or {SAVED_MODEL[0]}, so not a Keras model. "
+                "Expected a .keras file, or a zip of one model's folder."
             )
         return _of_folder(folder, given, "a zip")
 
 
 def _of_folder(folder: Folder, given: dict[str, Json] | None, what: str) -> Container:
-    """Read the files of a `.keras` zip, or of TensorFlow.js."""
+    """Read the files of a `.keras` zip, of a SavedModel, or of TensorFlow.js."""
+    if any(name in folder for name in SAVED_MODEL):
+        return _container(*read_saved_model(folder, given))
     if CONFIG not in folder:
         if MODEL in folder:
             return _of_json(folder, MODEL, given)
         raise InputError(
-            f"{what} without {CONFIG} or {MODEL}. Expected a file, or the folder of one model. "
-            "Keras' SavedModel holds code: save as .keras."
+            f"{what} without {CONFIG}, {MODEL}, {SAVED_MODEL[0]} or a checkpoint of TensorFlow. "
+            "Expected a file, or the folder of one model."
         )
     metadata = folder.read(METADATA, MAX_JSON_BYTES) if METADATA in folder else b"{}"
     version = parse_json(metadata, METADATA).get("keras_version")

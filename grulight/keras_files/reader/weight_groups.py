@@ -9,6 +9,7 @@ from grulight.keras_files.reader.attributes import Attributes
 from grulight.keras_files.reader.hdf5 import Stored, walk
 from grulight.keras_files.reader.headers import Headers
 from grulight.keras_files.reader.links import members
+from grulight.keras_files.reader.object_layers import ObjectWeights
 from grulight.keras_files.reader.untrusted_text import quote
 
 NATIVE_ROOTS = ("layers", "_layer_checkpoint_dependencies")
@@ -51,7 +52,7 @@ class NamedWeights:
     arrays: Mapping[str, Stored]
 
 
-Weights = NativeWeights | LegacyWeights | NamedWeights
+Weights = NativeWeights | LegacyWeights | NamedWeights | ObjectWeights
 
 
 def native_weights(headers: Headers, attributes: Attributes, tops: dict[str, int]) -> NativeWeights:
