@@ -16,7 +16,7 @@ from grulight.keras_files.plan.parse_context import (
     too_many_layers,
 )
 from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref, Shape
-from grulight.keras_files.plan.wiring import calls_of, loose_calls_of, refs_of
+from grulight.keras_files.plan.wiring import calls_of, keys_of, loose_calls_of, refs_of
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
 MODELS = ("Sequential", "Functional")
@@ -31,6 +31,7 @@ class Wiring:
     inputs: tuple[Ref, ...]
     outputs: tuple[Ref, ...]
     shapes: tuple[Shape, ...]
+    output_names: tuple[str, ...] = ()
 
 
 def parse_model(entry: Json, context: ParseContext) -> Graph:
@@ -96,7 +97,7 @@ def _functional(config: Entry, entries: Entries, context: ParseContext) -> Wirin
             raise InputError(f"input {quote(ref.layer)} is no InputLayer of the model.")
     shapes = tuple(input_shape(ref.layer, entries[ref.layer]) for ref in inputs)
     calls, outputs = count_from_zero(calls, outputs)
-    return Wiring(calls, inputs, outputs, shapes)
+    return Wiring(calls, inputs, outputs, shapes, keys_of(config.get("output_layers")))
 
 
 def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
@@ -105,16 +106,17 @@ def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
         for name, entry in entries.items()
         if not is_operation(entry, context)
     )
-    outputs = wiring.outputs
+    outputs, keys = wiring.outputs, wiring.output_names
     if context.up_to is not None:
-        outputs = _cut(entries, wiring, context, context.up_to)
+        outputs, keys = _cut(entries, wiring, context, context.up_to), ()
     calls = ordered(wiring.calls, wiring.inputs, outputs)
     names = dict.fromkeys(call.layer for call in calls)
     layers = {name: parse_layer(name, entries[name], context) for name in names}
     size = sum(_size(layers[call.layer]) for call in calls)
     if not calls or size > MAX_CALLS:
         raise InputError(f"the model makes {size} calls. Refused: expected 1 to {MAX_CALLS}.")
-    return Graph(layers, calls, wiring.inputs, outputs, siblings, wiring.shapes, size)
+    ends = (wiring.inputs, outputs)
+    return Graph(layers, calls, *ends, siblings, wiring.shapes, size, keys)
 
 
 def _cut(entries: Entries, wiring: Wiring, context: ParseContext, name: str) -> tuple[Ref, ...]:

@@ -137,6 +137,7 @@ class Graph:
             the places of arrays in native files are counted by class.
         shapes: The shape of each input.
         size: Calls in all, those in nested models included.
+        output_names: The keys of the outputs, where the model answers with a dictionary.
     """
 
     layers: Mapping[str, LayerSpec]
@@ -146,6 +147,7 @@ class Graph:
     siblings: tuple[tuple[str, str], ...]
     shapes: tuple[Shape, ...]
     size: int
+    output_names: tuple[str, ...] = ()
 
     @property
     def input_names(self) -> tuple[str, ...]:
