@@ -2,10 +2,10 @@
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from rich.console import Console
 from rich.markup import escape
 
 from grulight.checkpoint_files.reader import Checkpoint
+from grulight.commands.console import open_console
 from grulight.commands.fit_cli import FitCLI
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
 from grulight.commands.running import (
@@ -27,7 +27,7 @@ from grulight.trace.recorder import TraceRecorder
 def run(arguments: list[str]) -> None:
     """Train, test, and say where every file went."""
     silence_expected_warnings()
-    cli = FitCLI(arguments, Console())
+    cli = FitCLI(arguments, open_console())
     require_output(cli.trainer)
     show_notes(cli.datamodule, cli.console)
     _say_what_it_was_compiled_with(cli)

@@ -1,17 +1,21 @@
 """``grulight port``: a Keras model file becomes a checkpoint."""
 
 import argparse
+from collections.abc import Iterator
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from grulight.errors import one_line
+from grulight.commands.console import open_console
+from grulight.errors import one_line, options_called
 from grulight.keras_files.compiled_words import not_taken_over, other_loss, taken_over
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.ported_network import PortedNetwork
+from grulight.keras_files.reader.untrusted_text import quote
 from grulight.runs.ported_checkpoint import write_checkpoint
+
+MOST_IDS = 8  # that are shown
 
 
 def run(arguments: list[str]) -> None:
@@ -21,14 +25,15 @@ def run(arguments: list[str]) -> None:
         InputError: The file cannot be ported, or the names do not fit it.
     """
     options = _parser().parse_args(arguments)
-    model = load_keras(options.model, config=options.config, up_to=options.up_to)
-    console = Console()
+    with options_called({"config": "--config", "up_to": "--up-to"}):
+        model = load_keras(options.model, config=options.config, up_to=options.up_to)
+    console = open_console()
     console.print(layer_table(model))
     for each in model.ignored:
         if "compiled" in model.description and each.endswith(" but for its loss"):
             continue  # the lines below say more
         console.print(f"ignored: {escape(one_line(each))}")
-    for line in (taken_over(model), not_taken_over(model)):
+    for line in (*_ids_in_words(model), taken_over(model), not_taken_over(model)):
         if line is not None:
             console.print(escape(line))
     names = (options.class_names, options.feature_names)
@@ -42,6 +47,14 @@ def run(arguments: list[str]) -> None:
         console.print(f"answers with {network.head.words}")
         if (line := other_loss(network)) is not None:
             console.print(escape(line))
+
+
+def _ids_in_words(model: PortedModel) -> Iterator[str]:
+    """Say what the first ids stand for, where the file had words for them."""
+    for name, words in model.id_names.items():
+        first = ", ".join(f"{at} {quote(word)}" for at, word in enumerate(words[:MOST_IDS]))
+        more = f", … {len(words):,} in all: load_keras(…).id_names" if words[MOST_IDS:] else ""
+        yield one_line(f"ids of {quote(name)}: {first}{more}")
 
 
 def layer_table(model: PortedModel) -> Table:
@@ -67,7 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model", help=".keras, .h5, .hdf5 or .weights.h5; the content decides")
     parser.add_argument("-o", "--output", required=True, help="checkpoint to write")
     parser.add_argument("--config", help="the model's JSON, for a file of weights alone")
-    parser.add_argument("--up-to", help="port the model up to this layer")
+    parser.add_argument(
+        "--up-to", help="port the model up to this layer, outer/inner in a model inside"
+    )
     parser.add_argument(
         "--class-names", nargs="+", help="what each class, label or value is called"
     )

@@ -5,8 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from grulight.checkpoint_files.reader import read_checkpoint, require_described, require_weights
-from grulight.errors import InputError
-from grulight.keras_files.model_description import build_model, describe, plan_model, rebuild
+from grulight.errors import InputError, option
+from grulight.keras_files.model_description import (
+    build_model,
+    describe,
+    id_names_of,
+    plan_model,
+    rebuild,
+)
 from grulight.keras_files.plan.placement import place
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.container import ZIP_MAGIC, read_container
@@ -28,7 +34,9 @@ def load_keras(
             a training with `--model.from_keras`; the content decides, not the name.
         config: For a file of weights alone, the model's JSON (`model.to_json()`): a file, or the
             dictionary in it.
-        up_to: Port the model up to this layer: its output, or its input where it cannot be ported.
+        up_to: Port the model up to this layer, its output, or its input where it cannot be
+            ported; `outer/inner` for a layer of a model inside. Only the inputs that this needs
+            are asked for.
 
     Raises:
         InputError: The file is damaged, refused, or has a layer that cannot be ported.
@@ -54,6 +62,13 @@ def _ported(
     graph, variables = plan_model(description)
     arrays = place(variables, container.weights, graph)
     description |= {"shapes": arrays.shapes(), "dtype": arrays.dtype()}
+    if graph.front_ends:
+        description["id_names"] = names = id_names_of(graph, container.vocabularies)
+        description["ignored"] += [
+            f"{each.kind} {quote(each.layer)} is cut away: {quote(each.input)} takes ids, "
+            f"{len(names.get(each.input, ())) or 'none'} of them with a name"
+            for each in graph.front_ends
+        ]
     description["ignored"] += [
         f"that models share {quote(each)}, each has its own copy" for each in arrays.shared()
     ]
@@ -86,10 +101,11 @@ def _from_checkpoint(path: Path, config: object, up_to: str | None) -> PortedMod
     settings = checkpoint.get("hyper_parameters", {})
     description = checkpoint.get("keras_model") or settings.get("from_keras")
     if description is None or config is not None or up_to is not None:
-        raise InputError(
-            f"{path}: is a checkpoint, and {'takes no config or up_to' if description else ''}"
-            f"{'' if description else 'holds no Keras model; grulight.load_classifier opens it'}."
-        )
+        if description is None:
+            why = "holds no Keras model; grulight.load_classifier opens it"
+        else:
+            why = f"takes no {option('config')} or {option('up_to')}"
+        raise InputError(f"{path}: is a checkpoint, and {why}.")
     prefix = "" if "keras_model" in checkpoint else "network.model."
     state = {
         name.removeprefix(prefix): held

@@ -1,5 +1,7 @@
 """A Keras model in torch: the module that a port gives."""
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -42,6 +44,12 @@ class PortedModel(nn.Module):
     def input_names(self) -> tuple[str, ...]:
         """The names of the inputs, in order."""
         return self.network.graph.input_names
+
+    @property
+    def id_names(self) -> Mapping[str, Sequence[str]]:
+        """What each id stands for, by input, where the file had words for them."""
+        names: Mapping[str, Sequence[str]] = self.description.get("id_names", {})
+        return names
 
     def forward(
         self, *inputs: Tensor, **named: Tensor

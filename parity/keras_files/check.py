@@ -14,8 +14,7 @@ from grulight.errors import InputError
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.reader.tensorflow_checkpoint import SAVED_MODEL, checkpoint_of
 from grulight.keras_files.reader.untrusted_text import Json
-from parity.compare import Incomparable, compare
-from parity.keras_files import numpy_chain
+from parity.compare import Incomparable
 from parity.keras_files.arrays import arrays_of
 from parity.keras_files.ask import ask, settle
 from parity.keras_files.edge_inputs import edges
@@ -24,10 +23,11 @@ from parity.keras_files.inputs import inputs_of
 from parity.keras_files.layout import by_path
 from parity.keras_files.limits import limits_of, misread_version
 from parity.keras_files.notes import notes_of
+from parity.keras_files.other_witnesses import judged, statements
 from parity.keras_files.ported_side import PortedSide
 from parity.keras_files.zero_gradients import moved_by_rounding
 from parity.question import Arrays, Precision, Question, Side
-from parity.result import Implementation, Result
+from parity.result import Result
 
 if TYPE_CHECKING:
     from parity.keras_files.keras_witness import Witness
@@ -78,17 +78,20 @@ def check_file(path: str | Path, config: str | Path | None = None) -> Result:
     path = Path(path)
     questions, ours, theirs, settings = _sides(path, config)
     versions = {name: version(name) for name in LIBRARIES}
-    notes = [*([theirs.reason] if theirs.reason else []), *notes_of(ours.model, questions)]
+    others = statements(path, config, settings, questions, ours)
+    reasons = [theirs.reason] if theirs.reason else []
+    notes = [*reasons, *notes_of(ours.model, questions, [each.name for each in others])]
     result = Result(str(path), _sha256(questions.weights), ours.name, theirs.name, versions, notes)
-    result.rebuilt = theirs.reason is not None
+    result.rebuilt = theirs.reason is not None and not others
     result.limits = limits_of(path, ours.model, settings, questions)
     result.limits += misread_version(path, ours.model)
     try:
         _climb(result, questions, ours, theirs)
     except Incomparable as error:
         raise InputError(f"{path}: the two sides cannot be compared. {error}") from error
-    if numpy_chain.expressible(ours.model.network.graph):
-        result.implementations += _against_reference(result, questions, ours, theirs)
+    sides: dict[str, Side] = {result.ours: ours, result.theirs: theirs}
+    for each in others:
+        result.implementations += judged(each, sides, result.theirs)
     settle(result)
     result.seconds = time.monotonic() - began
     return result
@@ -149,21 +152,6 @@ def _train(
             f"{names}: without a gradient but for rounding, so it stays as it is in rung 5."
         )
     ask(result, questions.training(start, held), ours, theirs)
-
-
-def _against_reference(
-    result: Result, questions: FileQuestions, ours: PortedSide, theirs: Side
-) -> list[Implementation]:
-    """Compare the outputs of both sides with the NumPy reference, no step masked."""
-    found = []
-    for question in (questions.own(), questions.random(ours)):
-        asked = numpy_chain.unmasked(question)
-        expected = numpy_chain.answer(asked, ours.model.network.graph)
-        for name, side in ((result.ours, ours), (result.theirs, theirs)):
-            outputs = {tensor: side(asked)[tensor] for tensor in expected}
-            worst = max(compare(outputs, expected), key=lambda each: each.relative)
-            found.append(Implementation(name, asked.name, worst.relative, worst.tensor))
-    return found
 
 
 def _sha256(weights: Arrays) -> str:

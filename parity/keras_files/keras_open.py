@@ -15,12 +15,16 @@ from parity.keras_files.inputs import Input
 from parity.keras_files.keras_rebuild import rebuilt
 from parity.keras_files.limits import NOISE
 from parity.keras_files.names_in_file import named_arrays, shards_of, tensorflow_js
-from parity.keras_files.opening_rules import changed_meanings, unscoped, untrusted
+from parity.keras_files.opening_rules import changed_meanings, uncomputed, unscoped, untrusted
 from parity.question import Arrays
 from parity.sides.keras_setup import keras
 from parity.sides.quiet import without_warnings
 
 INNER = ("forward_layer", "backward_layer", "cell", "layer")
+HEADS = {  # of MultiHeadAttention
+    **{part: f"_{part}_dense" for part in ("query", "key", "gate", "value")},
+    "attention_output": "_output_dense",
+}
 LONGEST = 160  # of what Keras says
 SHORT = {"cell": "", "layer": ""}  # parts whose variables count as the layer's own
 
@@ -55,7 +59,7 @@ def their_model(
         InputError: Keras has no such model.
     """
     version = f"Keras {keras.__version__}"
-    reason = untrusted(config) or changed_meanings(graph) or unscoped(graph)
+    reason = untrusted(config) or changed_meanings(graph) or unscoped(graph) or uncomputed(graph)
     if reason is None:
         with without_warnings():
             opened = _opened(path, weights, config if apart else None)
@@ -126,25 +130,26 @@ def _copy(model: Any, dtype: str) -> Any:
 
     What this changes is named by ``limits``.
     """
-    return type(model).from_config(_adapted(model.get_config(), dtype))
+    return type(model).from_config(adapted(model.get_config(), dtype))
 
 
-def _adapted(node: Any, dtype: str) -> Any:
+def adapted(node: Any, dtype: str) -> Any:
     """Return a configuration of Keras' own making with another precision and a free batch size."""
     if isinstance(node, list | tuple):
-        return type(node)(_adapted(each, dtype) for each in node)
+        return type(node)(adapted(each, dtype) for each in node)
     if not isinstance(node, dict):
         return node
-    if node.get("class_name") == "DTypePolicy":
+    if node.get("class_name") in ("DTypePolicy", "Policy"):
         return {**node, "config": {"name": dtype}}
-    found = {key: _adapted(value, dtype) for key, value in node.items()}
+    found = {key: adapted(value, dtype) for key, value in node.items()}
     if str(found.get("dtype")).startswith("float"):
         found["dtype"] = dtype
     if found.get("stateful"):
         found["stateful"] = False
     found |= {key: 0.0 for key in NOISE if isinstance(found.get(key), int | float)}
-    if found.get("batch_shape"):
-        found["batch_shape"] = (None, *found["batch_shape"][1:])
+    for key in ("batch_shape", "batch_input_shape"):
+        if found.get(key):
+            found[key] = (None, *found[key][1:])
     return found
 
 
@@ -160,6 +165,13 @@ def variables_of(layer: Any, prefix: str = "") -> dict[str, Any]:
                 name: each
                 for path, part in parts.items()
                 for name, each in variables_of(part, prefix + path).items()
+            }
+        heads = {part: getattr(layer, name, None) for part, name in HEADS.items()}
+        if heads["query"] is not None:
+            return {
+                f"{prefix}{part}/{each.name}": each
+                for part, dense in heads.items()
+                for each in (() if dense is None else dense.weights)
             }
         names = [name for name in INNER if isinstance(getattr(layer, name, None), keras.Layer)]
         names = [name for name in names if name != "layer" or "forward_layer" not in names]

@@ -28,7 +28,8 @@ def place(variables: Variables, weights: Weights, graph: Graph) -> LazyArrays:
     Raises:
         InputError: An array is missing, left over, or has another shape or name.
     """
-    whole = {name for name, _ in graph.siblings} <= {*graph.layers, *graph.input_names}
+    held = {*graph.layers, *graph.input_names}
+    whole = {name for name, _ in graph.siblings} <= held and not graph.cut
     if isinstance(weights, NativeWeights):
         found = _native(variables, weights)
         _check_copies(found)

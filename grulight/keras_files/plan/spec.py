@@ -69,6 +69,14 @@ class LayerSpec:
             raise self.refuse(key, f"{fewest} to {MOST_INTEGERS} integers")
         return tuple(values)
 
+    def sizes(self, key: str, axes: int, default: int | None = None) -> tuple[int, ...]:
+        """Return a size for each of some axes; one integer is that of all."""
+        value = self.config.get(key, default)
+        found = value if isinstance(value, list) else [value] * axes
+        if len(found) != axes or any(type(n) is not int or not 1 <= n <= LARGEST for n in found):
+            raise self.refuse(key, f"an integer from 1 to {LARGEST}, or {axes} of them")
+        return tuple(found)
+
     def number(self, key: str, default: float | None = None) -> float:
         """Return a numeric setting; an array of one number counts as one."""
         value = self.config.get(key, default)
@@ -124,6 +132,24 @@ class Call:
     training: bool | None = None
 
 
+class FrontEnd(NamedTuple):
+    """A layer that turned text into ids, which was cut away.
+
+    Attributes:
+        layer: Its name.
+        kind: Its class.
+        input: The input that takes ids instead.
+        config: Its settings.
+        names: What each id stands for, where the settings say so.
+    """
+
+    layer: str
+    kind: str
+    input: str
+    config: Mapping[str, Json]
+    names: tuple[str, ...] | None
+
+
 @dataclass(frozen=True)
 class Graph:
     """A model.
@@ -137,6 +163,8 @@ class Graph:
             the places of arrays in native files are counted by class.
         shapes: The shape of each input.
         size: Calls in all, those in nested models included.
+        cut: Whether it ends earlier than the file's.
+        front_ends: The layers in front of it that were cut away.
         output_names: The keys of the outputs, where the model answers with a dictionary.
     """
 
@@ -147,6 +175,8 @@ class Graph:
     siblings: tuple[tuple[str, str], ...]
     shapes: tuple[Shape, ...]
     size: int
+    cut: bool = False
+    front_ends: tuple[FrontEnd, ...] = ()
     output_names: tuple[str, ...] = ()
 
     @property

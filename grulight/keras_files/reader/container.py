@@ -5,10 +5,11 @@ before the caller knows that its shape is the one the layer needs.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.keras_files.reader.archive import open_archive
 from grulight.keras_files.reader.compiled import read_compiled
 from grulight.keras_files.reader.contents import Container
@@ -26,6 +27,7 @@ from grulight.keras_files.reader.tensorflow_checkpoint import (
 from grulight.keras_files.reader.tensorflow_js import MODEL, is_tensorflow_js, read_tensorflow_js
 from grulight.keras_files.reader.untrusted_text import MAX_JSON_BYTES, Json, parse_json, quote
 from grulight.keras_files.reader.versions import KerasVersion
+from grulight.keras_files.reader.vocabulary import asset_vocabularies
 from grulight.keras_files.reader.weight_groups import Weights
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -93,8 +95,8 @@ def _given_config(config: str | Path | dict[str, Any]) -> dict[str, Json]:
 def _required(config: dict[str, Json] | None) -> dict[str, Json]:
     if config is None:
         raise InputError(
-            "holds weights but no configuration. Pass config=FILE with the model's JSON "
-            "(model.to_json() in the program that made it)."
+            f"holds weights but no configuration. Pass {option('config', 'FILE')} with the "
+            "model's JSON (model.to_json() in the program that made it)."
         )
     return config
 
@@ -130,7 +132,8 @@ def _of_folder(folder: Folder, given: dict[str, Json] | None, what: str) -> Cont
     version = parse_json(metadata, METADATA).get("keras_version")
     config = parse_json(folder.read(CONFIG, MAX_JSON_BYTES), CONFIG)
     if HDF5 in folder:
-        return hdf5_model(Headers(folder.read(HDF5)), config, version)
+        found = hdf5_model(Headers(folder.read(HDF5)), config, version)
+        return replace(found, vocabularies=asset_vocabularies(folder, config))
     if NPZ not in folder:
         raise InputError(f"{what} without weights, expected {HDF5} or {NPZ}. Save it again.")
     weights, ignored = read_npz(folder.read(NPZ))
