@@ -150,3 +150,8 @@ def changed(files: Files, change: Any) -> Files:
     model = json.loads(files[name])
     change(model)
     return {**files, name: json.dumps(model).encode()}
+
+
+def unzipped(content: bytes) -> Files:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}

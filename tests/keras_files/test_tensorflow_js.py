@@ -96,7 +96,15 @@ def test_converted_model_is_that_of_the_hdf5_file(
 
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize(
-    "settings", [{}, {"groups": 3}, {"shard": 7}, {"shard": 1 << 20}, {"groups": 5, "shard": 33}]
+    "settings",
+    [
+        {},
+        {"groups": 2},
+        {"groups": 3},
+        {"shard": 7},
+        {"shard": 1 << 20},
+        {"groups": 5, "shard": 33},
+    ],
 )
 def test_groups_and_shards_are_one_model(settings: dict[str, int], tmp_path: Path) -> None:
     files = sb.small_tensorflow_js(**settings)
