@@ -92,7 +92,7 @@ class Split:
             # read again: it is known only now which digits would be lost
             both = self._read_parts(replace(options, offset=needed))
         for part in both:
-            self.notes.update(dict.fromkeys((*part.notes, *offset_notes(part), *shape_notes(part))))
+            self.notes.update(dict.fromkeys((*part.notes, *offset_notes(part))))
         return both
 
     def _read_parts(self, options: ReadOptions) -> tuple[Sequences, Sequences]:
@@ -113,8 +113,11 @@ class Split:
 
     def _read_one(self, source: str, options: ReadOptions) -> Sequences:
         if self.features is None or Path(source).suffix.lower() in _TABLES:
-            return read(source, replace(options, features=self.features))
-        return read(source, options).with_features(self.features)
+            found = read(source, replace(options, features=self.features))
+        else:
+            found = read(source, options).with_features(self.features)
+        self.notes.update(dict.fromkeys(shape_notes(found)))  # of the whole, before the split
+        return found
 
     def unlabelled(self) -> list[Sequences]:
         """Return every sequence of the source without its label, for prediction."""
