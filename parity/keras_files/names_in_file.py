@@ -32,8 +32,12 @@ def named_arrays(path: Path, like: Arrays) -> Arrays:
     found: Arrays = {}
     if (model := tensorflow_js(path)) is not None:
         held = dict(_of_manifest(model[0], model[1]["weightsManifest"]))
-        named = {name: held.get(name) for name in like if name.rpartition("/")[2] in ALIKE}
-        return {name: array for name, array in named.items() if array is not None}
+        named = {name: held[name] for name in like if name in held}
+        return {
+            name: array
+            for name, array in named.items()
+            if name.rpartition("/")[2] in ALIKE and array.shape == like[name].shape
+        }
     if not h5py.is_hdf5(path):
         return found
     with h5py.File(path, "r") as file:
