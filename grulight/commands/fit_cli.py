@@ -54,6 +54,13 @@ class FitCLI(CommandCLI):
             help="Checkpoint that a new run starts from; `auto`: go on with the newest run under "
             "--trainer.default_root_dir, in its directory, or start afresh where there is none.",
         )
+        parser.add_argument(
+            "--seeds",
+            type=int,
+            default=1,
+            help="Train so many models, from as many seeds on from --seed_everything; their tests "
+            "are averaged, and `predict --ckpt_path` takes the run of all.",
+        )
         parser.add_class_arguments(RunSaver, "checkpoint")
         for name in DESCRIPTION:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
