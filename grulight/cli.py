@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 
+from grulight.errors import options_called
 from grulight.exit_codes import exit_code_of
 from grulight.runs.signals import noted
 
@@ -16,12 +17,20 @@ COMMANDS = {
     "fit": "train a model, test it, and write a run directory",
     "validate": "measure a checkpoint on the validation part",
     "test": "measure a checkpoint on the test part",
-    "predict": "label sequences with a checkpoint, as a table",
+    "predict": "answer for sequences with a checkpoint, as a table",
     "tune": "search settings with many trainings, then train with the best",
     "trace": "show a checkpoint's pipeline, training and answers on one page",
     "pack": "write a source of any size as a directory that training reads from disk",
     "port": "turn a Keras model file into a checkpoint",
     "export": "write a checkpoint as .onnx, .pt2 or .keras",
+}
+
+
+# what messages call an argument of Python that a command has, or another command
+OPTIONS = {
+    "config": "grulight port --config",
+    "kernel": "--model.kernel",
+    "up_to": "grulight port --up-to",
 }
 
 
@@ -41,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = parser.parse_args(given[:1]).command
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a pipe may not know "×"
-    with noted(goes_on=command == "fit", ends_here=arguments is None):
+    stop = noted(goes_on=command == "fit", ends_here=arguments is None)
+    with options_called(OPTIONS), stop:
         return exit_code_of(f"grulight {command}", lambda: _runner(command)(given[1:]))
 
 

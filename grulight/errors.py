@@ -1,5 +1,14 @@
 """The one exception for input that a user can mend, and text from anywhere made fit to print."""
 
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from difflib import get_close_matches
+
+_OPTIONS: ContextVar[Mapping[str, str]] = ContextVar("options")
+
+_LONGEST_NAME = 40  # in a list of them
 MAX_LINE = 480  # with the name of the command before it, a line has at most 500 characters
 
 
@@ -37,3 +46,45 @@ class InputError(ValueError):
 
     def __init__(self, message: object) -> None:
         super().__init__(one_line(message))
+
+
+@contextmanager
+def options_called(names: Mapping[str, str]) -> Iterator[None]:
+    """Let messages name arguments of Python as the options that were typed.
+
+    Args:
+        names: The option of each argument, such as ``--up-to`` of ``up_to``.
+    """
+    before = _OPTIONS.set({**_OPTIONS.get({}), **names})
+    try:
+        yield
+    finally:
+        _OPTIONS.reset(before)
+
+
+def option(name: str, value: object = None) -> str:
+    """Return an argument as it is to be given, such as ``up_to='gru'`` or ``--up-to gru``.
+
+    Args:
+        name: The argument in Python.
+        value: What to give; by default only the argument is named.
+    """
+    typed = _OPTIONS.get({}).get(name)
+    if value is None:
+        return typed or name
+    return f"{name}={value!r}" if typed is None else f"{typed} {shlex.quote(str(value))}"
+
+
+def listed(names: Sequence[str], most: int = 8, like: Collection[str] = ()) -> str:
+    """Return names, and the number of those that are too many for a line.
+
+    Args:
+        names: All of them.
+        most: How many are shown.
+        like: What was asked for instead; where not all are shown, the nearest to it are.
+    """
+    if len(names) > most:
+        near = (each for name in like for each in get_close_matches(name, names, most))
+        names = [*dict.fromkeys((*near, *names))]
+    shown = ", ".join(one_line(name, _LONGEST_NAME) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"

@@ -9,11 +9,13 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from grulight.errors import InputError, one_line
+from grulight.errors import InputError, one_line, options_called
 
 # With 20 runs per side of two equal programs, two one-sided tests show equivalence within one
 # standard deviation in 85 of 100 cases: the margin is 3.16 errors, and the test takes 1.69.
 FEWEST_SEEDS = 20
+# what messages call an argument of Python that a command has, or another command
+OPTIONS = {"config": "--config", "kernel": "--kernel", "up_to": "grulight port --up-to"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -22,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from parity import commands
 
-        code: int = getattr(commands, options.command)(options)
+        with options_called(OPTIONS):
+            code: int = getattr(commands, options.command)(options)
     except InputError as error:
         print(f"parity {options.command}: {error}", file=sys.stderr)
         return 2

@@ -8,8 +8,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from grulight.commands.console import open_console
 from grulight.errors import InputError
 from parity.check import LiveSide, Theirs, against_reference, climb, in_onnx
 from parity.compare import Incomparable
@@ -141,7 +140,7 @@ def _distribution(target: Target, seeds: int) -> list[Equivalence]:
 
 def _finish(result: Result, options: argparse.Namespace, began: float) -> int:
     result.seconds = time.monotonic() - began
-    print_result(result, Console())
+    print_result(result, open_console())
     with _writing():
         if options.json:
             write_json(result, options.json)

@@ -185,3 +185,11 @@ def test_notes_are_printed_by_the_commands_and_each_once(run: Run) -> None:
     assert run("predict", "--ckpt_path", last, *chosen).count(said) == 1
     source = table("b.csv", ["sequence", "label", "a"], offset_by(1e9))
     assert run("pack", source, "-o", "packed").count("loses digits") == 1
+
+
+def test_trace_says_what_fit_says_of_the_data(run: Run) -> None:
+    np.savez("a.npz", x=np.zeros((40, 3, 30), "float32"), y=np.arange(40) % 2)
+    said = "swap the last two first"
+    assert said in run("fit", "--data.source", "a.npz", "--trainer.max_epochs", 1)
+    [checkpoint] = Path().rglob("last.ckpt")
+    assert said in run("trace", checkpoint, "-o", "page.html")

@@ -58,7 +58,7 @@ def archive(folder: Path, *, compressed: bool) -> Path:
 @pytest.fixture
 def _in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let everything that is done piece by piece take several pieces."""
-    monkeypatch.setattr("grulight.data.readers.csv_table._BLOCK", 7)
+    monkeypatch.setattr("grulight.data.readers.text_file._BLOCK", 200)
     monkeypatch.setattr("grulight.data.readers.parquet_table._BATCH", 7)
     monkeypatch.setattr(streaming, "_ROWS", 20)
     monkeypatch.setattr(streaming, "_VALUES", 50)

@@ -22,6 +22,9 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs the browser Chromium")
 
 
+HINT_WIDTH = "box => parseFloat(getComputedStyle(box, '::before').width)"
+
+
 @dataclass
 class Reader:
     """A page on the screen, and what went wrong on it."""
@@ -196,6 +199,23 @@ def test_nothing_runs_over_the_edge(
         "[...document.querySelectorAll('[role=img], canvas')].filter(e => !e.ariaLabel).length"
     )
     assert reader.page.evaluate(unnamed) == 0
+
+
+@pytest.mark.parametrize(("width", "cut"), [(1280, 0), (390, 1)])
+def test_tables_say_that_they_scroll_where_they_are_cut(
+    read: Callable[..., Reader], default_page: Path, width: int, cut: int
+) -> None:
+    reader = read(default_page, width)
+    reader.page.locator("summary").click()
+    reader.page.wait_for_timeout(100)
+    boxes = reader.page.locator(".scroll").all()
+    wide = [box.evaluate("box => box.scrollWidth > box.clientWidth + 1") for box in boxes]
+    shown = "box => getComputedStyle(box, '::before').content"
+    said = ["scroll sideways" in box.evaluate(shown) for box in boxes]
+    assert said == wide
+    assert sum(wide) >= cut
+    hint = [box.evaluate(HINT_WIDTH) for box, each in zip(boxes, wide, strict=True) if each]
+    assert all(0 < part <= width for part in hint)
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -615,17 +615,11 @@ def test_unreadable_path_is_refused(tmp_path: Path) -> None:
         assert len(str(caught.value)) <= 500
 
 
-@pytest.mark.parametrize(
-    ("module", "suffix", "content"),
-    [("pyarrow", ".parquet", "PAR1 and so on"), ("aeon.datasets", ".ts", HEADER)],
-)
-def test_missing_extra_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, suffix: str, content: str
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, module, None)
-    message = refusal(text(tmp_path, content, f"data{suffix}"))
+def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "aeon.datasets", None)
+    message = refusal(text(tmp_path, HEADER, "data.ts"))
     assert "pip install 'grulight[data]'" in message
-    assert module.partition(".")[0] in message
+    assert "aeon" in message
 
 
 def test_two_axes_are_one_feature(tmp_path: Path) -> None:

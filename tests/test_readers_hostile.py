@@ -256,7 +256,7 @@ def test_what_would_never_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
             assert expected in refusal(source)
             if suffix == ".npy":
                 assert expected in refusal(tmp_path / "x.npy", ReadOptions(labels_file=str(source)))
-    monkeypatch.setattr("grulight.data.readers.csv_table._LONGEST_LINE", 1 << 10)
+    monkeypatch.setattr("grulight.data.readers.text_file.LONGEST_LINE", 1 << 10)
     endless = text(tmp_path / "a.csv", HEADER + "a" * (1 << 12))
     assert "line 2 has more than 1,024 characters" in refusal(endless)
 

@@ -2,10 +2,10 @@
 
 import argparse
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from grulight.commands.console import open_console
 from grulight.exporting.export import Export, export
 
 LENGTHS = "also take the lengths of padded sequences, in .onnx and .pt2"
@@ -19,7 +19,7 @@ def run(arguments: list[str]) -> None:
     """
     options = _parser().parse_args(arguments)
     done = export(options.checkpoint, options.output, lengths=options.lengths)
-    Console().print(export_table(done))
+    open_console().print(export_table(done))
 
 
 def export_table(done: Export) -> Table:

@@ -2,10 +2,10 @@
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from rich.console import Console
 from rich.markup import escape
 
 from grulight.checkpoint_files.reader import Checkpoint
+from grulight.commands.console import open_console
 from grulight.commands.fit_cli import FitCLI
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
 from grulight.commands.running import (
@@ -32,7 +32,7 @@ from grulight.trace.recorder import TraceRecorder
 def run(arguments: list[str]) -> None:
     """Train, test, and say where every file went; from several seeds, if asked to."""
     silence_expected_warnings()
-    cli = FitCLI(arguments, Console())
+    cli = FitCLI(arguments, open_console())
     if cli.config["seeds"] == 1:
         run_once(cli)
     else:

@@ -40,9 +40,7 @@ class RunConfig(SaveConfigCallback):
 class FitCLI(CommandCLI):
     """``fit``: the model's size follows the data; every run leaves checkpoints behind."""
 
-    def __init__(
-        self, arguments: Sequence[str], console: Console, command: str = "fit"
-    ) -> None:
+    def __init__(self, arguments: Sequence[str], console: Console, command: str = "fit") -> None:
         self.recorder = TraceRecorder()
         super().__init__(command, arguments, console, save_config_callback=RunConfig)
 

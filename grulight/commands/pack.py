@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from grulight.commands.console import open_console
 from grulight.data.readers import ReadOptions
 from grulight.data.readers.memory import memory_errors
 from grulight.data.readers.pack_writer import PackWriter, directory_written_whole
@@ -27,7 +28,7 @@ def run(arguments: list[str]) -> None:
         InputError: The source cannot be read or fails a check, or the directory cannot be written.
     """
     options = _parser().parse_args(arguments)
-    console = Console()
+    console = open_console()
     wanted = ReadOptions(
         part=options.part,
         label=options.label,

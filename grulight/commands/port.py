@@ -2,11 +2,11 @@
 
 import argparse
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from grulight.errors import one_line
+from grulight.commands.console import open_console
+from grulight.errors import one_line, options_called
 from grulight.keras_files.compiled_words import not_taken_over, other_loss, taken_over
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.ported_model import PortedModel
@@ -21,8 +21,9 @@ def run(arguments: list[str]) -> None:
         InputError: The file cannot be ported, or the names do not fit it.
     """
     options = _parser().parse_args(arguments)
-    model = load_keras(options.model, config=options.config, up_to=options.up_to)
-    console = Console()
+    with options_called({"config": "--config", "up_to": "--up-to"}):
+        model = load_keras(options.model, config=options.config, up_to=options.up_to)
+    console = open_console()
     console.print(layer_table(model))
     for each in model.ignored:
         if "compiled" in model.description and each.endswith(" but for its loss"):
@@ -67,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("model", help=".keras, .h5, .hdf5 or .weights.h5; the content decides")
     parser.add_argument("-o", "--output", required=True, help="checkpoint to write")
     parser.add_argument("--config", help="the model's JSON, for a file of weights alone")
-    parser.add_argument("--up-to", help="port the model up to this layer")
+    parser.add_argument(
+        "--up-to", help="port the model up to this layer, outer/inner in a model inside"
+    )
     parser.add_argument(
         "--class-names", nargs="+", help="what each class, label or value is called"
     )

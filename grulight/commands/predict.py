@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from rich.console import Console
-
 from grulight.commands.checkpoint_cli import CheckpointCLI
+from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
 from grulight.commands.running import show_notes
 from grulight.errors import InputError, one_line
 from grulight.files import require_writable
+from grulight.runs.ensemble import load_ensemble
 from grulight.runs.prediction_table import PredictionWriter
 from grulight.runs.table_file import require_table_suffix, written_table
 
@@ -19,7 +19,7 @@ def run(arguments: list[str]) -> None:
     """Answer for every sequence of a source and write the table."""
     silence_expected_warnings()
     # larger batches than training's are quicker; what the user says comes later and counts
-    cli = CheckpointCLI("predict", [f"--data.batch_size={_AT_ONCE}", *arguments], Console())
+    cli = CheckpointCLI("predict", [f"--data.batch_size={_AT_ONCE}", *arguments], open_console())
     output = Path(cli.config["output"])
     safe = cli.config["spreadsheet_safe"]
     require_table_suffix(output, spreadsheet_safe=safe)
@@ -30,13 +30,16 @@ def run(arguments: list[str]) -> None:
         writer = PredictionWriter(table, parts)
         cli.trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by a connector
         batches = [cli.datamodule.batches(part) for part in parts]
-        cli.trainer.predict(cli.classifier, batches, return_predictions=False)
+        several = len(cli.checkpoints) > 1
+        model = load_ensemble(cli.checkpoints) if several else cli.classifier
+        cli.trainer.predict(model, batches, return_predictions=False)
         if not writer.complete:
             raise InputError(
-                "predict labels every sequence; leave out --trainer.fast_dev_run and "
+                "predict answers for every sequence; leave out --trainer.fast_dev_run and "
                 "--trainer.limit_predict_batches."
             )
     count = sum(map(len, parts))
     speed = f"{writer.seconds:.1f} s ({count / writer.seconds:,.0f} sequences/s)"
-    line = f"{count} sequences labelled in {speed}: {one_line(output)}"
+    done = "labelled" if cli.classifier.head.num_classes else "answered for"
+    line = f"{count} sequences {done} in {speed}: {one_line(output)}"
     cli.console.print(line, markup=False, highlight=False, soft_wrap=True)

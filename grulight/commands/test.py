@@ -1,8 +1,7 @@
 """``grulight test``: a checkpoint measured on the test part."""
 
-from rich.console import Console
-
 from grulight.commands.checkpoint_cli import CheckpointCLI
+from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import silence_expected_warnings
 from grulight.commands.running import require_output, show_files, show_notes, test_and_show
 from grulight.errors import InputError
@@ -11,7 +10,7 @@ from grulight.errors import InputError
 def run(arguments: list[str]) -> None:
     """Measure a checkpoint on the test part: scores; for classes the confusion matrix, pictured."""
     silence_expected_warnings()
-    cli = CheckpointCLI("test", arguments, Console())
+    cli = CheckpointCLI("test", arguments, open_console())
     if not len(cli.datamodule.parts.test):
         raise InputError("there is no test part; set --data.train_size below 1.")
     require_output(cli.trainer)

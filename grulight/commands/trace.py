@@ -19,6 +19,8 @@ def run(arguments: list[str]) -> None:
     if output.is_dir():
         raise InputError(f"{output}: is a directory, expected the name of a file.")
     found = load_run(Path(options.checkpoint), options.data)
+    for line in found.notes:
+        print(one_line(line))
     write_page(
         output,
         found.classifier,

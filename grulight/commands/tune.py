@@ -18,8 +18,8 @@ from grulight.commands.tune_cli import TuneCLI
 from grulight.errors import InputError
 from grulight.files import written_whole
 from grulight.training.divergence import Diverged
-from grulight.tuning.page import write_study_page
 from grulight.tuning.objective import ObjectiveReporter, maximizes
+from grulight.tuning.page import write_study_page
 from grulight.tuning.spaces import as_options
 from grulight.tuning.study import CONFUSION, DIVERGED, FOLDS, Asked, Study
 from grulight.tuning.table import trial_line, trials_csv

@@ -1,8 +1,7 @@
 """``grulight validate``: a checkpoint measured on the validation part."""
 
-from rich.console import Console
-
 from grulight.commands.checkpoint_cli import CheckpointCLI
+from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
 from grulight.commands.running import (
     metrics_of,
@@ -18,7 +17,7 @@ from grulight.trace import terminal
 def run(arguments: list[str]) -> None:
     """Measure a checkpoint on the validation part."""
     silence_expected_warnings()
-    cli = CheckpointCLI("validate", arguments, Console())
+    cli = CheckpointCLI("validate", arguments, open_console())
     if not len(cli.datamodule.parts.val):
         raise InputError("there is no validation part; set --data.val_size, such as 0.1.")
     require_output(cli.trainer)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.errors import InputError
+from grulight.errors import InputError, listed
 
 Labels = NDArray[np.int64] | NDArray[np.float32]
 
@@ -71,8 +71,7 @@ class Sequences:
         """
         if self.has_values and class_names:
             raise InputError(
-                f"{self.source}: its labels are values, expected the classes "
-                f"{', '.join(class_names)}."
+                f"{self.source}: its labels are values, expected the classes {listed(class_names)}."
             )
         if self.labels is None or tuple(class_names) == self.class_names:
             return replace(self, class_names=tuple(class_names))
@@ -81,9 +80,10 @@ class Sequences:
         labels = np.where(self.counted, mapping[self.labels], 0)
         if unknown := [self.class_names[i] for i in np.unique(self.labels[labels < 0])]:
             raise InputError(
-                f"{self.source}: class {', '.join(map(repr, unknown))} is not among the classes "
-                f"trained on ({', '.join(class_names)}). Add training sequences of it or remove "
-                f"these {np.count_nonzero(labels < 0)} {'steps' if self.per_step else 'sequences'}."
+                f"{self.source}: class {listed([*map(repr, unknown)])} is not among the classes "
+                f"trained on ({listed(class_names, like=unknown)}). Add training sequences of it "
+                f"or remove these {np.count_nonzero(labels < 0)} "
+                f"{'steps' if self.per_step else 'sequences'}."
             )
         return replace(self, labels=labels, class_names=tuple(class_names))
 
@@ -97,13 +97,16 @@ class Sequences:
         if len(feature_names) != len(self.feature_names):
             raise InputError(
                 f"{self.source}: has {len(self.feature_names)} features per time step, expected "
-                f"{len(feature_names)} ({', '.join(feature_names)})."
+                f"{len(feature_names)} ({listed(feature_names)})."
             )
         nameless = all(map(re.compile(r"feature_\d+").fullmatch, self.feature_names))
         if not nameless and tuple(feature_names) != self.feature_names:
+            pairs = zip(self.feature_names, feature_names, strict=True)
+            at, (ours, theirs) = next((n, pair) for n, pair in enumerate(pairs) if len({*pair}) > 1)
             raise InputError(
-                f"{self.source}: has the features {', '.join(self.feature_names)}, expected "
-                f"{', '.join(feature_names)} in this order."
+                f"{self.source}: has the features {listed(self.feature_names)}, expected "
+                f"{listed(feature_names)} in this order; feature {at} (counted from 0) is "
+                f"{ours!r}, expected {theirs!r}."
             )
         return replace(self, feature_names=tuple(feature_names))
 

@@ -10,7 +10,7 @@ import numpy as np
 from grulight.data.notes import class_notes, shape_notes
 from grulight.data.readers import ReadOptions, has_test_part, read
 from grulight.data.sequences import Sequences
-from grulight.errors import InputError
+from grulight.errors import InputError, listed
 
 _TABLES = (".csv", ".parquet")  # their features have names of their own
 
@@ -76,7 +76,7 @@ class Split:
             if set(train.class_names) <= set(positions):
                 return positions
             raise InputError(
-                f"{self.source}: has the classes {', '.join(train.class_names[:20])}, but the "
+                f"{self.source}: has the classes {listed(train.class_names)}, but the "
                 f"model tells {self.num_classes} apart. Expected whole numbers below "
                 f"{self.num_classes}, or --data.class_names in the order of its outputs."
             )
@@ -142,7 +142,7 @@ def _require_same_features(train: Sequences, test: Sequences) -> None:
     if train.feature_names != test.feature_names:
         raise InputError(
             f"{test.source}: has the {len(test.feature_names)} features "
-            f"{', '.join(test.feature_names)}, but {train.source} has the "
-            f"{len(train.feature_names)} features {', '.join(train.feature_names)}. "
+            f"{listed(test.feature_names)}, but {train.source} has the "
+            f"{len(train.feature_names)} features {listed(train.feature_names)}. "
             "Both parts need the same."
         )

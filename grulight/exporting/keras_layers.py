@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from grulight.errors import InputError
+from grulight.errors import InputError, listed
 from grulight.exporting.verification import Array
 from grulight.keras_files.layers.activations import activation_name
 from grulight.keras_files.layers.layout import network_to_keras
@@ -106,7 +106,7 @@ def _ported_plan(spec: LayerSpec, arrays: tuple[Array, ...]) -> Plan:
     if spec.kind not in KEYS:
         raise InputError(
             f"layer {quote(spec.name)} is a {quote(spec.kind)}; a .keras file is written of "
-            f"{', '.join(KEYS)}. Choose .onnx or .pt2."
+            f"{listed([*KEYS])}. Choose .onnx or .pt2."
         )
     settings = {key: spec.config[key] for key in KEYS[spec.kind] if key in spec.config}
     for key in ACTIVATIONS.get(spec.kind, ()):

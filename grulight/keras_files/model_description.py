@@ -1,6 +1,7 @@
 """A ported model as plain data, from which it is made again without the Keras file."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,15 @@ from grulight.keras_files.layers.operations import FUNCTIONS
 from grulight.keras_files.layers.registry import portable
 from grulight.keras_files.plan.array_checks import fits
 from grulight.keras_files.plan.graph import parse_model
-from grulight.keras_files.plan.parse_context import ParseContext
+from grulight.keras_files.plan.parse_context import ParseContext, Progress
 from grulight.keras_files.plan.spec import Graph, LayerSpec
 from grulight.keras_files.plan.variables import Variables
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.compiled import Compiled
-from grulight.keras_files.reader.container import Container
+from grulight.keras_files.reader.contents import Container
 from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.reader.versions import KerasVersion
+from grulight.keras_files.unsupported import require_supported
 
 FORMAT = 1  # of a description; raised when an old one can no longer be read
 
@@ -63,6 +65,11 @@ def plan_model(description: Mapping[str, Json]) -> tuple[Graph, Variables]:
     version = KerasVersion.parse(description["keras_version"], "3", description["backend"])
     context = ParseContext(version, description["up_to"], portable, FUNCTIONS)
     graph = parse_model(description["model"], context)
+
+    def cut(name: str) -> Graph:
+        return parse_model(description["model"], replace(context, up_to=name, progress=Progress()))
+
+    require_supported(graph, cut)
     spec = LayerSpec("model", "Functional", {}, version, graph=graph)
     return graph, Network.variables(spec, graph.shapes)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from grulight.checkpoint_files.reader import read_checkpoint, require_described, require_weights
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.keras_files.model_description import build_model, describe, plan_model, rebuild
 from grulight.keras_files.plan.placement import place
 from grulight.keras_files.ported_model import PortedModel
@@ -28,7 +28,9 @@ def load_keras(
             a training with `--model.from_keras`; the content decides, not the name.
         config: For a file of weights alone, the model's JSON (`model.to_json()`): a file, or the
             dictionary in it.
-        up_to: Port the model up to this layer: its output, or its input where it cannot be ported.
+        up_to: Port the model up to this layer, its output, or its input where it cannot be
+            ported; `outer/inner` for a layer of a model inside. Only the inputs that this needs
+            are asked for.
 
     Raises:
         InputError: The file is damaged, refused, or has a layer that cannot be ported.
@@ -86,10 +88,11 @@ def _from_checkpoint(path: Path, config: object, up_to: str | None) -> PortedMod
     settings = checkpoint.get("hyper_parameters", {})
     description = checkpoint.get("keras_model") or settings.get("from_keras")
     if description is None or config is not None or up_to is not None:
-        raise InputError(
-            f"{path}: is a checkpoint, and {'takes no config or up_to' if description else ''}"
-            f"{'' if description else 'holds no Keras model; grulight.load_classifier opens it'}."
-        )
+        if description is None:
+            why = "holds no Keras model; grulight.load_classifier opens it"
+        else:
+            why = f"takes no {option('config')} or {option('up_to')}"
+        raise InputError(f"{path}: is a checkpoint, and {why}.")
     prefix = "" if "keras_model" in checkpoint else "network.model."
     state = {
         name.removeprefix(prefix): held

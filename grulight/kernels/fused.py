@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.kernels import gate
 
 Kernel = Literal["auto", "torch", "numba", "triton"]
@@ -43,7 +43,7 @@ class FusedGRU(nn.GRU):
     def __init__(self, *args: Any, kernel: Kernel = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if kernel not in KERNELS:
-            raise InputError(f"kernel={kernel!r}: choose one of {', '.join(KERNELS)}.")
+            raise InputError(f"{option('kernel', kernel)}: choose one of {', '.join(KERNELS)}.")
         self.asked = kernel
 
     @property
@@ -62,7 +62,7 @@ class FusedGRU(nn.GRU):
         obstacle = self._obstacle_to_triton() if wanted == "triton" else self._obstacle()
         if self.asked != "auto":
             if obstacle:
-                raise InputError(f"kernel={wanted!r} {obstacle}. Choose auto or torch.")
+                raise InputError(f"{option('kernel', wanted)} {obstacle}. Choose auto or torch.")
             return wanted
         fast = weight.is_cuda or self.hidden_size <= LARGEST
         return wanted if fast and not obstacle else "torch"

@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+import pyarrow
 from numpy.typing import NDArray
+from pyarrow import parquet
 
 from grulight.errors import InputError
-from grulight.extras import extra
 from grulight.files import written_whole
 from grulight.heads import Columns
 
@@ -39,8 +40,8 @@ def written_table(path: Path, *, spreadsheet_safe: bool = False) -> Iterator[Tab
     """
     require_table_suffix(path, spreadsheet_safe=spreadsheet_safe)
     with written_whole(path) as temporary:
-        parquet = path.suffix == ".parquet"
-        with _parquet(temporary) if parquet else _csv(temporary, spreadsheet_safe) as table:
+        columnar = path.suffix == ".parquet"
+        with _parquet(temporary) if columnar else _csv(temporary, spreadsheet_safe) as table:
             yield table
 
 
@@ -83,23 +84,21 @@ class _Parquet:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._arrow = extra("pyarrow", "data", path.suffix)
-        self._module = extra("pyarrow.parquet", "data", path.suffix)
         self._waiting: list[Any] = []
         self._rows = 0
         self._writer: Any = None
 
     def append(self, columns: Columns) -> None:
-        arrays = [self._arrow.array(column) for column in columns.values()]
-        self._waiting.append(self._arrow.table(arrays, names=list(columns)))
+        arrays = [pyarrow.array(column) for column in columns.values()]
+        self._waiting.append(pyarrow.table(arrays, names=list(columns)))
         self._rows += len(arrays[0])
         if self._rows >= ROW_GROUP:
             self._write()
 
     def _write(self) -> None:
-        table = self._arrow.concat_tables(self._waiting)
+        table = pyarrow.concat_tables(self._waiting)
         self._waiting, self._rows = [], 0
-        self._writer = self._writer or self._module.ParquetWriter(self._path, table.schema)
+        self._writer = self._writer or parquet.ParquetWriter(self._path, table.schema)
         self._writer.write_table(table)
 
     def close(self) -> None:

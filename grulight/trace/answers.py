@@ -129,6 +129,11 @@ class Answers(ABC):
         """Whether the answers are no better than those."""
 
     @property
+    def by_chance(self) -> bool:
+        """Whether they are better by no more than another draw of sequences would change."""
+        return self.idle
+
+    @property
     @abstractmethod
     def closeness(self) -> NDArray[np.floating]:
         """(M,) how close each answer is to the truth; more is closer."""

@@ -1,5 +1,6 @@
 """Answers that name one of several classes."""
 
+import math
 from functools import cached_property
 
 import numpy as np
@@ -76,6 +77,12 @@ class ClassAnswers(Answers):
     def idle(self) -> bool:
         """Whether as many were right if the most frequent class were always named."""
         return self.score <= self._often
+
+    @property
+    def by_chance(self) -> bool:
+        """Whether no more are right than within two deviations of the most frequent class."""
+        deviation = math.sqrt(self._often * (1 - self._often) / len(self.positions))
+        return self.score <= self._often + 2 * deviation
 
     @property
     def closeness(self) -> NDArray[np.floating]:

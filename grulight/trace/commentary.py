@@ -57,7 +57,7 @@ def capital(text: str) -> str:
 def lead(
     classifier: GRUClassifier, answers: Answers, epochs: Sequence[Epoch], train: Sequences
 ) -> str:
-    """Say in a sentence or two what was done and what came out."""
+    """Say in a sentence or two what came out, against reading nothing, and what was done."""
     ported = not isinstance(classifier.network, GRUNet)
     done = "Ported from a Keras file." if ported else "Its training was not recorded."
     if epochs:
@@ -68,13 +68,14 @@ def lead(
             f"{done} Its answers are not numbers: the training diverged. A smaller learning rate "
             "is the usual cure."
         )
-    return f"{done} {capital(answers.result)}; {answers.without}."
+    return f"{capital(answers.result)}; {answers.without}. {done}"
 
 
 def headline(answers: Answers, epochs: Sequence[Epoch]) -> str:
-    """Say what the model does, unless its training has led to nothing."""
-    if epochs and answers.finite and answers.idle:
-        return "that answers no better than one that reads nothing"
+    """Say what the model does, unless its training has led to nothing, or to chance."""
+    if epochs and answers.finite and answers.by_chance:
+        how = "no" if answers.idle else "hardly"
+        return f"that answers {how} better than one that reads nothing"
     return answers.does
 
 

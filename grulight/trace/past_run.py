@@ -23,6 +23,7 @@ class Run(NamedTuple):
     classifier: GRUClassifier
     parts: Parts
     epochs: list[Epoch]
+    notes: list[str]  # what a user should know of the data
 
 
 def load_run(path: Path, source: str | None = None) -> Run:
@@ -51,7 +52,8 @@ def load_run(path: Path, source: str | None = None) -> Run:
             f"{data.source}: has {theirs.input_size} features and {theirs.words}, {path} reads "
             f"{ours.input_size} and answers with {head.words}. Name fitting data with --data."
         )
-    return Run(classifier, data.parts, _epochs(path, checkpoint, head.metric))
+    parts = data.parts
+    return Run(classifier, parts, _epochs(path, checkpoint, head.metric), data.notes)
 
 
 def _as_answered(classifier: GRUClassifier) -> dict[str, Any]:

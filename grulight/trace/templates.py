@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grulight.files import written_whole
+from grulight.trace.numbers import fitted
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -27,7 +28,7 @@ def write_template(path: str | Path, template: Path, **context: Any) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["breakable"] = breakable
+    templates.filters |= {"breakable": breakable, "fitted": fitted}
     page = templates.get_template(template.name).render(context)
     with written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -1,6 +1,6 @@
 """The trace on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from grulight.errors import one_line
+from grulight.runs.seeds import spread
+from grulight.trace.numbers import fitted
 from grulight.trace.recorder import Epoch, TraceRecorder
 from grulight.trace.stages import Stage
 from grulight.training.confusion import Confusion
 
 _NAME = 80  # characters of a name, or of a few
+_LOSS = 8  # characters of the column of losses
 _CHART_ROWS = 12  # a longer training is thinned out
 MATRIX_CLASSES = 12  # a wider confusion matrix does not fit a terminal
 
@@ -68,11 +71,12 @@ def epoch_row(epoch: Epoch, validates: bool, metric: str = "accuracy") -> str:
     metrics = epoch.metrics
     validation = "" if validates else None
     if "val_loss" in metrics:
-        validation = f"{metrics['val_loss']:.4f} / {metrics[f'val_{metric}']:.4f}"
+        both = (fitted(metrics[name]) for name in ("val_loss", f"val_{metric}"))
+        validation = " / ".join(both)
     return _columns(
         str(epoch.number),
-        f"{metrics['train_loss']:.4f}",
-        f"{metrics[f'train_{metric}']:.4f}",
+        fitted(metrics["train_loss"], _LOSS - 1),
+        fitted(metrics[f"train_{metric}"]),
         validation,
         epoch.observation,
     )
@@ -80,7 +84,7 @@ def epoch_row(epoch: Epoch, validates: bool, metric: str = "accuracy") -> str:
 
 def _columns(number: str, loss: str, metric: str, validation: str | None, observation: str) -> str:
     middle = "" if validation is None else f"{validation:<22}"
-    return f"{number:>5}  {loss:<8}{metric:<10}{middle}{observation}"
+    return f"{number:>5}  {loss:<{_LOSS}}{metric:<10}{middle}{observation}"
 
 
 def loss_chart(epochs: Sequence[Epoch]) -> Table:
@@ -91,7 +95,7 @@ def loss_chart(epochs: Sequence[Epoch]) -> Table:
     for index in shown:
         loss = epochs[index].metrics["train_loss"]
         bar = Bar(highest, 0, loss, width=40)
-        chart.add_row(str(epochs[index].number), f"{loss:.2f}", bar)
+        chart.add_row(str(epochs[index].number), fitted(loss, digits=2), bar)
     return chart
 
 
@@ -99,10 +103,28 @@ def score_table(title: str, scores: dict[str, float]) -> Table:
     """Return named scores as a table."""
     table = Table(title, "", box=None, pad_edge=False)
     for name, value in scores.items():
-        table.add_row(
-            name.removeprefix("test_").removeprefix("val_").replace("_", " "), f"{value:.4f}"
-        )
+        name = name.removeprefix("test_").removeprefix("val_").replace("_", " ")
+        table.add_row(name, fitted(value))
     return table
+
+
+def seed_line(seed: int, scores: Mapping[str, float]) -> str:
+    """Return what the model of one seed reached in the test, as a line."""
+    found = (f"{_words(name)} {value:.4f}" for name, value in scores.items())
+    return f"seed {seed}: {', '.join(found)}"
+
+
+def spread_table(scores: Mapping[int, Mapping[str, float]]) -> Table:
+    """Return the mean and the standard deviation of each score over the seeds as a table."""
+    table = Table(f"test, {len(scores)} seeds", "mean", "± deviation", box=None, pad_edge=False)
+    for name in next(iter(scores.values())):
+        mean, deviation = spread([each[name] for each in scores.values()])
+        table.add_row(_words(name), f"{mean:.4f}", f"{deviation:.4f}")
+    return table
+
+
+def _words(name: str) -> str:
+    return name.removeprefix("test_").removeprefix("val_").replace("_", " ")
 
 
 def confusion_table(confusion: Confusion, class_names: Sequence[str]) -> Table:

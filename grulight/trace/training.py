@@ -18,6 +18,7 @@ from grulight.trace.charts import (
     ticks,
     upwards,
 )
+from grulight.trace.numbers import fitted
 from grulight.trace.recorder import Epoch
 
 # loss and accuracy of the original pipeline's five epochs, on data like the built-in `waves`
@@ -139,7 +140,8 @@ def _epoch_ticks(numbers: Sequence[int]) -> list[int]:
 def epoch_words(epoch: Epoch, metric: str) -> str:
     """Return an epoch's numbers as a sentence."""
     metrics = epoch.metrics
-    text = f"loss {metrics['train_loss']:.4f}, {metric} {metrics[f'train_{metric}']:.4f}"
+    shown = {name: fitted(value) for name, value in metrics.items()}
+    text = f"loss {shown['train_loss']}, {metric} {shown[f'train_{metric}']}"
     if "val_loss" in metrics:
-        text += f"; validation {metrics['val_loss']:.4f}, {metrics[f'val_{metric}']:.4f}"
+        text += f"; validation {shown['val_loss']}, {shown[f'val_{metric}']}"
     return f"Epoch {epoch.number}: {text}"

@@ -7,8 +7,17 @@ from typing import ClassVar
 
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from grulight.trace.charts import Chart, Place, Scale, finite_range, line, marks, rightwards
-from grulight.trace.charts import ticks, upwards
+from grulight.trace.charts import (
+    Chart,
+    Place,
+    Scale,
+    finite_range,
+    line,
+    marks,
+    rightwards,
+    ticks,
+    upwards,
+)
 
 _SHADES = 4  # of the lines of parallel coordinates: quarters of the trials, the best on top
 
@@ -177,5 +186,3 @@ def _small_dots(
     return "".join(
         f"M{across(x)} {up(min(max(y, low), high))}h0" for x, y in both if math.isfinite(y)
     )
-
-

@@ -11,9 +11,7 @@ from grulight.errors import InputError
 from grulight.training.classifier import GRUClassifier
 from grulight.training.confusion import scores_of
 
-Objective = Literal[
-    "val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1", "val_mae"
-]
+Objective = Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1", "val_mae"]
 _SCORES = ("val_balanced_accuracy", "val_macro_f1")  # from a confusion matrix
 
 

@@ -30,17 +30,18 @@ def arrays_of(
         container = read_container(path, config)
         spec = LayerSpec("model", "Functional", {}, container.version, graph=graph)
         held = place(Network.variables(spec, graph.shapes), container.weights, graph)
-        arrays = by_path(_current(held))
+        arrays = by_path(in_current_layout(held))
         for name, array in arrays.items():
             if name.endswith("/kernel") and name in like and like[name].ndim == 3:
                 arrays[name] = _conv1d(array, like[name].shape, container.version.backend)
         return arrays, container.config
 
 
-def _current(tree: Mapping[str, Any]) -> dict[str, Any]:
+def in_current_layout(tree: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tree with every GRU as current Keras keeps it."""
     held: dict[str, Any] = {
-        name: _current(each) if isinstance(each, Mapping) else each for name, each in tree.items()
+        name: in_current_layout(each) if isinstance(each, Mapping) else each
+        for name, each in tree.items()
     }
     if "U_z" in held or "U_i" in held:
         return _of_keras_1(held, "zrh" if "U_z" in held else "ifco")

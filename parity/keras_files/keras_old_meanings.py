@@ -1,5 +1,6 @@
 """What layers meant in Keras 1 and 2 where current Keras means something else by them."""
 
+import math
 import operator
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -34,6 +35,46 @@ class OldBatchNormalization(layers.BatchNormalization):  # type: ignore[misc]  #
         return ops.squeeze(mean, self._reduction_axes), variance
 
 
+class OldMultiHeadAttention(layers.MultiHeadAttention):  # type: ignore[misc]  # no types there
+    """One with the scale and the masks of Keras 2: tf-keras, src/layers/attention."""
+
+    def call(
+        self,
+        query: Any,
+        value: Any,
+        key: Any = None,
+        query_mask: Any = None,
+        value_mask: Any = None,
+        key_mask: Any = None,
+        **words: Any,
+    ) -> Any:
+        """Return what Keras returns, and leave the masks where they are."""
+        tensors = [query, value, value if key is None else key]
+        masks = [mask_of(each) for each in tensors]
+        given = {"query_mask": query_mask, "value_mask": value_mask, "key_mask": key_mask}
+        answer = super().call(query, value, key, **given, **words)
+        for tensor, mask in zip(tensors, masks, strict=True):
+            tensor._keras_mask = mask  # which Keras 3 takes away
+        return answer
+
+    def _compute_attention(
+        self,
+        query: Any,
+        key: Any,
+        value: Any,
+        attention_mask: Any = None,
+        *ignored: Any,
+        **words: Any,
+    ) -> Any:
+        scores = ops.einsum(self._dot_product_equation, key, query / math.sqrt(self._key_dim))
+        if attention_mask is not None:
+            for _ in range(len(scores.shape) - len(attention_mask.shape)):
+                attention_mask = ops.expand_dims(attention_mask, -2 * len(self._attention_axes) - 1)
+            scores += (1 - ops.cast(attention_mask, scores.dtype)) * -1e9
+        weights = self._softmax(scores)
+        return ops.einsum(self._combine_equation, weights, value), weights
+
+
 def old_hard_sigmoid(x: Any) -> Any:
     """Return clip(0.2 x + 0.5, 0, 1): tf-keras, src/backend.py, hard_sigmoid."""
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
@@ -63,3 +104,9 @@ def merged_as_before(spec: LayerSpec, layer: Any, values: list[Any]) -> Any:
 def mask_of(tensor: Any) -> Any:
     """Return the mask that Keras hands on with a tensor, or None."""
     return getattr(tensor, "_keras_mask", None)
+
+
+OLD_LAYERS = {
+    "BatchNormalization": OldBatchNormalization,
+    "MultiHeadAttention": OldMultiHeadAttention,
+}

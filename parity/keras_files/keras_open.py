@@ -14,13 +14,17 @@ from grulight.keras_files.reader.untrusted_text import Json
 from parity.keras_files.inputs import Input
 from parity.keras_files.keras_rebuild import rebuilt
 from parity.keras_files.limits import NOISE
-from parity.keras_files.names_in_file import named_arrays
-from parity.keras_files.opening_rules import changed_meanings, unscoped, untrusted
+from parity.keras_files.names_in_file import named_arrays, shards_of, tensorflow_js
+from parity.keras_files.opening_rules import changed_meanings, uncomputed, unscoped, untrusted
 from parity.question import Arrays
 from parity.sides.keras_setup import keras
 from parity.sides.quiet import without_warnings
 
 INNER = ("forward_layer", "backward_layer", "cell", "layer")
+HEADS = {  # of MultiHeadAttention
+    **{part: f"_{part}_dense" for part in ("query", "key", "gate", "value")},
+    "attention_output": "_output_dense",
+}
 LONGEST = 160  # of what Keras says
 SHORT = {"cell": "", "layer": ""}  # parts whose variables count as the layer's own
 
@@ -55,14 +59,14 @@ def their_model(
         InputError: Keras has no such model.
     """
     version = f"Keras {keras.__version__}"
-    reason = untrusted(config) or changed_meanings(graph) or unscoped(graph)
+    reason = untrusted(config) or changed_meanings(graph) or unscoped(graph) or uncomputed(graph)
     if reason is None:
         with without_warnings():
             opened = _opened(path, weights, config if apart else None)
         if not isinstance(opened, str):
             read = {name: v.numpy() for name, v in variables_of(opened).items()}
             return Opened(lambda dtype: _copy(opened, dtype), version, read), None
-        reason = f"cannot open the file: {opened}"
+        reason = opened
     name, read = f"rebuilt in {version}", weights | named_arrays(path, weights)
     again = Opened(lambda dtype: rebuilt(graph, _open(graph, inputs), dtype), name, read)
     try:
@@ -87,10 +91,10 @@ def _open(graph: Graph, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
 
 def _opened(path: Path, weights: Arrays, config: dict[str, Json] | None) -> Any:
     """Return the model as Keras opens it, or why it does not."""
-    ending = ".weights.h5" if config else ".keras" if zipfile.is_zipfile(path) else ".h5"
+    if path.is_dir() or tensorflow_js(path) is not None:
+        return "opens no folders, and nothing of TensorFlow.js"
     with tempfile.TemporaryDirectory() as folder:
-        known = Path(folder, f"model{ending}")  # Keras goes by the name, not by the content
-        known.symlink_to(path.resolve())
+        known = _as_keras_wants_it(path, config is not None, Path(folder))
         try:
             if config is None:
                 model = keras.models.load_model(known, compile=False)
@@ -100,10 +104,21 @@ def _opened(path: Path, weights: Arrays, config: dict[str, Json] | None) -> Any:
             found = {name: tuple(v.shape) for name, v in variables_of(model).items()}
             _copy(model, "float64")
         except Exception as error:  # Keras lets through whatever its own code happens to raise
-            return _said(error)
+            return f"cannot open the file: {_said(error)}"
     if found != {name: array.shape for name, array in weights.items()}:
-        return "it names its weights otherwise"
+        return "cannot open the file: it names its weights otherwise"
     return model
+
+
+def _as_keras_wants_it(path: Path, apart: bool, folder: Path) -> Path:
+    """Link a file under a name that Keras takes, for it goes by the name, not by the content."""
+    ending = ".weights.h5" if apart else ".keras" if zipfile.is_zipfile(path) else ".h5"
+    known = folder / f"model{ending}"
+    for shard in shards_of(path):
+        (folder / shard).symlink_to((path.parent / shard).resolve())
+        known = folder / f"{shard.rpartition('_')[0]}.weights.json"
+    known.symlink_to(path.resolve())
+    return known
 
 
 def _said(error: Exception) -> str:
@@ -149,6 +164,13 @@ def variables_of(layer: Any, prefix: str = "") -> dict[str, Any]:
                 name: each
                 for path, part in parts.items()
                 for name, each in variables_of(part, prefix + path).items()
+            }
+        heads = {part: getattr(layer, name, None) for part, name in HEADS.items()}
+        if heads["query"] is not None:
+            return {
+                f"{prefix}{part}/{each.name}": each
+                for part, dense in heads.items()
+                for each in (() if dense is None else dense.weights)
             }
         names = [name for name in INNER if isinstance(getattr(layer, name, None), keras.Layer)]
         names = [name for name in names if name != "layer" or "forward_layer" not in names]

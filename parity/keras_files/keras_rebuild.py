@@ -9,26 +9,28 @@ from collections.abc import Sequence
 from typing import Any
 
 from grulight.keras_files.layers.activations import activation_name
+from grulight.keras_files.layers.registry import SPATIAL
 from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref
 from parity.keras_files.inputs import Input
 from parity.keras_files.keras_old_meanings import (
+    OLD_LAYERS,
     OLD_MERGES,
-    OldBatchNormalization,
     mask_of,
     merged_as_before,
     old_hard_sigmoid,
 )
+from parity.keras_files.keras_on_a_cpu import on_a_cpu
 from parity.keras_files.keras_operations import operation
 from parity.keras_files.layer_settings import SETTINGS
 from parity.keras_files.limits import NOISE
-from parity.keras_files.opening_rules import UNMASKED
+from parity.keras_files.opening_rules import UNMASKED, not_on_a_cpu
 from parity.sides.keras_setup import keras, layers, ops
 
 RECURRENT = ("GRU", "LSTM", "SimpleRNN", "RNN", "Bidirectional")
 GATED = ("GRU", "LSTM")
 ACTIVATED = (
-    *("Activation", "Conv1D", "Dense", "DepthwiseConv1D", "SeparableConv1D"),
-    *("GRU", "LSTM", "SimpleRNN"),
+    *("Activation", "Dense", "GRU", "LSTM", "SimpleRNN"),
+    *(kind for kind in SPATIAL if "Conv" in kind),
 )
 
 
@@ -88,9 +90,9 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
     if spec.kind == "LeakyReLU":
         old = "alpha" in spec.config
         settings["negative_slope"] = spec.number("alpha" if old else "negative_slope", 0.3)
-    kind = getattr(layers, spec.kind)
-    if spec.kind == "BatchNormalization" and spec.version.major < 3:
-        kind = OldBatchNormalization
+    kind = on_a_cpu(spec, settings) if not_on_a_cpu(spec) else getattr(layers, spec.kind)
+    if spec.version.major < 3:
+        kind = OLD_LAYERS.get(spec.kind, kind)
     return kind(**settings, dtype=dtype)
 
 
@@ -132,14 +134,21 @@ def _called(spec: LayerSpec, layer: Any, call: Call, seen: dict[Ref, Any]) -> An
     words: dict[str, Any] = {}
     if any(mask is not None for mask in masks):
         words["mask"] = masks[0] if len(given) == 1 or spec.kind in RECURRENT else masks
-    if spec.flag("causal"):
+    if spec.flag("causal") or spec.flag("use_causal_mask"):
         words["use_causal_mask"] = True
+    if spec.flag("return_attention_scores"):
+        words["return_attention_scores"] = True
     if call.training is not None:
         words["training"] = call.training
     if spec.kind in RECURRENT and len(given) > 1:
         words["initial_state"] = given[1] if len(given) == 2 else given[1:]
         if spec.version.major < 3 and "mask" not in words:
             words["mask"] = mask_of(given[0])  # Keras 3 forgets it beside an initial state
+        given = given[:1]
+    if spec.kind == "MultiHeadAttention":
+        named = zip(("value", "key", "attention_mask"), given[1:], strict=False)
+        held = zip(("query_mask", "value_mask", "key_mask"), words.pop("mask", ()), strict=False)
+        words |= {**dict(named), **dict(held)}
         given = given[:1]
     output = layer(given[0] if len(given) == 1 else given, **words)
     dropped = spec.kind in UNMASKED and spec.version.major < 3

@@ -1,13 +1,17 @@
 """What a file itself says by name, read without the port: a witness against our own reading."""
 
+import io
 import json
+import math
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from parity.question import Arrays
+from parity.question import Array, Arrays
 
 # Arrays that every Keras keeps alike, so that their names alone tell which one is which; kernels
 # are laid out by backend and by kind of layer.
@@ -15,13 +19,19 @@ ALIKE = ("gamma", "beta", "moving_mean", "moving_variance", "embeddings")
 
 
 def named_arrays(path: Path, like: Arrays) -> Arrays:
-    """Return those arrays that an HDF5 file of whole layers names as we do, as they are there.
+    """Return those arrays that a file names as we do, as they are there.
+
+    HDF5 files of whole layers do, and TensorFlow.js' folders.
 
     Args:
         path: The file, which the reader has looked at before.
         like: Our reading.
     """
     found: Arrays = {}
+    if (model := tensorflow_js(path)) is not None:
+        held = dict(_of_manifest(model[0], model[1]["weightsManifest"]))
+        named = {name: held.get(name) for name in like if name.rpartition("/")[2] in ALIKE}
+        return {name: array for name, array in named.items() if array is not None}
     if not h5py.is_hdf5(path):
         return found
     with h5py.File(path, "r") as file:
@@ -32,6 +42,43 @@ def named_arrays(path: Path, like: Arrays) -> Arrays:
                 same = [array for array in arrays if np.array_equal(array, ours)]
                 found[name] = (same or arrays)[0]
     return found
+
+
+def tensorflow_js(path: Path) -> tuple[Path, dict[str, Any]] | None:
+    """Return folder and `model.json` of a model of TensorFlow.js, which has been read before."""
+    path = path / "model.json" if path.is_dir() else path
+    model = _json(path)
+    return (path.parent, model) if "weightsManifest" in model else None
+
+
+def shards_of(path: Path) -> list[str]:
+    """Return the shards that a JSON file of Keras 3 names; none for any other file."""
+    places = _json(path).get("weight_map", {})
+    listed = (held if isinstance(held, list) else [held] for held in places.values())
+    return sorted({shard for held in listed for shard in held})
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds, nothing for other files; the reader has looked at it."""
+    with path.open("rb") if path.is_file() else io.BytesIO() as file:
+        if not file.read(8).lstrip().startswith(b"{"):
+            return {}
+        file.seek(0)
+        found: dict[str, Any] = json.load(file)
+        return found
+
+
+def _of_manifest(folder: Path, manifest: list[Any]) -> Iterator[tuple[str, Array]]:
+    """Yield the arrays of a TensorFlow.js model that are kept as they are."""
+    for group in manifest:
+        content = b"".join((folder / path).read_bytes() for path in group["paths"])
+        for entry in group["weights"]:
+            kept = np.dtype(entry.get("quantization", entry)["dtype"]).newbyteorder("<")
+            count = math.prod(entry["shape"])
+            if "quantization" not in entry and entry.get("group") != "optimizer":
+                flat = np.frombuffer(content, kept, count)
+                yield entry["name"], flat.reshape(entry["shape"])
+            content = content[count * kept.itemsize :]
 
 
 def _of(groups: h5py.Group, layer: str, kind: str, shape: tuple[int, ...]) -> list[np.ndarray]:
@@ -46,7 +93,10 @@ def _of(groups: h5py.Group, layer: str, kind: str, shape: tuple[int, ...]) -> li
 
 def said_major(path: Path) -> int | None:
     """Return which generation of Keras a file says wrote it, if it says so."""
-    if h5py.is_hdf5(path):
+    if (model := tensorflow_js(path)) is not None:
+        topology = model[1].get("modelTopology") or {}
+        text = topology.get("keras_version")
+    elif h5py.is_hdf5(path):
         with h5py.File(path, "r") as file:
             held = file.get("model_weights", file)
             text = held.attrs.get("keras_version", file.attrs.get("keras_version"))

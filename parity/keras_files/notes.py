@@ -2,16 +2,15 @@
 
 from grulight.keras_files.layers.base import KerasLayer
 from grulight.keras_files.ported_model import PortedModel
-from parity.keras_files import numpy_chain
 from parity.keras_files.file_questions import FileQuestions
 from parity.keras_files.gru_layers import gru_layers
 
 
-def notes_of(model: PortedModel, questions: FileQuestions) -> list[str]:
-    """Say how both sides were asked, and what could not be tried."""
+def notes_of(model: PortedModel, questions: FileQuestions, second: bool) -> list[str]:
+    """Say how both sides were asked, if NumPy was a second witness, and what could not be tried."""
     notes = ["Inputs are random; rungs 4 and 5 start from random weights."]
-    if numpy_chain.expressible(model.network.graph):
-        notes.append("Second witness: the float64 reference in NumPy.")
+    if second:
+        notes.append("Second witness: NumPy, from the file's own configuration and arrays.")
     if questions.moves:
         notes.append("In rung 5 batches are normalised as in training, moving statistics compared.")
     layers = [each for each in model.modules() if isinstance(each, KerasLayer)]

@@ -1,141 +1,144 @@
-"""The NumPy reference on a Keras file: a second witness for chains of GRU and Dense layers."""
+"""The NumPy witness of a Keras file: what its own JSON and arrays say, by Keras' documentation.
+
+It shares neither the reading nor the equations of the port. What it does not know for sure, such as
+a mask that reaches a layer in which generations of Keras differ, it does not follow.
+"""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from grulight.keras_files.layers.activations import activation_name
-from grulight.keras_files.layers.wrappers import directions, merge_mode
-from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref
-from grulight.kernels.reference import Step, StepFunction, gru_layer, sigmoid
-from parity.controls.wrong_answers import hard_sigmoid_of_keras_2, hard_sigmoid_of_keras_3
 from parity.keras_files.inputs import fed
+from parity.keras_files.numpy_arrays import VARIABLES, opened
+from parity.keras_files.numpy_layers import COMPUTED, INERT, PASSING, Weights, function
+from parity.keras_files.numpy_model import (
+    WRAPPED,
+    Call,
+    Layer,
+    Model,
+    NotFollowedError,
+    Tensor,
+    model_of,
+)
+from parity.keras_files.numpy_recurrent import RECURRENT, recurrent
+from parity.keras_files.numpy_shapes import MERGES, MOVED, merged
 from parity.question import Array, Arrays, Question
 
-INERT = ("Masking", "Dropout", "SpatialDropout1D")  # no step is masked here
-KNOWN = (*INERT, "Activation", "Bidirectional", "Dense", "Embedding", "GRU", "TimeDistributed")
-Function = Callable[[Array], Array]
-
-ACTIVATIONS: dict[str, Function] = {
-    "linear": lambda x: x,
-    "relu": lambda x: np.maximum(x, 0.0),
-    "sigmoid": sigmoid,
-    "softmax": lambda x: _shares(np.exp(x - x.max(axis=-1, keepdims=True))),
-    "tanh": np.tanh,
-}
+Signal = tuple[Array, Array | None]  # a value, and which of its steps are not masked
+_FAILURES = (NotFollowedError, KeyError, ValueError, TypeError, IndexError, AttributeError, OSError)
+_OPERATIONS: dict[str, Callable[..., Array]] = {"NotEqual": np.not_equal, "Any": np.any}
 
 
-def expressible(graph: Graph) -> bool:
-    """Return whether a model is a chain of layers that the reference has equations for."""
-    places = [*graph.inputs, *(Ref(call.layer, call.index, 0) for call in graph.calls)]
-    chain = [call.inputs == (ref,) for call, ref in zip(graph.calls, places, strict=False)]
-    ends = len(graph.inputs) == 1 and graph.outputs == (places[-1],)
-    return ends and all(chain) and all(_known(spec) for spec in graph.layers.values())
+class NumpyWitness:
+    """A Keras file as NumPy computes it; None of its arrays comes from the port.
+
+    Args:
+        path: The file, which the reader has looked at before.
+        config: The model's JSON, for a file of weights alone.
+        most: No array has more numbers than this.
+    """
+
+    def __init__(self, path: Path, config: str | Path | None, most: int) -> None:
+        with opened(path, config, most) as file:
+            self.model = model_of(file.config, file.written)
+            self.own = {
+                name: file.arrays(layer)
+                for name, layer in self.model.layers.items()
+                if layer.kind in (*VARIABLES, *WRAPPED)
+            }
+
+    def __call__(self, question: Question, *, own: bool) -> Arrays:
+        """Return the model's outputs, with the file's own weights or with the question's."""
+        held = self.own
+        if not own:
+            held = {name: _below(question.weights, f"{name}/") for name in self.model.layers}
+        outputs = run(self.model, [*fed(question).values()], held)
+        names = (f"output.{name}" for name in question.settings["outputs"])
+        return dict(zip(names, outputs, strict=True))
 
 
-def _known(spec: LayerSpec) -> bool:
-    if spec.kind == "Bidirectional":
-        return merge_mode(spec) == "concat" and all(map(_known, spec.inner.values()))
-    if spec.kind == "TimeDistributed":
-        return spec.inner["layer"].kind in ("Dense", "Activation", "Dropout")
-    named = [
-        spec.config[key] for key in ("activation", "recurrent_activation") if key in spec.config
-    ]
-    return (
-        spec.kind in KNOWN
-        and not spec.flag("return_state")
-        and all(name in (*ACTIVATIONS, "hard_sigmoid") for name in named)
-    )
+def witness(path: Path, config: str | Path | None, question: Question) -> NumpyWitness | None:
+    """Return the witness of a file, or None where it cannot follow the file in a question."""
+    most = max((array.size for array in question.weights.values()), default=0)
+    try:
+        found = NumpyWitness(path, config, most)
+        found(question, own=True)
+    except _FAILURES:
+        return None
+    return found
 
 
-def unmasked(question: Question) -> Question:
-    """Return the question with no step masked."""
-    inputs = {n: a for n, a in question.inputs.items() if not n.startswith("masked.")}
-    return replace(question, inputs=inputs)
-
-
-def answer(question: Question, graph: Graph) -> Arrays:
-    """Return the model's output, in float64."""
-    [x] = fed(unmasked(question)).values()
-    for call in graph.calls:
-        own = {
-            name.removeprefix(prefix): array
-            for name, array in question.weights.items()
-            if name.startswith(prefix := f"{call.layer}/")
-        }
-        x = _run(graph.layers[call.layer], x, own)
-    return {f"output.{question.settings['outputs'][0]}": x}
-
-
-def _run(spec: LayerSpec, x: Array, own: Mapping[str, Array]) -> Array:
-    if spec.kind in INERT:
-        return x
-    if spec.kind == "TimeDistributed":
-        return _run(spec.inner["layer"], x, own)
-    if spec.kind == "Embedding":
-        table: Array = own["embeddings"][x]
-        return table
-    if spec.kind == "Bidirectional":
-        return _both(spec, x, own)
-    if spec.kind == "GRU":
-        return _gru(spec, x, own)
-    linear = x @ own["kernel"] + own.get("bias", 0.0) if "kernel" in own else x
-    return _function(spec, "activation")(linear)
-
-
-def _both(spec: LayerSpec, x: Array, own: Mapping[str, Array]) -> Array:
-    """Put both directions side by side, both in the order of time."""
-    outputs = []
-    for way, inner in zip(("forward_layer", "backward_layer"), directions(spec), strict=True):
-        part = {n.removeprefix(f"{way}/"): a for n, a in own.items() if n.startswith(way)}
-        output = _gru(inner, x, part)
-        turned = way == "backward_layer" and inner.flag("return_sequences")
-        outputs.append(output[:, ::-1] if turned else output)
-    return np.concatenate(outputs, axis=-1)
-
-
-def _gru(spec: LayerSpec, x: Array, own: Mapping[str, Array]) -> Array:
-    units = len(own["recurrent_kernel"])
-    rows = np.atleast_2d(own.get("bias", np.zeros(3 * units)))
-    parameters = {
-        "weight_ih": own["kernel"].T,
-        "weight_hh": own["recurrent_kernel"].T,
-        "bias_ih": rows[0],
-        "bias_hh": rows[1] if len(rows) > 1 else np.zeros(3 * units),
+def run(model: Model, inputs: list[Array], own: Mapping[str, Weights]) -> list[Array]:
+    """Return the outputs of a model."""
+    seen: dict[Tensor, Signal] = {
+        ref: (array, None) for ref, array in zip(model.inputs, inputs, strict=True)
     }
-    backward, lengths = spec.flag("go_backwards"), np.full(len(x), x.shape[1])
-    h0 = np.zeros((len(x), units))
-    hidden, last, _ = gru_layer(x, h0, parameters, lengths, backward, _step(spec))
-    if not spec.flag("return_sequences"):
-        return last
-    return hidden[:, ::-1] if backward else hidden
+    left = [*model.calls]
+    while left:
+        ready = [call for call in left if all(each in seen for each in _needs(call))]
+        if not ready:
+            raise NotFollowedError("calls that wait for each other")
+        for call in ready:
+            values, mask = _called(model.layers[call.layer], call, seen, own)
+            for at, value in enumerate(values):
+                seen[Tensor(call.layer, call.index, at)] = (value, mask)
+        left = [call for call in left if call not in ready]
+    return [seen[ref][0] for ref in model.outputs]
 
 
-def _step(spec: LayerSpec) -> StepFunction:
-    """Return the cell, its gates in Keras' order z, r, h."""
-    gate, function = _function(spec, "recurrent_activation"), _function(spec, "activation")
-    reset_after = spec.flag("reset_after")
-
-    def step(a_BG: Array, h_BH: Array, w_hh_GH: Array, b_hh_G: Array) -> Step:
-        a_z, a_r, a_n = np.split(a_BG, 3, axis=1)
-        c_z, c_r, c_n = np.split(h_BH @ w_hh_GH.T + b_hh_G, 3, axis=1)
-        z, r = gate(a_z + c_z), gate(a_r + c_r)
-        inner = r * c_n if reset_after else (r * h_BH) @ w_hh_GH[-h_BH.shape[1] :].T
-        n = function(a_n + inner)
-        return Step(z * h_BH + (1.0 - z) * n, r, z, n, c_n)
-
-    return step
+def _needs(call: Call) -> list[Tensor]:
+    given = [each for each in call.inputs if isinstance(each, Tensor)]
+    return given if call.mask is None else [*given, call.mask]
 
 
-def _function(spec: LayerSpec, key: str) -> Function:
-    name = activation_name(spec, key)
-    if name == "hard_sigmoid":
-        old = spec.version.major < 3
-        return hard_sigmoid_of_keras_2 if old else hard_sigmoid_of_keras_3
-    return ACTIVATIONS[name]
+def _called(
+    layer: Layer, call: Call, seen: Mapping[Tensor, Signal], own: Mapping[str, Weights]
+) -> tuple[list[Array], Array | None]:
+    given = (each if isinstance(each, Tensor) else (np.asarray(each), None) for each in call.inputs)
+    signals = [seen[each] if isinstance(each, Tensor) else each for each in given]
+    values, mask = [value for value, _ in signals], signals[0][1]
+    mask = mask if call.mask is None else seen[call.mask][0].astype(bool)
+    if layer.kind in _OPERATIONS:
+        axes = {"axis": layer.settings["axis"]} if layer.kind == "Any" else {}
+        return [_OPERATIONS[layer.kind](*values, **axes)], None
+    if layer.kind in RECURRENT:
+        if len(values) > 1 and mask is not None and call.mask is None:
+            raise NotFollowedError("generations of Keras differ in this mask")
+        return recurrent(layer, values[0], own[layer.name], mask, values[1:])
+    if layer.kind in MERGES:
+        if any(each is not None for _, each in signals):
+            raise NotFollowedError("generations of Keras differ in this mask")
+        return [merged(layer, values)], None
+    if len(values) > 1:
+        raise NotFollowedError(f"several inputs of {layer.kind}")
+    found, handed = _one(layer, values[0], mask, own.get(layer.name, {}))
+    return [found], handed
 
 
-def _shares(raised: Array) -> Array:
-    shares: Array = raised / raised.sum(axis=-1, keepdims=True)
-    return shares
+def _one(layer: Layer, x: Array, mask: Array | None, own: Weights) -> Signal:
+    """Run a layer of one input."""
+    given = layer.settings
+    if layer.kind == "Masking":
+        read = (x != given.get("mask_value", 0.0)).any(-1)
+        return np.where(read[..., None], x, 0.0), read
+    if layer.kind == "Embedding":
+        return own["embeddings"][x.astype(int)], x != 0 if given.get("mask_zero") else None
+    if layer.kind == "TimeDistributed":
+        [inner] = layer.inner
+        if mask is not None and inner.kind not in PASSING:
+            raise NotFollowedError("a mask within TimeDistributed")
+        y, _ = _one(inner, x.reshape(-1, *x.shape[2:]), None, own)
+        return y.reshape(*x.shape[:2], *y.shape[1:]), mask
+    if mask is not None and layer.kind not in PASSING:
+        raise NotFollowedError(f"generations of Keras differ in the mask of {layer.kind}")
+    if layer.kind in INERT:
+        return function(layer, "activation")(x), mask
+    compute = COMPUTED.get(layer.kind) or MOVED.get(layer.kind)
+    if compute is None:
+        raise NotFollowedError(f"a {layer.kind}")
+    return compute(layer, x, own), mask
+
+
+def _below(arrays: Arrays, prefix: str) -> Arrays:
+    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}

@@ -13,6 +13,8 @@ from grulight.keras_files.reader.untrusted_text import Json, quote
 
 SCOPE = re.compile(r"[A-Za-z0-9_.\\/>-]*")  # tf.Graph.name_scope
 UNMASKED = ("Normalization", "Rescaling")  # Keras 2 drops masks there
+VOLUMES = ("AveragePooling3D", "MaxPooling3D")
+CONVOLUTION = re.compile(r"Conv[123]D(Transpose)?")
 MASKING = ("Masking", "Embedding")
 MERGES = ("Add", "Average", "Concatenate", "Maximum", "Minimum", "Multiply")
 # What configurations of the layers that can be ported are made of; Keras looks each name up.
@@ -72,6 +74,23 @@ def unscoped(graph: Graph) -> str | None:
     return next((reason for reason in nested if reason), None)
 
 
+def uncomputed(graph: Graph) -> str | None:
+    """Return which layer TensorFlow does not compute on a CPU as it stands, if any."""
+    stack = [*graph.layers.values()]
+    while stack:
+        spec = stack.pop()
+        if not_on_a_cpu(spec):
+            return f"cannot compute layer {quote(spec.name)} ({spec.kind}) in float64 on a CPU"
+        stack += [*spec.inner.values(), *(spec.graph.layers.values() if spec.graph else ())]
+    return None
+
+
+def not_on_a_cpu(spec: LayerSpec) -> bool:
+    """Return whether TensorFlow does not compute a layer in float64 on a CPU as it stands."""
+    first = spec.config.get("data_format") == "channels_first"
+    return spec.kind in VOLUMES or (bool(CONVOLUTION.fullmatch(spec.kind)) and first)
+
+
 def changed_meanings(graph: Graph, masked: bool = False) -> str | None:
     """Return what an old file says that means something else in Keras 3, if anything.
 
@@ -107,6 +126,8 @@ def _changed(spec: LayerSpec, several: bool, masked: bool) -> str | None:
         return f"the mask of {spec.kind}"
     if spec.kind == "Bidirectional" and not spec.version.tensorflow:
         return "masked steps of Bidirectional"
+    if spec.kind == "MultiHeadAttention":
+        return "the scale and the masks of MultiHeadAttention"
     if spec.kind in RECURRENT and several:
         return f"the mask of a {spec.kind} that is given its state"
     return None

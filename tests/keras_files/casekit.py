@@ -21,6 +21,7 @@ class Case:
         ids: Shape of each integer input by name.
         mask: Value that every feature of a masked step has.
         bools: Shape of each mask input by name.
+        zeros: Gradients that are zero but for rounding, such as of what softmax does not see.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Case:
     mask: float | None = None
     bools: dict[str, tuple[int, ...]] = field(default_factory=dict)
     training: bool = False
+    zeros: tuple[str, ...] = ()
 
     @property
     def quick(self) -> bool:

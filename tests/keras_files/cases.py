@@ -13,8 +13,10 @@ from casekit import (
     masking,
     sequential,
 )
+from cases_attention import ATTENTION_CASES
 from cases_functional import FUNCTIONAL_CASES
 from cases_more import OTHER_CASES
+from cases_spatial import SPATIAL_CASES
 
 SEQUENTIAL_CASES = [
     *(
@@ -180,4 +182,4 @@ SEQUENTIAL_CASES = [
     ),
 ]
 
-CASES = [*SEQUENTIAL_CASES, *FUNCTIONAL_CASES, *OTHER_CASES]
+CASES = [*SEQUENTIAL_CASES, *FUNCTIONAL_CASES, *OTHER_CASES, *ATTENTION_CASES, *SPATIAL_CASES]

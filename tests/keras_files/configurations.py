@@ -61,6 +61,9 @@ SEQUENCES = [
     layer("ZeroPadding1D", padding=[1, 2]),
     layer("Cropping1D", cropping=[1, 2]),
     layer("UpSampling1D", size=2),
+    layer("Conv1DTranspose", filters=2, kernel_size=[3], strides=[2], output_padding=[1]),
+    layer("GroupNormalization", groups=5, axis=-1),
+    layer("RMSNormalization", axis=[-1]),
     layer("Flatten", data_format="channels_last"),
     layer("Reshape", target_shape=[5, 10]),
     layer("Permute", dims=[2, 1]),
@@ -81,6 +84,17 @@ SEQUENCES = [
     layer("Masking", mask_value=0.0),
     layer("Activation", activation="tanh"),
 ]
+PICTURES = [
+    layer("Conv2D", filters=2, kernel_size=[3, 2], strides=[1, 2], padding="same", groups=2),
+    layer("Conv2DTranspose", filters=2, kernel_size=[3, 2], strides=[2, 2], padding="same"),
+    layer("SeparableConv2D", filters=2, kernel_size=[3, 2], dilation_rate=[2, 1]),
+    layer("DepthwiseConv2D", kernel_size=2, depth_multiplier=2, data_format="channels_first"),
+    layer("MaxPooling2D", pool_size=[2, 3], strides=[1, 1], padding="same"),
+    layer("GlobalAveragePooling2D", keepdims=True),
+    layer("ZeroPadding2D", padding=[[1, 0], [2, 1]]),
+    layer("Cropping2D", cropping=[[1, 0], [2, 1]]),
+    layer("UpSampling2D", size=[2, 1], interpolation="nearest"),
+]
 SLICE = {"start": None, "stop": None, "step": -2}
 OPERATIONS = [
     (operation("Add"), [I, 2.0]),
@@ -99,6 +113,7 @@ OPERATIONS = [
     (operation("Cast", dtype="float32"), [I]),
     (operation("ExpandDims", axis=-1), [I]),
     (operation("Squeeze", axis=None), [I]),
+    (layer("MultiHeadAttention", num_heads=2, key_dim=3, attention_axes=[1]), [I, I]),
     (layer("Dot", axes=[1, 1], normalize=True), [[I, I]]),
     (layer("Add"), [[I, I]]),
     (layer("Multiply"), [[I, I]]),
@@ -116,6 +131,7 @@ def configurations() -> list[Json]:
     nested = functional((sequential(GRU), [I]), (layer("Dense", units=2), [tensor("a")]))
     return [
         *(sequential(each) for each in SEQUENCES),
+        *(sequential(each, shape=(9, 8, 2)) for each in PICTURES),
         *(functional(each) for each in OPERATIONS),
         *(embedded, repeated, nested, sequential(sequential(GRU), layer("Dense", units=2))),
     ]

@@ -67,7 +67,8 @@ def test_part_before_a_refused_layer_is_ported(tmp_path: Path) -> None:
 def test_unknown_layer_is_named_with_what_is_supported(tmp_path: Path) -> None:
     path = kb.saved(tmp_path, hostile.with_layer("MyAttention", units=3))
     with pytest.raises(
-        InputError, match=r"'evil' is a 'MyAttention'.*up_to=.*Supported: .*GRU.*Zero"
+        InputError,
+        match=r"'evil' is a 'MyAttention'.*up_to='evil'.*Near it: Attention.*All that are: .*READ",
     ):
         load_keras(path)
 

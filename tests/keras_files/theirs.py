@@ -106,12 +106,17 @@ def computed(
     return found | {f"output {at}": y.numpy() for at, y in enumerate(outputs)}
 
 
+HEADS = {"query": "query", "key": "key", "value": "value", "attention_output": "output"}
+
+
 def variables(layer: Any, prefix: str = "") -> dict[str, Any]:
     """Return the trainable variables of a model by path of layer names."""
     inner = [name for name in ("forward_layer", "backward_layer", "cell") if hasattr(layer, name)]
     cells = getattr(getattr(layer, "cell", None), "cells", None)
     if cells is not None:
         parts = {f"cell_{at}/": cell for at, cell in enumerate(cells)}
+    elif type(layer).__name__ == "MultiHeadAttention":
+        parts = {f"{name}/": getattr(layer, f"_{part}_dense") for name, part in HEADS.items()}
     elif hasattr(layer, "layers"):
         parts = {f"{each.name}/": each for each in layer.layers}
     elif type(layer).__name__ == "TimeDistributed":

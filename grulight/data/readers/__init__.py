@@ -6,13 +6,12 @@ from typing import Literal
 
 from grulight.data.readers.arrays import read_npy, read_npz
 from grulight.data.readers.checks import bad, checked
-from grulight.data.readers.csv_table import read_csv
 from grulight.data.readers.lit_data import PREFIX, read_lit
 from grulight.data.readers.memory import memory_errors
 from grulight.data.readers.packed import is_packed, read_packed
-from grulight.data.readers.parquet_table import read_parquet
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.table_columns import ColumnNames
+from grulight.data.readers.tables import TABLES, read_table
 from grulight.data.readers.targets import Wish
 from grulight.data.readers.ts import read_aeon, read_ts
 from grulight.data.sequences import Sequences
@@ -150,12 +149,10 @@ def _file(source: str, options: ReadOptions) -> RawSequences:
             return read_npz(path, options.scratch)
         case ".npy":
             return read_npy(path, *map(_array_file, (options.labels_file, options.lengths_file)))
-        case ".csv":
-            return read_csv(path, columns)
-        case ".parquet":
-            return read_parquet(path, columns)
-        case _:
+        case ".ts":
             return read_ts(path)
+        case _:
+            return read_table(path, columns)
 
 
 def _array_file(option: str | None) -> str | None:
@@ -195,5 +192,5 @@ def _check_options(source: str, suffix: str, options: ReadOptions) -> None:
     for name, value in arrays.items():
         if value is not None and suffix != ".npy":
             raise bad(source, f"{name} {value} is only for a .npy source.")
-    if options.features is not None and suffix not in (".csv", ".parquet"):
+    if options.features is not None and suffix not in TABLES:
         raise bad(source, "features are chosen by name only in a .csv or .parquet table.")

@@ -14,6 +14,7 @@ from grulight.data.readers.memory import require_memory
 from grulight.data.readers.names import name_array, require_names
 from grulight.data.readers.npy import array_size, map_array, named_errors, read_header, regular_file
 from grulight.data.readers.raw import RawSequences
+from grulight.errors import listed
 
 # The fixed part of a zip member's local header (APPNOTE.TXT 4.3.7): 26 bytes, then the lengths of
 # the name and of the extra field. These may differ from those in the central directory.
@@ -39,7 +40,7 @@ def read_npz(path: str, scratch: str | None = None) -> RawSequences:
     with named_errors(path, "the archive"), zipfile.ZipFile(path) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if "x" not in members:
-            keys = ", ".join(members) or "none"
+            keys = listed([*members]) or "none"
             raise bad(path, f"has no key 'x' (keys: {keys}), expected x of shape (N, T, F).")
 
         def array(key: str) -> NDArray[Any] | None:

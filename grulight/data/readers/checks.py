@@ -12,7 +12,7 @@ from grulight.data.readers.names import name_array
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Labels, Sequences
-from grulight.errors import InputError
+from grulight.errors import InputError, listed
 
 _CHUNK = 4_000_000  # values looked at at once, so that a memory-mapped array is never loaded whole
 
@@ -33,7 +33,7 @@ def checked(source: str, raw: RawSequences, *, require_labels: bool, wish: Wish)
     ids = _names(source, "ids", raw.ids, count, "")
     features = _names(source, "feature_names", raw.feature_names, width, "feature_")
     if len(set(features.tolist())) < width:
-        raise bad(source, f"feature_names has duplicates: {', '.join(features.tolist())}.")
+        raise bad(source, f"feature_names has duplicates: {listed(features.tolist())}.")
     lengths = _lengths(source, raw, ids)
     labels, class_names = _labels(source, raw, lengths, ids, wish, required=require_labels)
     notes = raw.notes

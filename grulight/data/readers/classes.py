@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.errors import listed
+
 # Python refuses to convert integers of more than 4300 digits; nobody names a class so.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
 # what pandas reads as missing, and writes for it; `None` and `nan` are also Python's own words
@@ -98,12 +100,12 @@ def _among(
     labels: NDArray[Any], ids: NDArray[np.str_], class_names: tuple[str, ...]
 ) -> NDArray[np.int64]:
     if len(set(class_names)) < len(class_names):
-        raise ValueError(f"class_names has duplicates: {', '.join(class_names)}.")
+        raise ValueError(f"class_names has duplicates: {listed(class_names)}.")
     texts = _texts(labels, ids)
     known = class_names
     if labels.dtype.kind in "biuf":
         known = tuple(map(str, range(len(class_names))))
     position = {name: index for index, name in enumerate(known)}
     indices = np.array([position.get(text, -1) for text in texts.tolist()], dtype=np.int64)
-    _refuse(indices < 0, labels, ids, f"one of class_names ({', '.join(known)})")
+    _refuse(indices < 0, labels, ids, f"one of class_names ({listed(known)})")
     return indices

@@ -1,132 +1,148 @@
-"""Long tables in CSV files, by the standard library's reader."""
+"""Long tables as text: cells separated by a sign, parsed by Arrow."""
 
-import csv
-import io
-import math
-import os
-from _csv import Reader
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator
 from itertools import islice
-from typing import TextIO
+from typing import Any
 
+import pyarrow as arrow
+from pyarrow import csv as arrow_csv
+
+from grulight.data.readers.arrow_columns import Place
 from grulight.data.readers.checks import bad
-from grulight.data.readers.csv_columns import GatheredRows
-from grulight.data.readers.long_table import padded_sequences
-from grulight.data.readers.raw import RawSequences
-from grulight.data.readers.table_columns import ColumnNames, find_columns, limit_rows
-from grulight.data.readers.table_rows import Rows
+from grulight.data.readers.csv_cells import CellReader, numbers_of_texts
+from grulight.data.readers.table_columns import ColumnNames, find_columns
+from grulight.data.readers.table_rows import Block
+from grulight.data.readers.text_file import TextBlock, TextFile, is_well_quoted
 
-_LONGEST_LINE = 1 << 26  # characters: one without an end would fill the memory
-_CELLS = 1 << 20  # parsed at once, in a table of many columns
-# Rows parsed at once. Their cells should stay in the processor's cache: 65536 take twice as long.
-_BLOCK = 1024
+_EACH_ONCE = arrow.dictionary(arrow.int32(), arrow.string())  # texts
 
 
-def read_csv(path: str, columns: ColumnNames) -> RawSequences:
-    """Read a CSV file, UTF-8 with or without a byte order mark.
-
-    Raises:
-        InputError: The file or a cell of it is wrong; the message names line and column.
-    """
-    [rows] = csv_rows(path, columns)
-    return padded_sequences(path, rows, columns)
-
-
-def csv_rows(
-    path: str,
-    columns: ColumnNames,
-    at_once: float = math.inf,
-    seen: Callable[[float], None] = lambda share: None,
-) -> Iterator[Rows]:
-    """Yield the rows of whole sequences: at least ``at_once`` rows, but for the last time.
+class CSVTable:
+    """A text file with a header, UTF-8 with or without a byte order mark.
 
     Args:
         path: The file.
         columns: What its columns are called.
-        at_once: Where rows of a sequence follow each other, no more are held than these and one
-            sequence.
-        seen: Called with the share of the file that was read.
 
     Raises:
-        InputError: As ``read_csv``.
+        InputError: The header is wrong.
     """
-    size = os.path.getsize(path)
+
+    def __init__(self, path: str, columns: ColumnNames) -> None:
+        self._path = path
+        self._separator = ","
+        with TextFile(path) as file:
+            cells = CellReader(file, self._separator)
+            header = next(cells, None)
+            self._offset = cells.offset
+        if not header:
+            raise bad(path, "line 1: expected a header with the names of the columns.")
+        self.layout = find_columns(path, [name.strip() for name in header], columns)
+        used = (self.layout.sequence, self.layout.label, self.layout.time)
+        self._texts = [column for column in used if column is not None]
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield its rows.
+
+        Raises:
+            InputError: A line or a cell is wrong; the message names line and column.
+        """
+        count = 0
+        with TextFile(self._path) as file:
+            for block in self._parsed(file):
+                count += block.count
+                if block.count:
+                    yield block
+        if not count:
+            raise bad(self._path, "has a header but no rows.")
+
+    def _parsed(self, file: TextFile) -> Iterator[Block]:
+        for text in file.blocks(self._offset):
+            block = self._by_arrow(text)
+            if block is None:
+                # Arrow takes for text what is an error, and knows no lines: the rest cell by cell
+                yield from self._cell_by_cell(file, text)
+                return
+            yield block
+
+    def _by_arrow(self, text: TextBlock) -> Block | None:
+        data = _without_spaces(text.data, self._separator)
+        if data is None:
+            return None
+        try:
+            table = self._table(data, arrow.float64())
+        except arrow.ArrowInvalid:
+            try:
+                table = self._table(data, arrow.string())
+            except arrow.ArrowInvalid:
+                return None
+        columns = {int(name): table[name] for name in table.column_names}
+
+        def place(row: int) -> str:
+            return f"line {self._line_of(row, text)}"
+
+        return self._block(columns, table.num_rows, place, text.share)
+
+    def _line_of(self, row: int, text: TextBlock) -> int:
+        """Return the line on which a row of a block ends."""
+        with TextFile(self._path) as file:
+            line = file.line_at(text.offset)
+            # rows may be more than one line apart
+            reader = CellReader(file, self._separator, text.offset, line)
+            filled = (reader.line - 1 for cells in reader if cells)
+            return next(islice(filled, row, None))
+
+    def _table(self, data: bytes, features: Any) -> Any:
+        names = list(map(str, range(len(self.layout.names))))
+        types = dict.fromkeys(map(str, self.layout.features), features)
+        types |= dict.fromkeys(
+            map(str, self._texts), arrow.dictionary(arrow.int32(), arrow.string())
+        )
+        if self.layout.time is not None:
+            types[str(self.layout.time)] = arrow.string()
+        return arrow_csv.read_csv(
+            arrow.py_buffer(data),
+            arrow_csv.ReadOptions(column_names=names, block_size=len(data) + 1),
+            arrow_csv.ParseOptions(delimiter=self._separator, newlines_in_values=b'"' in data),
+            arrow_csv.ConvertOptions(
+                column_types=types, include_columns=list(types), null_values=[], check_utf8=False
+            ),
+        )
+
+    def _cell_by_cell(self, file: TextFile, text: TextBlock) -> Iterator[Block]:
+        line = file.line_at(text.offset)
+        reader = CellReader(file, self._separator, text.offset, line)
+        for rows, lines in reader.blocks(len(self.layout.names)):
+            cells = list(zip(*rows, strict=True))
+            used = {*self._texts, *self.layout.features}
+            columns = {at: arrow.chunked_array([arrow.array(cells[at])]) for at in used}
+            places = [f"line {line}" for line in lines]
+            yield self._block(columns, len(rows), places.__getitem__, file.share)
+
+    def _block(self, columns: dict[int, Any], count: int, place: Place, share: float) -> Block:
+        for at in self.layout.features:
+            if arrow.types.is_string(columns[at].type):
+                name = self.layout.names[at]
+                columns[at] = numbers_of_texts(self._path, name, columns[at], place)
+        return Block(columns, count, place, share)
+
+
+def _without_spaces(data: bytes, separator: str) -> bytes | None:
+    """Return lines without spaces before cells; None where they are nothing for Arrow."""
+    if b"\0" in data or (b'"' in data and not is_well_quoted(data, separator)):
+        return None
     try:
-        with (
-            open(path, "rb") as bytes_read,
-            io.TextIOWrapper(bytes_read, encoding="utf-8-sig", newline="") as file,
-        ):
-            reader = csv.reader(_lines(path, file), strict=True, skipinitialspace=True)
-            try:
-                for rows in _rows(path, reader, columns, at_once):
-                    seen(bytes_read.tell() / size)
-                    yield rows
-            except csv.Error as error:
-                raise bad(path, f"line {reader.line_num}: {error}.") from error
-    except UnicodeDecodeError as error:
-        raise bad(path, f"line {_undecodable_line(path)} is not UTF-8 text.") from error
-
-
-def _rows(path: str, reader: Reader, columns: ColumnNames, at_once: float) -> Iterator[Rows]:
-    header = next(reader, None)
-    if not header:
-        raise bad(path, "line 1: expected a header with the names of the columns.")
-    layout = find_columns(path, [name.strip() for name in header], columns)
-    if at_once < math.inf:
-        at_once = limit_rows(at_once, layout)
-    gathering = GatheredRows(path, layout)
-    for cells, lines in _blocks(path, reader, len(header)):
-        ids = cells[layout.sequence]
-        if len(gathering.lines) >= at_once and ids[-1] != gathering.last:
-            # the sequence that the block ends with may go on in the next one
-            start = len(ids) - 1
-            while start and ids[start - 1] == ids[-1]:
-                start -= 1
-            if start:
-                gathering.add([column[:start] for column in cells], lines[:start])
-            yield gathering.rows()
-            gathering = GatheredRows(path, layout)
-            cells, lines = [column[start:] for column in cells], lines[start:]
-        gathering.add(cells, lines)
-    if not gathering.lines:
-        raise bad(path, "has a header but no rows.")
-    yield gathering.rows()
-
-
-def _blocks(
-    path: str, reader: Reader, width: int
-) -> Iterator[tuple[Sequence[Sequence[str]], list[int]]]:
-    """Yield the columns of one block of rows after another, and the line of each row."""
-    while True:
-        rows, lines = [], []
-        for row in islice(reader, max(1, min(_BLOCK, _CELLS // width))):
-            if len(row) != width:
-                if not row:  # a blank line
-                    continue
-                raise bad(path, f"line {reader.line_num} has {len(row)} cells, expected {width}.")
-            rows.append(row)
-            lines.append(reader.line_num)
-        if not rows:
-            return
-        yield list(zip(*rows, strict=True)), lines
-
-
-def _lines(path: str, file: TextIO) -> Iterator[str]:
-    lines = iter(partial(file.readline, _LONGEST_LINE), "")
-    for number, line in enumerate(lines, start=1):
-        if "\0" in line:
-            raise bad(path, f"line {number} holds a NUL byte, expected text.")
-        if len(line) == _LONGEST_LINE:
-            raise bad(path, f"line {number} has more than {_LONGEST_LINE:,} characters.")
-        yield line
-
-
-def _undecodable_line(path: str) -> int:
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError:
-                return number
-    return 1
+        data.isascii() or data.decode()
+    except UnicodeDecodeError:
+        return None
+    if b" " not in data:  # which is quicker to ask than what follows
+        return data
+    sign = separator.encode()
+    spaced = sign + b" "
+    if data.startswith(b" ") or b"\n " in data or b"\r " in data:
+        return None
+    if spaced in data and b'"' in data:
+        return None
+    while spaced in data:
+        data = data.replace(spaced, sign)
+    return data

@@ -22,7 +22,7 @@ class Digits:
     def add(self, exact: NDArray[np.number], rounded: NDArray[np.float32]) -> None:
         """Count values (n, F) as the source has them, and as float32."""
         with np.errstate(all="ignore"):  # numbers that are not finite are refused elsewhere
-            values = exact.astype(np.float64)
+            values = exact.astype(np.float64, copy=False)
             self._low = np.fmin(self._low, values.min(axis=0))
             self._high = np.fmax(self._high, values.max(axis=0))
             self._error = np.fmax(self._error, np.abs(values - rounded).max(axis=0))
@@ -43,11 +43,3 @@ class Digits:
             f" by up to {self._error[first]:.2g}{more}. Subtract an offset before, such as its "
             "first value.",
         )
-
-
-def merged(columns: Sequence[Digits]) -> Digits:
-    """Return what was counted feature by feature, as of all."""
-    whole = Digits(0)
-    for name in vars(whole):
-        setattr(whole, name, np.concatenate([getattr(each, name) for each in columns]))
-    return whole

@@ -104,7 +104,18 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read shape, whether in Fortran order, and type of an array, up to its first number."""
+    """Read shape, whether in Fortran order, and type of an array, up to its first number.
+
+    To be called within ``named_errors``, as ``any_header``.
+    """
+    shape, fortran, dtype = any_header(file)
+    if dtype.hasobject:
+        raise _NeedsPickle
+    return shape, fortran, dtype
+
+
+def any_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read the same of an array that may hold Python objects."""
     version = _npy.read_magic(file)
     if version not in _COUNTS:
         raise ValueError(f"version {version} of the .npy format, expected (1, 0) or (2, 0)")
@@ -118,10 +129,8 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     with warnings.catch_warnings():
         # NumPy advises to save files that Python 2 wrote again; they read well.
         warnings.simplefilter("ignore")
-        shape, fortran, dtype = readers[version](header)
-    if dtype.hasobject:
-        raise _NeedsPickle
-    return shape, fortran, dtype
+        found: tuple[tuple[int, ...], bool, np.dtype[Any]] = readers[version](header)
+    return found
 
 
 def array_size(shape: tuple[int, ...], dtype: np.dtype[Any], room: int) -> int:

@@ -9,16 +9,14 @@ from numpy.typing import NDArray
 from grulight.data.readers import ReadOptions, checked_path, columns_of, read
 from grulight.data.readers.checks import as_float32, bad
 from grulight.data.readers.classes import class_indices
-from grulight.data.readers.csv_table import csv_rows
 from grulight.data.readers.long_table import gathered
-from grulight.data.readers.parquet_table import parquet_rows
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.table_rows import Rows
+from grulight.data.readers.tables import TABLES, table_rows
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 
-_TABLES = {".csv": csv_rows, ".parquet": parquet_rows}
 _ROWS = 1 << 16  # of a table, held at once
 _VALUES = 1 << 20  # of an array, likewise
 _REMEMBERED = 100_000  # sequences of a table that are noticed at once if they come again
@@ -61,10 +59,10 @@ class TableStream:
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks."""
-        path, suffix = checked_path(self.source, self._options)
+        path, _ = checked_path(self.source, self._options)
         earlier: set[str] = set()
         columns = columns_of(self._options)
-        for rows in _TABLES[suffix](path, columns, _ROWS, self._seen):
+        for rows in table_rows(path, columns, _ROWS, self._seen):
             _require_succession(path, rows, earlier)
             if len(earlier) < _REMEMBERED:
                 earlier.update(rows.sequences.names)
@@ -164,7 +162,7 @@ def stream(
     Raises:
         InputError: As ``read``; tables raise when they are iterated.
     """
-    if source.lower().endswith(tuple(_TABLES)):
+    if source.lower().endswith(TABLES):
         return TableStream(source, options, seen)
     sequences = read(source, options)
     if not options.require_labels:  # the built-in set has some all the same

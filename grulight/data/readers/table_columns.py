@@ -7,6 +7,7 @@ from grulight.data.readers.checks import bad
 from grulight.data.readers.hints import is_index
 from grulight.data.readers.names import name_array
 from grulight.data.readers.targets import Wish
+from grulight.errors import listed
 
 _DEFAULT_TIME = "time"
 _CELLS = 1 << 25  # of features, held at once where not the whole table is
@@ -55,7 +56,9 @@ def find_columns(
 
     def at(name: str, use: str) -> int:
         if name not in position:
-            raise bad(path, f"has no {use} column {name!r} (columns: {', '.join(names)}).")
+            raise bad(
+                path, f"has no {use} column {name!r} (columns: {listed(names, like=[name])})."
+            )
         return position[name]
 
     sequence = at(wanted.sequence, "sequence")
@@ -74,8 +77,8 @@ def find_columns(
         if index in features:
             raise bad(path, f"column {names[index]!r} cannot be a feature as well.")
     if not features:
-        raise bad(path, f"has no feature column (columns: {', '.join(names)}).")
-    said = f"{path}: column {', '.join(map(repr, left_out))} is an index that pandas wrote, and no "
+        raise bad(path, f"has no feature column (columns: {listed(names)}).")
+    said = f"{path}: column {listed([*map(repr, left_out)])} is an index that pandas wrote, and no "
     notes = (f"{said}feature; --data.features takes it for one.",) if left_out else ()
     return Layout(names, sequence, time, label, features, notes)
 

@@ -1,21 +1,43 @@
-"""The rows of a long table, as its readers hand them on."""
+"""The rows of a long table, gathered from blocks of Arrow columns."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.table_columns import Layout
+from grulight.data.readers.arrow_columns import Texts, as_numbers, as_texts, as_times, merged_times
+from grulight.data.readers.checks import as_float32
+from grulight.data.readers.digits import Digits
+from grulight.data.readers.table_columns import Layout, limit_rows
 
 
 @dataclass(frozen=True)
-class Texts:
-    """A column of R texts: ``names[codes[row]]``, the names in order of first appearance."""
+class Block:
+    """Some rows of a table.
 
-    names: Sequence[str]
-    codes: NDArray[np.int64]
+    Attributes:
+        columns: Arrow columns by their position in the table.
+        count: How many rows there are.
+        place: Says where one is, such as "line 7".
+        share: Share of the table that was read with them.
+    """
+
+    columns: dict[int, Any]
+    count: int
+    place: Callable[[int], str]
+    share: float
+
+    def part(self, start: int, stop: int) -> "Block":
+        """Return some of the rows."""
+        return replace(
+            self,
+            columns={at: column.slice(start, stop - start) for at, column in self.columns.items()},
+            count=stop - start,
+            place=lambda row: self.place(start + row),
+        )
 
 
 @dataclass(frozen=True)
@@ -39,3 +61,121 @@ class Rows:
     layout: Layout
     place: Callable[[int], str]
     notes: tuple[str, ...] = ()
+
+
+def rows_of_whole_sequences(
+    path: str,
+    blocks: Iterator[Block],
+    layout: Layout,
+    at_once: float,
+    seen: Callable[[float], None] = lambda share: None,
+) -> Iterator[Rows]:
+    """Yield the rows of whole sequences: at least ``at_once`` rows, but for the last time.
+
+    Args:
+        path: The table, for messages.
+        blocks: Its rows.
+        layout: Where its columns are.
+        at_once: Where rows of a sequence follow each other, no more are held than these, a block
+            and one sequence.
+        seen: Called with the share of the table that was read.
+
+    Raises:
+        InputError: A cell is wrong.
+    """
+    at_once = limit_rows(at_once, layout)
+    gathered = _Gathered(path, layout)
+    for block in _made_ahead(blocks):
+        if gathered.count >= at_once:
+            name = layout.names[layout.sequence]
+            sequences = as_texts(path, name, block.columns[layout.sequence])
+            codes = sequences.codes
+            if sequences.names[int(codes[-1])] != gathered.last:
+                # the sequence that the block ends with may go on in the next one
+                others = np.flatnonzero(codes != codes[-1])
+                start = int(others[-1]) + 1 if len(others) else 0
+                if start:
+                    gathered.add(block.part(0, start))
+                yield gathered.rows()
+                seen(block.share)
+                gathered, block = _Gathered(path, layout), block.part(start, block.count)
+        gathered.add(block)
+    yield gathered.rows()
+    seen(1.0)
+
+
+def _made_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
+    """Yield blocks; the next one is made meanwhile, by another thread."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting = thread.submit(next, blocks, None)
+        while block := waiting.result():
+            waiting = thread.submit(next, blocks, None)
+            yield block
+
+
+class _Gathered:
+    """Rows that are added block by block."""
+
+    def __init__(self, path: str, layout: Layout) -> None:
+        self._path, self._layout = path, layout
+        self._features: list[NDArray[np.float32]] = []
+        self._sequences, self._labels = list[Texts](), list[Texts]()
+        self._times: list[Any] = []
+        self._places: list[Callable[[int], str]] = []
+        self._digits = Digits(len(layout.features))
+        self.count = 0
+
+    @property
+    def last(self) -> str:
+        """The sequence of the last row."""
+        sequences = self._sequences[-1]
+        return sequences.names[int(sequences.codes[-1])]
+
+    def add(self, block: Block) -> None:
+        path, layout, names = self._path, self._layout, self._layout.names
+        exact = np.empty((block.count, len(layout.features)), order="F")
+        for at, i in enumerate(layout.features):
+            exact[:, at] = as_numbers(path, names[i], block.columns[i], block.place)
+        self._features.append(as_float32(exact))
+        self._digits.add(exact, self._features[-1])
+        kept = ((layout.sequence, self._sequences), (layout.label, self._labels))
+        for column, texts in kept:
+            if column is not None:
+                texts.append(as_texts(path, names[column], block.columns[column]))
+        if layout.time is not None:
+            column = block.columns[layout.time]
+            self._times.append(as_times(path, names[layout.time], column, block.place))
+        self._places.append(block.place)
+        self.count += block.count
+
+    def rows(self) -> Rows:
+        """Return all rows that were added."""
+        layout, place = self._layout, self._place()
+        return Rows(
+            _merged(self._sequences),
+            None if layout.label is None else _merged(self._labels),
+            None if layout.time is None else merged_times(self._path, self._times, place),
+            np.concatenate(self._features),
+            layout,
+            place,
+            self._digits.notes(self._path, [layout.names[i] for i in layout.features]),
+        )
+
+    def _place(self) -> Callable[[int], str]:
+        places = self._places
+        starts = np.cumsum([0, *map(len, self._features)])
+
+        def place(row: int) -> str:
+            block = int(np.searchsorted(starts, row, side="right")) - 1
+            return places[block](row - int(starts[block]))
+
+        return place
+
+
+def _merged(parts: Sequence[Texts]) -> Texts:
+    index: dict[str, int] = {}
+    codes = []
+    for part in parts:
+        numbers = [index.setdefault(name, len(index)) for name in part.names]
+        codes.append(np.array(numbers, np.int64)[part.codes])
+    return Texts(list(index), np.concatenate(codes))

@@ -15,6 +15,7 @@ from grulight.data.readers.checks import bad
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.names import name_array
 from grulight.data.readers.raw import RawSequences
+from grulight.errors import listed
 from grulight.extras import extra
 
 
@@ -78,7 +79,7 @@ def read_aeon(source: str, part: str) -> RawSequences:
     raise bad(
         source,
         f"no data set of this name ({part} part) in {', '.join(map(str, roots))}; nothing is "
-        f"downloaded. Shipped with aeon: {', '.join(_shipped(roots[0]))}.",
+        f"downloaded. Shipped with aeon: {listed(_shipped(roots[0]), like=[name])}.",
     )
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from grulight.errors import listed
 from grulight.keras_files.plan.spec import LayerSpec
 from grulight.keras_files.reader.untrusted_text import quote
 
@@ -107,5 +108,6 @@ def activation_name(spec: LayerSpec, key: str, default: str = "linear") -> str:
             raise spec.refuse(key, f"a function of Keras, not of {quote(value.get('module'))}")
         value = value.get("config")
     if not isinstance(value, str) or value not in {*ACTIVATIONS, "hard_sigmoid"}:
-        raise spec.refuse(key, f"one of {', '.join(sorted([*ACTIVATIONS, 'hard_sigmoid']))}")
+        known = sorted([*ACTIVATIONS, "hard_sigmoid"])
+        raise spec.refuse(key, f"one of {listed(known, like=[str(value)])}")
     return value

@@ -23,6 +23,11 @@ MASKED = 1e9  # what Keras takes from the scores of masked steps
 WEIGHTS = ("scale", "concat_score_weight")
 
 
+def causal(queries: int, keys: int, device: torch.device) -> Tensor:
+    """Return that each step of the query sees the steps up to its own, (queries, keys)."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril()
+
+
 class Attention(KerasLayer):
     """The mean of the values, weighted by how well each step's key goes with the query.
 
@@ -38,7 +43,9 @@ class Attention(KerasLayer):
             array = arrays.get(name)
             self.register_parameter(name, None if array is None else parameter(array, spec))
         self.dot = self.is_dot(spec)
-        self.causal = spec.flag("causal")
+        # Keras 2 to 2.9 kept it among the settings, later ones say it in the call
+        self.causal = spec.flag("causal") or spec.flag("use_causal_mask")
+        self.with_scores = spec.flag("return_attention_scores")
         self.dropout = spec.share("dropout", 0.0)
 
     @classmethod
@@ -53,15 +60,16 @@ class Attention(KerasLayer):
 
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """Return (B, Q, G)."""
+        """Return (B, Q, G), and the weights (B, Q, V) where the call asks for them."""
         if len(shapes) not in (2, 3) or any(len(shape) != 3 for shape in shapes):
             raise spec.refuse("inputs", f"query, value and maybe key of sequences, got {shapes}")
-        scores = (*shapes[0][:2], shapes[1][1])
+        scores = weights = (*shapes[0][:2], shapes[1][1])
         if not cls.is_dot(spec):
             scores = (*scores, shapes[0][2])
         if numbers(scores) > most_numbers(shapes):
             raise spec.refuse("inputs", f"shorter sequences, got {shapes}")
-        return ((*shapes[0][:2], shapes[1][-1]),)
+        output: Shape = (*shapes[0][:2], shapes[1][-1])
+        return (output, weights) if spec.flag("return_attention_scores") else (output,)
 
     @classmethod
     def is_dot(cls, spec: LayerSpec) -> bool:
@@ -86,7 +94,7 @@ class Attention(KerasLayer):
         scores = self.scores(query, rest[0].value if rest else value)
         kept = None if mask is None else mask[:, None]
         if self.causal:
-            earlier = torch.ones_like(scores[:1], dtype=torch.bool).tril()
+            earlier = causal(scores.shape[1], scores.shape[2], scores.device)
             kept = earlier if kept is None else kept & earlier
         if kept is not None:
             scores = torch.where(kept, scores, scores - MASKED)
@@ -94,7 +102,8 @@ class Attention(KerasLayer):
         y = weights @ value
         if query_mask is not None:
             y = torch.where(query_mask[..., None], y, 0.0)
-        return (Signal(y, query_mask),)
+        output = Signal(y, query_mask)
+        return (output, Signal(weights)) if self.with_scores else (output,)
 
     def to_keras(self, pick: Pick = lambda parameter: parameter) -> Tree:
         """Return the scale and the weight of the scores where the layer has them."""

@@ -88,10 +88,7 @@ def _set(spec: LayerSpec, ending: str) -> dict[str, Json]:
 
 # The layers that can be ported, by class; `registry.py` fills it and is the only one to do so.
 KINDS: dict[str, type[KerasLayer]] = {}
-COMMON = (
-    *("Bidirectional", "Conv1D", "Dense", "Dropout", "Embedding", "GRU", "LSTM", "Masking"),
-    *("SimpleRNN", "TimeDistributed", "ZeroPadding1D"),
-)  # of these, for a message
+WITH_CODE = ("FlaxLayer", "JaxLayer", "Lambda", "TFSMLayer", "TorchModuleWrapper")
 
 
 def layer_class(spec: LayerSpec) -> type[KerasLayer]:
@@ -101,13 +98,16 @@ def layer_class(spec: LayerSpec) -> type[KerasLayer]:
         InputError: The class is not in the table, because it carries code or is unknown.
     """
     if spec.kind not in KINDS:
-        others = sum(" " not in kind for kind in KINDS) - len(COMMON)  # operations have spaces
-        raise InputError(
-            f"layer {quote(spec.name)} is a {quote(spec.kind)}, which is not ported (layers that "
-            f"carry code never are). up_to={quote(spec.name)} ports the part before it. "
-            f"Supported: {', '.join(COMMON)}, {others} others, and common operations on tensors."
-        )
+        raise unsupported_layer(spec)
     return KINDS[spec.kind]
+
+
+def unsupported_layer(spec: LayerSpec) -> InputError:
+    """Return the refusal of a layer that is not in the table."""
+    why = "which is not among the layers supported so far"
+    if spec.kind in WITH_CODE:
+        why = "which carries code of its own, and code in a file is never run"
+    return InputError(f"layer {quote(spec.name)} is a {quote(spec.kind)}, {why}.")
 
 
 def variable(

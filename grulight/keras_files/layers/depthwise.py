@@ -1,37 +1,32 @@
-"""Keras' convolutions that keep features apart: DepthwiseConv1D and SeparableConv1D."""
+"""Keras' convolutions that keep features apart: DepthwiseConv and SeparableConv."""
+
+import math
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from grulight.keras_files.layers.activations import activation
-from grulight.keras_files.layers.base import (
-    KerasLayer,
-    Pick,
-    Tree,
-    last,
-    parameter,
-    taken,
-    variable,
-)
-from grulight.keras_files.layers.convolution import conv_window
-from grulight.keras_files.layers.shaping import three
+from grulight.keras_files.layers.base import Pick, Tree, parameter, taken, variable
+from grulight.keras_files.layers.convolution import CONVOLUTIONS, conv_windows, to_keras, to_torch
+from grulight.keras_files.layers.spatial import Spatial, SpatialLayer, apart, together
 from grulight.keras_files.plan.spec import LayerSpec, Shape
 from grulight.keras_files.plan.variables import Variables
 
 
-class DepthwiseConv1D(KerasLayer):
+class DepthwiseConv(SpatialLayer):
     """Convolution of each feature by itself, several times by `depth_multiplier`."""
 
     bias: nn.Parameter | None
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
-        self.window = conv_window(spec)
+        self.windows = conv_windows(spec)
         self.activation = activation(spec, "activation")
         self.name_in_keras = self.depthwise(spec)
-        kernel = arrays[self.name_in_keras]  # (size, features, multiplier)
-        self.groups = kernel.shape[1]
-        self.weight = parameter(kernel.reshape(len(kernel), 1, -1).transpose(2, 1, 0), spec)
+        kernel = arrays[self.name_in_keras]  # (sizes, features, multiplier)
+        self.groups = kernel.shape[-2]
+        flat = kernel.reshape(*kernel.shape[:-2], 1, math.prod(kernel.shape[-2:]))
+        self.weight = parameter(to_torch(flat), spec)
         bias = arrays.get("bias")
         self.register_parameter("bias", None if bias is None else parameter(bias, spec))
 
@@ -43,10 +38,10 @@ class DepthwiseConv1D(KerasLayer):
     @classmethod
     def variables(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> Variables:
         """Return kernel and bias."""
-        name, features = cls.depthwise(spec), last(shapes[0])
+        name, features = cls.depthwise(spec), apart(spec, shapes[0]).features
         times = spec.integer("depth_multiplier", 1)
-        size = spec.integer("kernel_size")
-        held: Variables = {name: variable(spec, name, 0, (size, features, times))}
+        kernel = (*conv_windows(spec).sizes, features, times)
+        held: Variables = {name: variable(spec, name, 0, kernel)}
         if spec.flag("use_bias", True):
             filters = None if features is None else features * times
             held["bias"] = variable(spec, "bias", 1, (filters,))
@@ -54,35 +49,39 @@ class DepthwiseConv1D(KerasLayer):
 
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """Return (B, T', features * multiplier)."""
-        batch, _, features = three(spec, shapes[0])
+        """Return the shape with features times the multiplier."""
+        batch, _, features = apart(spec, shapes[0])
         filters = None if features is None else features * spec.integer("depth_multiplier", 1)
-        return ((batch, conv_window(spec).length(shapes[0]), filters),)
+        return (together(spec, Spatial(batch, conv_windows(spec).lengths(shapes[0]), filters)),)
+
+    def slide(self, x: Tensor) -> Tensor:
+        """Return the convolution."""
+        return self.each(x, self.bias)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Return the convolution."""
-        return self.activation(self.each(x, self.bias).transpose(1, 2))
+        """Return the activation of the convolution."""
+        return self.activation(super().compute(x))
 
     def each(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        """Return the convolution of each feature, features before time."""
-        window = self.window
-        padded = F.pad(x.transpose(1, 2), window.pads(x.shape[1]))
-        settings = {"stride": window.stride, "dilation": window.dilation, "groups": self.groups}
-        return F.conv1d(padded, self.weight, bias, **settings)
+        """Return the convolution of each feature."""
+        windows = self.windows
+        padded = F.pad(x, windows.pads(x.shape[2:]))
+        settings = {"stride": windows.strides, "dilation": windows.dilations}
+        return CONVOLUTIONS[self.rank](padded, self.weight, bias, **settings, groups=self.groups)
 
     def to_keras(self, pick: Pick = lambda parameter: parameter) -> Tree:
         """Return kernel and bias."""
-        kernel = taken(self.weight, pick).transpose(2, 1, 0)
-        held = {self.name_in_keras: kernel.reshape(len(kernel), self.groups, -1)}
+        kernel = to_keras(taken(self.weight, pick))
+        held = {self.name_in_keras: kernel.reshape(*kernel.shape[:-2], self.groups, -1)}
         return held if self.bias is None else held | {"bias": taken(self.bias, pick)}
 
 
-class SeparableConv1D(DepthwiseConv1D):
-    """Convolution of each feature by itself, and a linear map of the results at each step."""
+class SeparableConv(DepthwiseConv):
+    """Convolution of each feature by itself, and a linear map of the results at each place."""
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
-        self.pointwise = parameter(arrays["pointwise_kernel"].transpose(2, 1, 0), spec)
+        self.pointwise = parameter(to_torch(arrays["pointwise_kernel"]), spec)
 
     @classmethod
     def depthwise(cls, spec: LayerSpec) -> str:
@@ -93,9 +92,10 @@ class SeparableConv1D(DepthwiseConv1D):
     def variables(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> Variables:
         """Return both kernels and the bias."""
         first = super().variables(spec, shapes)["depthwise_kernel"]
-        features, filters = last(shapes[0]), spec.integer("filters")
+        (_, sizes, features), filters = apart(spec, shapes[0]), spec.integer("filters")
         between = None if features is None else features * spec.integer("depth_multiplier", 1)
-        second = variable(spec, "pointwise_kernel", 1, (1, between, filters))
+        kernel = (*(1 for _ in sizes), between, filters)
+        second = variable(spec, "pointwise_kernel", 1, kernel)
         held: Variables = {"depthwise_kernel": first, "pointwise_kernel": second}
         if spec.flag("use_bias", True):
             held["bias"] = variable(spec, "bias", 2, (filters,))
@@ -103,17 +103,17 @@ class SeparableConv1D(DepthwiseConv1D):
 
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """Return (B, T', filters)."""
+        """Return the shape with as many features as filters."""
         [shape] = super().output_shapes(spec, shapes)
-        return ((*shape[:2], spec.integer("filters")),)
+        parts = apart(spec, shape)._replace(features=spec.integer("filters"))
+        return (together(spec, parts),)
 
-    def compute(self, x: Tensor) -> Tensor:
+    def slide(self, x: Tensor) -> Tensor:
         """Return the convolution."""
-        y = F.conv1d(self.each(x, None), self.pointwise, self.bias)
-        return self.activation(y.transpose(1, 2))
+        return CONVOLUTIONS[self.rank](self.each(x, None), self.pointwise, self.bias)
 
     def to_keras(self, pick: Pick = lambda parameter: parameter) -> Tree:
         """Return both kernels and the bias."""
         held = dict(super().to_keras(pick))
-        between = {"pointwise_kernel": taken(self.pointwise, pick).transpose(2, 1, 0)}
+        between = {"pointwise_kernel": to_keras(taken(self.pointwise, pick))}
         return {"depthwise_kernel": held.pop("depthwise_kernel"), **between, **held}

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grulight.keras_files.layers.base import KerasLayer, Tree
+from grulight.keras_files.layers.spatial import channels_first
 from grulight.keras_files.plan.spec import LayerSpec
 
 # Where dropped units end up: SELU's limit far below zero (Klambauer et al. 2017).
@@ -40,12 +41,18 @@ class Dropout(KerasLayer):
         return x * F.dropout(x.new_ones(self.noise_shape(x)), self.rate)
 
 
-class SpatialDropout1D(Dropout):
+class SpatialDropout(Dropout):
     """Whole features zero when training."""
+
+    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
+        super().__init__(spec, arrays)
+        self.feature = 1 if channels_first(spec) else -1
 
     def noise_shape(self, x: Tensor) -> tuple[int, ...]:
         """Return one random number per feature."""
-        return (x.shape[0], 1, x.shape[-1])
+        shape = [1] * x.dim()
+        shape[0], shape[self.feature] = x.shape[0], x.shape[self.feature]
+        return tuple(shape)
 
 
 class GaussianNoise(KerasLayer):

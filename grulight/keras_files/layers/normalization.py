@@ -19,12 +19,15 @@ from grulight.keras_files.plan.variables import Variables
 L2_LEAST = 1e-12  # squared lengths below it no longer divide
 
 
-def _axes(spec: LayerSpec, rank: int) -> tuple[int, ...]:
+def normalized_axes(spec: LayerSpec, rank: int) -> tuple[int, ...]:
     """Return the normalised axes, counted from the front."""
     axes = spec.integers("axis", -1)
     if not all(-rank <= axis < rank and axis % rank for axis in axes):
         raise spec.refuse("axis", f"axes of an input with {rank} axes, without the batch")
-    return tuple(sorted(axis % rank for axis in axes))
+    found = tuple(axis % rank for axis in axes)
+    if len({*found}) != len(found):
+        raise spec.refuse("axis", "each axis once")
+    return found if spec.version.major < 3 else tuple(sorted(found))
 
 
 class Normalization(KerasLayer):
@@ -45,12 +48,17 @@ class Normalization(KerasLayer):
     @classmethod
     def variables(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> Variables:
         """Return gamma and beta where the layer has them."""
-        shape = tuple(shapes[0][axis] for axis in _axes(spec, len(shapes[0])))
+        shape = tuple(shapes[0][axis] for axis in normalized_axes(spec, len(shapes[0])))
         held: Variables = {}
-        for name, switch in (("gamma", "scale"), ("beta", "center")):
-            if spec.flag(switch, True):
+        for name, wanted in zip(("gamma", "beta"), cls.has(spec), strict=True):
+            if wanted:
                 held[name] = variable(spec, name, len(held), shape)
         return held
+
+    @classmethod
+    def has(cls, spec: LayerSpec) -> tuple[bool, bool]:
+        """Return whether the layer has gamma, and beta."""
+        return spec.flag("scale", True), spec.flag("center", True)
 
     def normalise(self, x: Tensor, mean: Tensor, variance: Tensor, shape: list[int]) -> Tensor:
         """Return (x - mean) / sqrt(variance + epsilon) * gamma + beta."""
@@ -95,13 +103,21 @@ class LayerNormalization(Normalization):
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
-        if spec.flag("rms_scaling"):
-            raise spec.refuse("rms_scaling", "false")
+        self.rms_scaling = spec.flag("rms_scaling")
+
+    @classmethod
+    def has(cls, spec: LayerSpec) -> tuple[bool, bool]:
+        """Return whether the layer has gamma, and beta."""
+        rms = spec.flag("rms_scaling")
+        gamma, beta = super().has(spec)
+        return gamma or rms, beta and not rms
 
     def compute(self, x: Tensor) -> Tensor:
         """Return the normalised input."""
         axes = [axis % x.dim() for axis in self.axes]
         variance, mean = torch.var_mean(x, axes, correction=0, keepdim=True)
+        if self.rms_scaling:  # Keras' word for a division by the deviation without the mean
+            mean = torch.zeros_like(mean)
         return self.normalise(x, mean, variance, self.broadcast(x))
 
 
@@ -130,7 +146,7 @@ class BatchNormalization(Normalization):
     def variables(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> Variables:
         """Return gamma, beta, moving mean and moving variance."""
         held = super().variables(spec, shapes)
-        shape = tuple(shapes[0][axis] for axis in _axes(spec, len(shapes[0])))
+        shape = tuple(shapes[0][axis] for axis in normalized_axes(spec, len(shapes[0])))
         for name in ("moving_mean", "moving_variance"):
             held[name] = variable(spec, name, len(held), shape, trainable=False)
         return held

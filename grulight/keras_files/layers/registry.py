@@ -1,10 +1,14 @@
 """The closed table of layers that can be ported."""
 
 from grulight.keras_files.layers.attention import AdditiveAttention, Attention
-from grulight.keras_files.layers.base import KINDS
-from grulight.keras_files.layers.convolution import Conv1D
+from grulight.keras_files.layers.base import KINDS, KerasLayer
+from grulight.keras_files.layers.convolution import Conv
 from grulight.keras_files.layers.core import Dense, Embedding, Masking
-from grulight.keras_files.layers.depthwise import DepthwiseConv1D, SeparableConv1D
+from grulight.keras_files.layers.depthwise import DepthwiseConv, SeparableConv
+from grulight.keras_files.layers.grouped_normalization import (
+    GroupNormalization,
+    RMSNormalization,
+)
 from grulight.keras_files.layers.gru import GRU
 from grulight.keras_files.layers.lstm import LSTM
 from grulight.keras_files.layers.merging import (
@@ -17,6 +21,7 @@ from grulight.keras_files.layers.merging import (
     Multiply,
     Subtract,
 )
+from grulight.keras_files.layers.multi_head_attention import MultiHeadAttention
 from grulight.keras_files.layers.network import Network
 from grulight.keras_files.layers.noise import (
     ActivityRegularization,
@@ -24,7 +29,7 @@ from grulight.keras_files.layers.noise import (
     Dropout,
     GaussianDropout,
     GaussianNoise,
-    SpatialDropout1D,
+    SpatialDropout,
 )
 from grulight.keras_files.layers.normalization import (
     BatchNormalization,
@@ -43,28 +48,45 @@ from grulight.keras_files.layers.pointwise import (
     ThresholdedReLU,
 )
 from grulight.keras_files.layers.pooling import (
-    AveragePooling1D,
+    AveragePooling,
+    GlobalAveragePooling,
     GlobalAveragePooling1D,
-    GlobalMaxPooling1D,
-    MaxPooling1D,
+    GlobalMaxPooling,
+    MaxPooling,
 )
-from grulight.keras_files.layers.shaping import (
-    Cropping1D,
-    Flatten,
-    Permute,
-    RepeatVector,
-    Reshape,
-    UpSampling1D,
-    ZeroPadding1D,
-)
+from grulight.keras_files.layers.resizing import Cropping, UpSampling, ZeroPadding
+from grulight.keras_files.layers.shaping import Flatten, Permute, RepeatVector, Reshape
 from grulight.keras_files.layers.simple_rnn import SimpleRNN
 from grulight.keras_files.layers.stacked_rnn import StackedRNN
 from grulight.keras_files.layers.standardization import Normalization
+from grulight.keras_files.layers.transposed_convolution import ConvTranspose
 from grulight.keras_files.layers.wrappers import Bidirectional, TimeDistributed
 from grulight.keras_files.plan.spec import LayerSpec
 
 __all__ = ["KINDS", "portable"]
 
+# Layers along time, rows and columns, or a third axis too.
+SPATIAL: dict[str, type[KerasLayer]] = {
+    **{
+        f"{name}{rank}D": layer
+        for rank in (1, 2, 3)
+        for name, layer in (
+            ("AveragePooling", AveragePooling),
+            ("Conv", Conv),
+            ("Cropping", Cropping),
+            ("GlobalAveragePooling", GlobalAveragePooling),
+            ("GlobalMaxPooling", GlobalMaxPooling),
+            ("MaxPooling", MaxPooling),
+            ("SpatialDropout", SpatialDropout),
+            ("UpSampling", UpSampling),
+            ("ZeroPadding", ZeroPadding),
+        )
+    },
+    **{f"Conv{rank}DTranspose": ConvTranspose for rank in (1, 2, 3)},
+    **{f"DepthwiseConv{rank}D": DepthwiseConv for rank in (1, 2)},
+    **{f"SeparableConv{rank}D": SeparableConv for rank in (1, 2)},
+    "GlobalAveragePooling1D": GlobalAveragePooling1D,
+}
 KINDS.update(
     {
         "Activation": Activation,
@@ -74,14 +96,10 @@ KINDS.update(
         "AlphaDropout": AlphaDropout,
         "Attention": Attention,
         "Average": Average,
-        "AveragePooling1D": AveragePooling1D,
         "BatchNormalization": BatchNormalization,
         "Bidirectional": Bidirectional,
         "Concatenate": Concatenate,
-        "Conv1D": Conv1D,
-        "Cropping1D": Cropping1D,
         "Dense": Dense,
-        "DepthwiseConv1D": DepthwiseConv1D,
         "Dot": Dot,
         "Dropout": Dropout,
         "ELU": ELU,
@@ -89,17 +107,17 @@ KINDS.update(
         "Flatten": Flatten,
         "Functional": Network,
         "GRU": GRU,
+        "GroupNormalization": GroupNormalization,
+        "RMSNormalization": RMSNormalization,
         "GaussianDropout": GaussianDropout,
         "GaussianNoise": GaussianNoise,
-        "GlobalAveragePooling1D": GlobalAveragePooling1D,
-        "GlobalMaxPooling1D": GlobalMaxPooling1D,
         "LSTM": LSTM,
         "LayerNormalization": LayerNormalization,
         "LeakyReLU": LeakyReLU,
         "Masking": Masking,
-        "MaxPooling1D": MaxPooling1D,
         "Maximum": Maximum,
         "Minimum": Minimum,
+        "MultiHeadAttention": MultiHeadAttention,
         "Multiply": Multiply,
         "Normalization": Normalization,
         "PReLU": PReLU,
@@ -109,17 +127,14 @@ KINDS.update(
         "RepeatVector": RepeatVector,
         "Rescaling": Rescaling,
         "Reshape": Reshape,
-        "SeparableConv1D": SeparableConv1D,
         "Sequential": Network,
         "SimpleRNN": SimpleRNN,
         "Softmax": Softmax,
-        "SpatialDropout1D": SpatialDropout1D,
         "Subtract": Subtract,
         "ThresholdedReLU": ThresholdedReLU,
         "TimeDistributed": TimeDistributed,
         "UnitNormalization": UnitNormalization,
-        "UpSampling1D": UpSampling1D,
-        "ZeroPadding1D": ZeroPadding1D,
+        **SPATIAL,
         **OPERATIONS,
     }
 )

@@ -1,11 +1,10 @@
-"""Layers that move numbers around: Flatten, Reshape, Permute, RepeatVector, and along time."""
+"""Layers that move numbers around: Flatten, Reshape, Permute and RepeatVector."""
 
 import math
 
 from torch import Tensor
-from torch.nn import functional as F
 
-from grulight.keras_files.layers.base import MOST_NUMBERS, KerasLayer, Tree
+from grulight.keras_files.layers.base import KerasLayer, Tree
 from grulight.keras_files.plan.spec import LayerSpec, Shape
 
 
@@ -14,7 +13,8 @@ class Flatten(KerasLayer):
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
-        spec.choice("data_format", ("channels_last",), "channels_last")
+        order = spec.choice("data_format", ("channels_last", "channels_first"), "channels_last")
+        self.channels_first = order == "channels_first"
 
     @classmethod
     def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
@@ -22,7 +22,9 @@ class Flatten(KerasLayer):
         return ((shapes[0][0], product(shapes[0][1:])),)
 
     def compute(self, x: Tensor) -> Tensor:
-        """Return the flat input."""
+        """Return the flat input, its features last as Keras has them."""
+        if self.channels_first and x.dim() > 2:
+            x = x.movedim(1, -1)
         return x.flatten(1) if x.dim() > 1 else x[:, None]
 
 
@@ -88,79 +90,6 @@ class RepeatVector(KerasLayer):
     def compute(self, x: Tensor) -> Tensor:
         """Return the input n times along a new time axis."""
         return x[:, None].expand(-1, self.n, *x.shape[1:])
-
-
-class Ends(KerasLayer):
-    """Steps put to both ends of time, or taken away: a number, or one for each end."""
-
-    key: str
-    sign: int
-
-    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
-        super().__init__(spec, arrays)
-        spec.choice("data_format", ("channels_last",), "channels_last")
-        self.ends = self._ends(spec)
-
-    @classmethod
-    def _ends(cls, spec: LayerSpec) -> tuple[int, int]:
-        ends = spec.integers(cls.key, 1)
-        if len(ends) > 2 or min(ends) < 0:
-            raise spec.refuse(cls.key, "a number of steps, or two")
-        return cls.sign * ends[0], cls.sign * ends[-1]
-
-    @classmethod
-    def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """Return (B, T', F)."""
-        batch, steps, features = three(spec, shapes[0])
-        more = sum(cls._ends(spec))
-        if more * (features or 1) > MOST_NUMBERS or (steps is not None and steps + more < 0):
-            raise spec.refuse(cls.key, f"steps that go with an input of shape {shapes[0]}")
-        return ((batch, None if steps is None else steps + more, features),)
-
-    def compute(self, x: Tensor) -> Tensor:
-        """Return the input with other ends."""
-        return F.pad(x, (0, 0, *self.ends))
-
-
-class ZeroPadding1D(Ends):
-    """Zeros before and after."""
-
-    key, sign = "padding", 1
-
-
-class Cropping1D(Ends):
-    """Steps left out at both ends."""
-
-    key, sign = "cropping", -1
-
-
-class UpSampling1D(KerasLayer):
-    """Every step several times."""
-
-    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
-        super().__init__(spec, arrays)
-        self.size = spec.integer("size", 2)
-
-    @classmethod
-    def output_shapes(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-        """Return (B, T', F)."""
-        batch, steps, features = three(spec, shapes[0])
-        return ((batch, None if steps is None else steps * spec.integer("size", 2), features),)
-
-    def compute(self, x: Tensor) -> Tensor:
-        """Return the input with every step repeated."""
-        return x.repeat_interleave(self.size, 1)
-
-
-def three(spec: LayerSpec, shape: Shape) -> Shape:
-    """Return the shape of sequences.
-
-    Raises:
-        InputError: It is another one.
-    """
-    if len(shape) != 3:
-        raise spec.refuse("input", f"shape (batch, time, feature), got {shape}")
-    return shape
 
 
 def product(shape: Shape) -> int | None:

@@ -1,13 +1,15 @@
 """A Keras configuration of any generation as a graph: which layers there are and who calls whom."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
+from grulight.keras_files.plan.call_words import named_entries
+from grulight.keras_files.plan.cutting import Wiring, ending, needed_inputs
 from grulight.keras_files.plan.dialect import KINDS, translate
-from grulight.keras_files.plan.entries import Entries, Entry, by_name, is_operation, kind_of
+from grulight.keras_files.plan.entries import Entries, Entry, is_operation, kind_of
 from grulight.keras_files.plan.inputs import first_shape, input_shape
-from grulight.keras_files.plan.ordering import count_from_zero, ordered, refs
+from grulight.keras_files.plan.ordering import count_from_zero, ordered
 from grulight.keras_files.plan.parse_context import (
     MAX_CALLS,
     MAX_LAYERS,
@@ -15,22 +17,12 @@ from grulight.keras_files.plan.parse_context import (
     ParseContext,
     too_many_layers,
 )
-from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref, Shape
+from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref
 from grulight.keras_files.plan.wiring import calls_of, loose_calls_of, refs_of
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
 MODELS = ("Sequential", "Functional")
 CELLS = {"GRUCell": "GRU", "LSTMCell": "LSTM", "SimpleRNNCell": "SimpleRNN"}
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """The calls of a model, and where it begins and ends."""
-
-    calls: list[Call]
-    inputs: tuple[Ref, ...]
-    outputs: tuple[Ref, ...]
-    shapes: tuple[Shape, ...]
 
 
 def parse_model(entry: Json, context: ParseContext) -> Graph:
@@ -55,7 +47,7 @@ def parse_model(entry: Json, context: ParseContext) -> Graph:
         raise InputError(f"the {kind} model lists no layers. Expected what Keras writes.")
     if len(config["layers"]) > MAX_LAYERS:
         raise too_many_layers()
-    entries = by_name(config["layers"])
+    entries = named_entries(config["layers"])
     if kind == "Sequential":
         wiring = _sequential(config, entries, context)
     else:
@@ -75,7 +67,7 @@ def _sequential(config: Entry, entries: Entries, context: ParseContext) -> Wirin
         while start in entries:
             start += "_"
         if KINDS.get(first["class_name"], first["class_name"]) in MODELS:
-            shape = _model_inside(first, context).shapes[0]
+            shape = _model_inside(first, replace(context, up_to=None)).shapes[0]
         else:
             shape = first_shape(config, held[0], first)
     places = [start, *held]
@@ -100,42 +92,41 @@ def _functional(config: Entry, entries: Entries, context: ParseContext) -> Wirin
 
 
 def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
+    def spec_of(name: str, up_to: str | None) -> LayerSpec:
+        return parse_layer(name, entries[name], replace(context, up_to=up_to))
+
+    every, up_to = len(wiring.calls), context.up_to
+    if up_to is not None:
+        wiring = ending(wiring, up_to, spec_of, context.portable)
+    calls = ordered(wiring.calls, wiring.inputs, wiring.outputs)
+    names = dict.fromkeys(call.layer for call in calls)
+    layers = {name: wiring.cut.get(name) or spec_of(name, None) for name in names}
+    size = sum(_size(layers[call.layer]) for call in calls)
+    if not calls and up_to is not None and context.nesting == 0:
+        place = option("up_to", up_to)
+        raise InputError(f"{place}: nothing lies before it that could be ported.")
+    if size > MAX_CALLS or (not calls and up_to is None):
+        raise InputError(f"the model makes {size} calls. Refused: expected 1 to {MAX_CALLS}.")
+    inputs, shapes = wiring.inputs, wiring.shapes
+    if up_to is not None:
+        inputs, shapes = needed_inputs(wiring, calls)
     siblings = tuple(
         (name, entry["class_name"])
         for name, entry in entries.items()
         if not is_operation(entry, context)
     )
-    outputs = wiring.outputs
-    if context.up_to is not None:
-        outputs = _cut(entries, wiring, context, context.up_to)
-    calls = ordered(wiring.calls, wiring.inputs, outputs)
-    names = dict.fromkeys(call.layer for call in calls)
-    layers = {name: parse_layer(name, entries[name], context) for name in names}
-    size = sum(_size(layers[call.layer]) for call in calls)
-    if not calls or size > MAX_CALLS:
-        raise InputError(f"the model makes {size} calls. Refused: expected 1 to {MAX_CALLS}.")
-    return Graph(layers, calls, wiring.inputs, outputs, siblings, wiring.shapes, size)
-
-
-def _cut(entries: Entries, wiring: Wiring, context: ParseContext, name: str) -> tuple[Ref, ...]:
-    """Return the tensors to end the model with."""
-    calls = [call for call in wiring.calls if call.layer == name]
-    if not calls:
-        known = ", ".join(quote(call.layer) for call in wiring.calls[:30])
-        raise InputError(
-            f"up_to={quote(name)} is no layer that is called. Expected one of {known}."
-        )
-    if context.portable(parse_layer(name, entries[name], context)):
-        return (Ref(name, calls[-1].index, 0),)
-    return tuple(refs(calls[-1]))
+    cut = up_to is not None and (bool(wiring.cut) or len(calls) < every)
+    return Graph(layers, calls, inputs, wiring.outputs, siblings, shapes, size, cut)
 
 
 def _model_inside(entry: Entry, context: ParseContext) -> Graph:
     """Return a model inside another; where its shape was asked for first, it has been read."""
+    if context.up_to is not None:
+        return parse_model(entry, replace(context.inside(), up_to=context.up_to))
     known = context.progress.models
     if id(entry) not in known:
-        known[id(entry)] = parse_model(entry, context.inside())
-    return known[id(entry)]
+        known[id(entry)] = (entry, parse_model(entry, context.inside()))
+    return known[id(entry)][1]
 
 
 def _size(spec: LayerSpec) -> int:

@@ -31,6 +31,9 @@ def legacy_arrays(
         assert isinstance(held, dict)
         flat = list(flat_variables(held))
         arrays = tuple(each for each in weights.layers[group] if not is_counter(each))
+        if len(arrays) > len(flat) and graph.cut:  # of a model inside that ends earlier
+            layers = {each.layer for each in flat}
+            arrays = tuple(each for each in arrays if layers & {*each.name.split("/")})
         if len(arrays) != len(flat):
             wanted = ", ".join(each.name for each in flat)
             raise InputError(

@@ -9,9 +9,8 @@ from typing import NamedTuple
 
 from grulight.errors import InputError
 from grulight.keras_files.plan.variables import Place, Variable
-from grulight.keras_files.reader.container import NATIVE_ROOTS
 from grulight.keras_files.reader.untrusted_text import quote
-from grulight.keras_files.reader.weight_groups import NativeWeights
+from grulight.keras_files.reader.weight_groups import NATIVE_ROOTS, NativeWeights
 
 NUMBERED = re.compile(r"(.+)_(\d{1,6})")
 

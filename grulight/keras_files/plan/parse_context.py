@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from grulight.errors import InputError
 from grulight.keras_files.plan.spec import Graph, LayerSpec
+from grulight.keras_files.reader.untrusted_text import Json
 from grulight.keras_files.reader.versions import KerasVersion
 
 MAX_CALLS = 5000  # of all nested models together
@@ -18,11 +19,11 @@ class Progress:
 
     Attributes:
         layers: How many layers have been read, those inside others included.
-        models: The models inside it that have been read, by the identity of their entry.
+        models: The models inside it that have been read, with their entries, by their identity.
     """
 
     layers: int = 0
-    models: dict[int, Graph] = field(default_factory=dict)
+    models: dict[int, tuple[Json, Graph]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

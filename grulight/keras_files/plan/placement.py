@@ -6,15 +6,18 @@ from grulight.errors import InputError
 from grulight.keras_files.plan.array_checks import is_counter, require_fit
 from grulight.keras_files.plan.lazy_arrays import LazyArrays, Placed, flat_stored
 from grulight.keras_files.plan.legacy_groups import legacy_arrays
+from grulight.keras_files.plan.named_groups import grouped
 from grulight.keras_files.plan.native_groups import NativeGroups
+from grulight.keras_files.plan.object_paths import object_arrays, require_all_taken
 from grulight.keras_files.plan.spec import Graph
 from grulight.keras_files.plan.variables import Place, Step, Variable, Variables, flat_variables
 from grulight.keras_files.reader.hdf5 import MAX_GROWTH, Stored
+from grulight.keras_files.reader.object_layers import ObjectWeights
 from grulight.keras_files.reader.untrusted_text import quote
-from grulight.keras_files.reader.weight_groups import LegacyWeights, NativeWeights
+from grulight.keras_files.reader.weight_groups import NamedWeights, NativeWeights, Weights
 
 
-def place(variables: Variables, weights: NativeWeights | LegacyWeights, graph: Graph) -> LazyArrays:
+def place(variables: Variables, weights: Weights, graph: Graph) -> LazyArrays:
     """Find the array of every variable.
 
     Args:
@@ -25,13 +28,21 @@ def place(variables: Variables, weights: NativeWeights | LegacyWeights, graph: G
     Raises:
         InputError: An array is missing, left over, or has another shape or name.
     """
-    whole = {name for name, _ in graph.siblings} <= {*graph.layers, *graph.input_names}
+    held = {*graph.layers, *graph.input_names}
+    whole = {name for name, _ in graph.siblings} <= held and not graph.cut
     if isinstance(weights, NativeWeights):
         found = _native(variables, weights)
         _check_copies(found)
         if whole:
             _check_all_taken(weights, {stored.name for stored in flat_stored(found)})
+    elif isinstance(weights, ObjectWeights):
+        found = object_arrays(variables, weights)
+        _check_copies(found)
+        if whole:
+            require_all_taken(weights, found)
     else:
+        if isinstance(weights, NamedWeights):
+            weights = grouped(weights, variables, graph, whole)
         found = legacy_arrays(variables, weights, graph, whole)
     return LazyArrays(found)
 

@@ -69,6 +69,14 @@ class LayerSpec:
             raise self.refuse(key, f"{fewest} to {MOST_INTEGERS} integers")
         return tuple(values)
 
+    def sizes(self, key: str, axes: int, default: int | None = None) -> tuple[int, ...]:
+        """Return a size for each of some axes; one integer is that of all."""
+        value = self.config.get(key, default)
+        found = value if isinstance(value, list) else [value] * axes
+        if len(found) != axes or any(type(n) is not int or not 1 <= n <= LARGEST for n in found):
+            raise self.refuse(key, f"an integer from 1 to {LARGEST}, or {axes} of them")
+        return tuple(found)
+
     def number(self, key: str, default: float | None = None) -> float:
         """Return a numeric setting; an array of one number counts as one."""
         value = self.config.get(key, default)
@@ -137,6 +145,7 @@ class Graph:
             the places of arrays in native files are counted by class.
         shapes: The shape of each input.
         size: Calls in all, those in nested models included.
+        cut: Whether it ends earlier than the file's.
     """
 
     layers: Mapping[str, LayerSpec]
@@ -146,6 +155,7 @@ class Graph:
     siblings: tuple[tuple[str, str], ...]
     shapes: tuple[Shape, ...]
     size: int
+    cut: bool = False
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -132,7 +132,7 @@ def _of_tensorflow(name: str, function: str, nodes: list[Json]) -> Mapping[str, 
     settings: dict[str, Json] | None = None
     calls = []
     for node in nodes:
-        args, words = _arguments(name, node)
+        args, words = arguments(name, node)
         tensors = [words.pop(word) for word in _tensor_words(function) if word in words]
         held = {WORDS.get(key, key): each for key, each in words.items() if _acts(key, each)}
         if settings not in (None, held):
@@ -159,7 +159,7 @@ def _acts(key: str, value: Json) -> bool:
     return not (key in INERT and value == INERT[key]) and key not in ("name", "out_type")
 
 
-def _arguments(name: str, node: Json) -> tuple[list[Json], dict[str, Json]]:
+def arguments(name: str, node: Json) -> tuple[list[Json], dict[str, Json]]:
     """Return the first arguments of a call and its words; lists repeat the words per tensor."""
     words: dict[str, Json] = {}
     args: list[Json] = []

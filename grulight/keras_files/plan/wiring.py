@@ -51,7 +51,8 @@ def loose_calls_of(name: str, nodes: Json) -> list[Call]:
         while stack:
             entry = stack.pop()
             if isinstance(entry, dict):
-                stack += reversed(entry.values())
+                # a mask is nothing that a model could end with
+                stack += [entry[key] for key in reversed(entry) if not key.endswith("mask")]
             elif isinstance(entry, list) and [type(e) for e in entry[:3]] == [str, int, int]:
                 tensors.append(Ref(*entry[:3]))
                 stack += reversed(entry[3:])

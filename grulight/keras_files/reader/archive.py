@@ -1,13 +1,16 @@
-"""Keras' `.keras` zips: named members read into memory, nothing extracted."""
+"""Zips that hold a model: named members read into memory, nothing extracted."""
 
 import re
 import struct
 import zipfile
 import zlib
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import SEEK_END
+from typing import IO
 
 from grulight.errors import InputError
-from grulight.keras_files.reader.untrusted_text import MAX_JSON_BYTES, quote
+from grulight.keras_files.reader.untrusted_text import quote
 
 END_OF_DIRECTORY = b"PK\x05\x06"
 END_LENGTH = 22
@@ -16,39 +19,34 @@ MAX_RATIO = 100
 # How much larger than the whole file its unpacked weights may be: weights hardly compress.
 MAX_GROWTH = 48 << 20
 
-CONFIG = "config.json"
-METADATA = "metadata.json"
-WEIGHTS = "model.weights.h5"
 
+@contextmanager
+def open_archive(file: IO[bytes]) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    """Open a zip to read its members, which have one name each.
 
-def read_archive(path: Path) -> dict[str, bytes]:
-    """Return the configuration, the metadata and the weights of a `.keras` zip by member name.
+    Args:
+        file: The zip, open to be read.
 
     Raises:
-        InputError: A member is missing, doubled, encrypted or blown up, or the zip is damaged.
+        InputError: A member is doubled, or the zip is damaged.
     """
-    _check_directory(path)
+    _check_directory(file)
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = _members(archive)
-            return {
-                name: _read_member(archive, members[name], path.stat().st_size)
-                for name in (CONFIG, METADATA, WEIGHTS)
-                if name in members
-            }
+        with zipfile.ZipFile(file) as archive:
+            yield archive, _members(archive)
+    except InputError:
+        raise
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, struct.error) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"damaged zip ({error}). Copy or download the file again.") from None
     except (NotImplementedError, RuntimeError, OverflowError) as error:
         raise InputError(f"unreadable zip ({error}). Save the model again with Keras.") from None
 
 
-def _check_directory(path: Path) -> None:
+def _check_directory(file: IO[bytes]) -> None:
     """Refuse a zip directory that would take far more memory than the file."""
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - END_LENGTH - 65535))
-        tail = file.read()
+    size = file.seek(0, SEEK_END)
+    file.seek(max(0, size - END_LENGTH - 65535))
+    tail = file.read()
     start = tail.rfind(END_OF_DIRECTORY)
     if start < 0 or len(tail) - start < END_LENGTH:
         raise InputError("damaged zip (its end is missing). Copy or download the file again.")
@@ -72,27 +70,27 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
                 "disagree on which one counts."
             )
         members[member.filename] = member
-    if CONFIG not in members:
-        raise InputError(f"a zip without {CONFIG}, so not a Keras model. Expected a .keras file.")
-    if WEIGHTS not in members:
-        raise InputError(
-            f"a zip without {WEIGHTS}. Expected weights in HDF5: a .npz of Keras holds pickled "
-            "objects, which are never opened. Save the model again with h5py installed."
-        )
     return members
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, file_size: int) -> bytes:
+def read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
+    """Return the bytes of a member, unpacked.
+
+    Raises:
+        InputError: It is encrypted, packed unusually, or unpacks to more than ``limit`` bytes or
+            to far more than it takes in the file.
+    """
     name = member.filename
     if member.flag_bits & 0x1:
-        raise InputError(f"zip member {name} is encrypted. Refused: unpack it and zip it plainly.")
+        raise InputError(f"zip member {quote(name)} is encrypted. Refused: zip it plainly.")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise InputError(f"zip member {name} uses compression {member.compress_type}, not deflate.")
-    limit = file_size + MAX_GROWTH if name == WEIGHTS else MAX_JSON_BYTES
+        raise InputError(
+            f"zip member {quote(name)} uses compression {member.compress_type}, not deflate."
+        )
     if member.file_size > min(limit, MAX_RATIO * max(member.compress_size, 1)):
         raise InputError(
-            f"zip member {name} declares {member.file_size} bytes from {member.compress_size}. "
-            "Refused: it would unpack to far more than the file holds."
+            f"zip member {quote(name)} declares {member.file_size} bytes from "
+            f"{member.compress_size}. Refused: it would unpack to far more than the file holds."
         )
     # without a length zipfile would inflate all there is, and cut it to the declared size after
     with archive.open(member) as file:

@@ -31,6 +31,7 @@ from grulight.keras_files.reader.headers import (
 )
 from grulight.keras_files.reader.links import MAX_OBJECTS, members
 from grulight.keras_files.reader.storage import (
+    Packed,
     Place,
     Unwritten,
     dtype_of,
@@ -61,13 +62,13 @@ class Stored:
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any] | None
-    place: Place | Chunked | Unwritten = field(repr=False)
+    place: Place | Unwritten | Packed = field(repr=False)
     fill: bytes
 
     @property
     def size(self) -> int:
         """Bytes of the array, with those of chunks that stick out."""
-        if isinstance(self.place, Chunked):
+        if not isinstance(self.place, Place | Unwritten):
             return self.place.size
         return math.prod(self.shape) * (self.dtype.itemsize if self.dtype else 1)
 
@@ -86,7 +87,7 @@ class Stored:
             found = flat.reshape(self.shape)
         else:
             found = np.full(self.shape, np.frombuffer(self.fill, self.dtype)[0], self.dtype)
-        if isinstance(self.place, Chunked):
+        if not isinstance(self.place, Place | Unwritten):
             self.place.fill(found)
         return np.asarray(found, self.dtype.newbyteorder("="))
 

@@ -5,9 +5,11 @@ IV.A.2.f (what was never written).
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grulight.keras_files.reader.chunks import Chunked, chunked
 from grulight.keras_files.reader.filters import filters_of
@@ -70,13 +72,44 @@ def dtype_of(body: bytes) -> tuple[np.dtype[Any] | None, int]:
 class Place(NamedTuple):
     """Where the bytes of an array are, one after the other."""
 
-    content: bytes
+    content: bytes | bytearray
     start: int
     length: int
 
 
 class Unwritten(NamedTuple):
     """Where an array was made and never written: nowhere."""
+
+
+class Packed(Protocol):
+    """Bytes that are no array yet, such as those of chunks."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes the array takes."""
+
+    def fill(self, array: NDArray[Any]) -> None:
+        """Write the numbers into an array of their shape."""
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """An array that was read whole.
+
+    Attributes:
+        array: It.
+    """
+
+    array: NDArray[Any] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the array takes."""
+        return self.array.nbytes
+
+    def fill(self, array: NDArray[Any]) -> None:
+        """Write the numbers into an array of their shape."""
+        array[...] = self.array
 
 
 def place_of(

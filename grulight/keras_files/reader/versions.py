@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from grulight.errors import one_line
 
 MAX_TEXT = 40
+# What TensorFlow.js writes itself: Keras 2 in words and meanings, that outside TensorFlow.
+TENSORFLOW_JS = "tfjs-layers"
 
 
 @dataclass(frozen=True, order=True)
@@ -30,6 +32,8 @@ class KerasVersion:
     def parse(cls, text: str | None, default: str, backend: str = "") -> "KerasVersion":
         """Read `3.15.1`, `2.2.4-tf` and the like; a file of Keras 1 names no version."""
         text = one_line(text or "", MAX_TEXT)
+        if text.startswith(TENSORFLOW_JS):
+            default = "2"
         match = re.match(r"(\d{1,3})(?:\.(\d{1,3}))?", text) or re.match(r"(\d)()", default)
         assert match is not None
         major, minor = int(match[1]), int(match[2] or 0)

@@ -1,0 +1,128 @@
+"""Cells of text one by one, by the standard library's reader, which says what is wrong where."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, NoReturn
+
+import numpy as np
+import pyarrow as arrow
+
+from grulight.data.readers import text_file
+from grulight.data.readers.arrow_columns import Place
+from grulight.data.readers.checks import bad
+from grulight.data.readers.hints import advice
+from grulight.data.readers.text_file import TextFile
+
+_ROWS = 1024  # parsed at once: 65536 take twice as long
+_CELLS = 1 << 20  # likewise, in a table of many columns
+
+
+class CellReader(Iterator[list[str]]):
+    """Rows of cells, from some line of a file on.
+
+    Args:
+        file: The file.
+        separator: What stands between cells.
+        offset: Bytes of the text before the line.
+        line: Its number, counted from 1.
+
+    Attributes:
+        offset: Bytes of the text before the next line.
+        line: Its number.
+    """
+
+    def __init__(self, file: TextFile, separator: str, offset: int = 0, line: int = 1) -> None:
+        self._path, self.offset, self.line = file.path, offset, line
+        lines = self._lines(file.opened_at(offset))
+        self._reader = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
+
+    def __next__(self) -> list[str]:
+        """Return the next row.
+
+        Raises:
+            InputError: It is no row of a text file; the message names the line.
+        """
+        try:
+            return next(self._reader)
+        except csv.Error as error:
+            raise bad(self._path, f"line {self.line - 1}: {error}.") from error
+
+    def blocks(self, width: int) -> Iterator[tuple[list[list[str]], list[int]]]:
+        """Yield some rows at a time, all of one width, and the line on which each ends.
+
+        Raises:
+            InputError: A row has another width, or as for one row.
+        """
+        at_once = max(1, min(_ROWS, _CELLS // width))
+        while True:
+            rows, lines = list[list[str]](), list[int]()
+            for row in islice(self, at_once):
+                lines.append(self.line - 1)
+                if row and len(row) != width:
+                    problem = f"line {lines[-1]} has {len(row)} cells, expected {width}."
+                    raise bad(self._path, problem)
+                rows.append(row)
+            if not rows:
+                return
+            filled = [at for at, row in enumerate(rows) if row]  # the others are blank lines
+            yield [rows[at] for at in filled], [lines[at] for at in filled]
+
+    def _lines(self, file: Any) -> Iterator[str]:
+        longest, held = text_file.LONGEST_LINE, b""
+        for piece in iter(partial(file.readline, longest), b""):
+            lines = (held + piece).splitlines(keepends=True)
+            held = b"" if lines[-1].endswith((b"\n", b"\r")) else lines.pop()
+            yield from map(self._text, lines)
+            if len(held) >= longest:
+                problem = f"line {self.line} has more than {longest:,} characters."
+                raise bad(self._path, problem)
+        if held:
+            yield self._text(held)
+
+    def _text(self, line: bytes) -> str:
+        try:
+            text = line.decode("utf-8-sig" if self.offset == 0 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise bad(self._path, f"line {self.line} is not UTF-8 text.") from error
+        if "\0" in text:
+            raise bad(self._path, f"line {self.line} holds a NUL byte, expected text.")
+        self.offset += len(line)
+        self.line += 1
+        return text
+
+
+def numbers_of_texts(path: str, name: str, column: Any, place: Place) -> Any:
+    """Return a column of texts as numbers.
+
+    Raises:
+        InputError: A text is no number.
+    """
+    try:
+        return column.cast(arrow.float64())
+    except arrow.ArrowException:
+        texts = column.to_pylist()
+    # float() takes 1_000 for a number, which no other reader of the file would
+    if "_" in "".join(texts):
+        _refuse(path, name, texts, place)
+    try:
+        return arrow.chunked_array([np.fromiter(map(float, texts), np.float64, len(texts))])
+    except ValueError:
+        _refuse(path, name, texts, place)
+
+
+def _refuse(path: str, name: str, texts: Sequence[str], place: Place) -> NoReturn:
+    for row, text in enumerate(texts):
+        if not _is_number(text):
+            problem = f"{text[:40]!r} is not a number" if text.strip() else "empty cell"
+            raise bad(path, f"{place(row)}, column {name!r}: {problem}.{advice(name)}")
+    raise AssertionError("all of them are numbers")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text

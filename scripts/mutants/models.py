@@ -1,0 +1,189 @@
+"""The models that mutants are checked on: small files that use one part each, written once."""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mutants.child import run_in_child
+
+
+def prepared(name: str, tree: Path, work: Path) -> Path:
+    """Return the file of a model, which is written where it is not there yet.
+
+    Raises:
+        SystemExit: It cannot be.
+    """
+    ending = ".safetensors" if name.startswith("record: ") else _ending(name)
+    path = work / "models" / (re.sub(r"\W+", "_", name) + ending)
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        run = run_in_child("build", tree, work / "kernels", name, path)
+        if run.code != 0 or not path.exists():
+            raise SystemExit(f"{name} cannot be written: {run.last}")
+    return path
+
+
+def _ending(name: str) -> str:
+    return ".keras" if name.startswith("keras 3") else ".h5"
+
+
+def write(name: str, path: str) -> None:
+    """Write the file of a model: a case of the tests' own by name, or one of those below."""
+    sys.path[:0] = ["tests/keras_files", "tests/parity"]
+    if name.startswith("record: "):
+        _record(name.removeprefix("record: "), path)
+        return
+    flavour, _, case = name.partition(": ")
+    if flavour == "bytes":
+        Path(path).write_bytes(BYTES[case]())
+        return
+    import theirs
+    from cases import CASES
+
+    builders = {each.name: each.build for each in CASES} | OWN
+    keras = theirs.KERAS_3 if flavour == "keras 3" else theirs.keras_2()
+    theirs.quietly(theirs.built(builders[case], 5, keras).save, path)
+
+
+def _record(name: str, path: str) -> None:
+    """Record Keras on a network that reads sequences of many lengths, and trains on few."""
+    import numpy as np
+
+    from parity.check import LiveSide
+    from parity.question import Network
+    from parity.questions_by_rung import questions_about
+    from parity.record import write_record
+    from parity.sides.keras_side import KerasSide
+    from parity.sides.torch_network import fresh_network, weights_of
+
+    network, rng = Network(**NETWORKS[name]), np.random.default_rng(3)
+    data = {"values": rng.normal(size=(70, 6, network.input_size)).astype("f4").astype("f8")}
+    data |= {"labels": rng.integers(0, max(2, network.num_outputs), 70)}
+    data |= {"lengths": rng.integers(1, 7, 70)}
+    weights, start = (weights_of(fresh_network(network)) for _ in range(2))
+    theirs = KerasSide()
+    facts = {"target": name, "weights_sha256": "", "theirs": theirs.name, "versions": {}}
+    asked = questions_about(network, weights, data, start, name)
+    write_record(path, asked, LiveSide(theirs), facts | {"notes": []})
+
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "one layer": {"input_size": 5, "num_outputs": 3, "hidden_size": 6},
+    "two ways": {
+        **{"input_size": 3, "num_outputs": 1, "hidden_size": 5},
+        **{"num_layers": 2, "bidirectional": True},
+    },
+}
+
+
+def _frozen(k: Any) -> Any:
+    norm, gru = k.BatchNormalization(trainable=False), k.GRU(4, trainable=False)
+    return k.Sequential([k.Input((9, 3)), norm, gru, k.Dense(2)])
+
+
+def _average(k: Any) -> Any:
+    inputs = [k.Input((9, 3), name=name) for name in "xyz"]
+    return k.Model(inputs, k.GRU(3)(k.Average()(inputs)))
+
+
+def _normalization(k: Any) -> Any:
+    return k.Sequential([k.Input((5, 3)), k.Masking(0.5), k.Normalization(), k.GRU(2)])
+
+
+def _twelve(k: Any) -> Any:
+    many = [k.Dense(4, activation="tanh") for _ in range(11)]
+    return k.Sequential([k.Input((9, 3)), k.GRU(4), *many, k.Dense(4)])
+
+
+def _causal(k: Any) -> Any:
+    x = k.Input((9, 3), name="x")
+    return k.Model(x, k.GRU(3)(k.Attention(causal=True)([x, k.GRU(3, return_sequences=True)(x)])))
+
+
+def _norms(k: Any) -> Any:
+    norms = [k.BatchNormalization(), k.GRU(4, return_sequences=True), k.LayerNormalization()]
+    return k.Sequential([k.Input((9, 3)), *norms, k.Dense(2)])
+
+
+def _momentum(k: Any) -> Any:
+    layers = [k.Masking(0.5), k.BatchNormalization(momentum=0.7), k.GRU(4), k.Dense(2)]
+    return k.Sequential([k.Input((9, 3)), *layers])
+
+
+def _pooled(k: Any) -> Any:
+    inner = k.MaxPooling1D(2, 2, "same"), k.AveragePooling1D(4, 2, "same")
+    return k.Sequential([k.Input((9, 3)), *inner, k.GRU(4), k.Dense(2)])
+
+
+OWN: dict[str, Callable[[Any], Any]] = {
+    "frozen layers": _frozen,
+    "average of three": _average,
+    "normalization of data": _normalization,
+    "twelve layers of a class": _twelve,
+    "causal attention": _causal,
+    "two normalisations": _norms,
+    "momentum": _momentum,
+    "pooling with padding": _pooled,
+}
+
+
+def _keras_1() -> bytes:
+    import kerasbytes as kb
+    from test_keras_generations import KERAS_1_GRU
+
+    settings = {
+        **KERAS_1_GRU,
+        "input_dim": 3,
+        "batch_input_shape": [None, 6, 3],
+        "return_sequences": True,
+    }
+    config = {"class_name": "Sequential", "config": [kb.layer("GRU", **settings)]}
+    parts = kb.arrays(*[(3, 4), (4, 4), (4,)] * 3)
+    names = [f"gru_{part}_{gate}:0" for gate in "zrh" for part in "WUb"]
+    return kb.legacy(config, {"gru": list(zip(names, parts, strict=True))}, None)
+
+
+def _cudnn() -> bytes:
+    import kerasbytes as kb
+
+    settings = {"name": "gru", "units": 4, "batch_input_shape": [None, 6, 3]}
+    config = {"class_name": "Sequential", "config": [kb.layer("CuDNNGRU", **settings)]}
+    names = ("gru/kernel:0", "gru/recurrent_kernel:0", "gru/bias:0")
+    arrays = kb.gru_arrays(3, 4, "flat")
+    return kb.legacy(config, {"gru": list(zip(names, arrays, strict=True))})
+
+
+def _theano() -> bytes:
+    import kerasbytes as kb
+    from test_keras_generations import KERAS_1_GRU
+
+    words = {"nb_filter": 2, "filter_length": 3, "border_mode": "valid", "subsample_length": 1}
+    words |= {"name": "conv", "activation": "linear", "bias": True}
+    conv = kb.layer("Convolution1D", batch_input_shape=[None, 6, 3], **words)
+    config = {"class_name": "Sequential", "config": [conv, kb.layer("GRU", **KERAS_1_GRU)]}
+    kernel, bias, *parts = kb.arrays((2, 3, 3, 1), (2,), *[(2, 4), (4, 4), (4,)] * 3)
+    names = [f"gru_{part}_{gate}" for gate in "zrh" for part in "WUb"]  # Theano's, without :0
+    gru = list(zip(names, parts, strict=True))
+    weights = {"conv": [("conv_W", kernel), ("conv_b", bias)], "gru": gru}
+    change = lambda file: file["model_weights"].attrs.pop("backend", None)  # noqa: E731
+    return kb.legacy(config, weights, "1.2.2", change)
+
+
+def _without_settings() -> bytes:
+    import kerasbytes as kb
+
+    config = kb.gru_config(batch_input_shape=[None, 6, 3])
+    del config["recurrent_activation"], config["reset_after"]
+    names = ("gru/kernel:0", "gru/recurrent_kernel:0", "gru/bias:0")
+    weights = {"gru": list(zip(names, kb.gru_arrays(3, 4, "one row"), strict=True))}
+    return kb.legacy({"class_name": "Sequential", "config": [kb.layer("GRU", **config)]}, weights)
+
+
+BYTES: dict[str, Callable[[], bytes]] = {
+    "gru of keras 1": _keras_1,
+    "gru of cudnn": _cudnn,
+    "convolution of theano": _theano,
+    "gru without settings": _without_settings,
+}

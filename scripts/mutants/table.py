@@ -1,0 +1,47 @@
+"""What was found, as the table of a README."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+START, END = "<!-- mutation.py: -->", "<!-- :mutation.py -->"
+
+
+def table(mutants: Sequence[Any], found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return a row for each part: how many bugs, who noticed them, and which the proof let through.
+
+    Args:
+        mutants: All of them.
+        found: By name, the exit codes of `check` and `tests`; None where not run.
+    """
+    lines = ["| part | bugs | `parity check` | tests | nobody | passed `parity check` |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for part in dict.fromkeys(m.part for m in mutants):
+        lines.append(_row(part, [m for m in mutants if m.part == part and m.name in found], found))
+    total = [m for m in mutants if m.name in found]
+    port = [m for m in total if m.arithmetic]
+    lines.append(_row("all", total, found, named=False))
+    lines.append(_row("of these, the port's arithmetic", port, found, named=False))
+    return "\n".join(lines)
+
+
+def _row(part: str, own: Sequence[Any], found: Mapping[str, Any], named: bool = True) -> str:
+    asked = [m for m in own if m.check is not None]
+    by_check = [m for m in asked if found[m.name]["check"]]
+    by_tests = [m for m in own if found[m.name]["tests"]]
+    nobody = [m for m in own if m not in by_check and m not in by_tests]
+    passed = "; ".join(m.name for m in asked if m not in by_check) if named else ""
+    proof = f"{len(by_check)} of {len(asked)}" if asked else "–"
+    return f"| {part} | {len(own)} | {proof} | {len(by_tests)} | {len(nobody)} | {passed} |"
+
+
+def into_readme(path: Path, text: str) -> None:
+    """Put the table between its marks."""
+    today = f"{datetime.now(tz=UTC):%d %B %Y}"
+    held = f"{START}\n\n{text}\n\n(`python scripts/mutation.py`, {today})\n\n{END}"
+    whole = re.sub(
+        f"{re.escape(START)}.*{re.escape(END)}", lambda _: held, path.read_text(), flags=re.S
+    )
+    path.write_text(whole)
