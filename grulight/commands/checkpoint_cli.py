@@ -42,8 +42,8 @@ class CheckpointCLI(CommandCLI):
             "--ckpt_path",
             type=str,
             required=True,
-            help="Checkpoint, such as last.ckpt of a run; predict also takes the directory of a run of "
-            "`fit --seeds`, and averages.",
+            help="Checkpoint, such as last.ckpt of a run; predict also takes the directory of a "
+            "run of `fit --seeds`, and averages.",
         )
         if self.predicts:
             parser.add_argument(

@@ -2,6 +2,7 @@
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from rich.console import Console
 from rich.markup import escape
 
 from grulight.checkpoint_files.reader import Checkpoint

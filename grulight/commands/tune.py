@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from optuna.trial import FrozenTrial, Trial
 from rich.console import Console
 
 from grulight.commands import fit
+from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import silence_expected_warnings
 from grulight.commands.tune_cli import TuneCLI
 from grulight.errors import InputError
@@ -20,7 +22,6 @@ from grulight.files import written_whole
 from grulight.training.divergence import Diverged
 from grulight.tuning.objective import ObjectiveReporter, maximizes
 from grulight.tuning.page import write_study_page
-from grulight.tuning.spaces import as_options
 from grulight.tuning.study import CONFUSION, DIVERGED, FOLDS, Asked, Study
 from grulight.tuning.table import trial_line, trials_csv
 from grulight.tuning.workers import registered
@@ -33,7 +34,7 @@ _PAUSE = 0.2  # seconds between looks at what the others do
 def run(arguments: list[str]) -> None:
     """Search settings, then train and test once with the best."""
     silence_expected_warnings()
-    console = Console()
+    console = open_console()
     cli = TuneCLI(arguments, console)
     if os.environ.get(_WORKER):
         console.quiet = True
@@ -55,10 +56,10 @@ def _opened(cli: TuneCLI) -> Study:
     return Study(
         Path(config["study"]),
         config["storage"],
-        Asked("maximize" if maximizes(config["objective"]) else "minimize", cli.question),
+        Asked(maximizes(config["objective"]), cli.question),
         cli.spaces,
         config["trials"],
-        config["seed_everything"] if isinstance(config["seed_everything"], int) else 0,
+        cli.seed,
         config["sampler"],
         config["pruner"],
         steps,
@@ -98,7 +99,7 @@ def _employ(arguments: Sequence[str], count: int, study: Study, console: Console
 
 
 def _show(study: Study, shown: int, console: Console) -> int:
-    finished = sorted(study.finished, key=lambda trial: trial.datetime_complete)
+    finished = sorted(study.finished, key=lambda trial: trial.datetime_complete or datetime.max)
     for trial in finished[shown:]:
         console.print(trial_line(trial, study), markup=False, highlight=False, soft_wrap=True)
     return len(finished)
@@ -171,10 +172,8 @@ def _conclude(cli: TuneCLI, study: Study, console: Console) -> None:
     if len(study.finished) < study.trials:
         return
     console.print(f"best: {trial_line(best, study)}", markup=False, highlight=False, soft_wrap=True)
-    options = [*cli.fit_arguments, *as_options(best.params)]
-    if not cli.needs_validation:
-        options.append("--data.val_size=0")  # it has served: the best settings train on all
-    fit.run([*options, f"--trainer.default_root_dir={study.directory}"])
+    where = f"--trainer.default_root_dir={study.directory}"
+    fit.run([f"--config={study.directory / 'best.yaml'}", where])
 
 
 def _write_best(cli: TuneCLI, best: FrozenTrial, path: Path) -> None:

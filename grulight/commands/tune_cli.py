@@ -1,42 +1,32 @@
 """The LightningCLI of ``tune``: the options of ``fit``, and what is searched among them."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from importlib.resources import files
 from typing import Any
 
-from jsonargparse import Namespace
-from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.utilities.types import LRSchedulerTypeTuple
 from rich.console import Console
-from torch.optim import Optimizer
 
-from grulight.commands.command_cli import as_list
-from grulight.commands.fit_cli import FitCLI, split_off
-from grulight.commands.lightning_messages import one_line_errors
-from grulight.data.datamodule import SequenceDataModule
-from grulight.data.folds import folds
-from grulight.data.splitting import Parts
+from grulight.commands.fit_cli import split_off
+from grulight.commands.trial_cli import TrialCLI
 from grulight.errors import InputError
-from grulight.training.classifier import GRUClassifier
-from grulight.tuning.objective import Objective, ObjectiveReporter
-from grulight.tuning.spaces import as_options, corners, parse_spaces
-from grulight.tuning.study import Pruner, Sampler
+from grulight.tuning.algorithms import Pruner, Sampler
+from grulight.tuning.objective import Objective
+from grulight.tuning.spaces import corners, parse_spaces
 
-OWN = ("search", "objective", "folds", "trials", "workers", "timeout", "study", "storage")
-OWN += ("sampler", "pruner")
-_MADE_ANEW = ("trainer", "optimizer", "lr_scheduler")  # for each training
+OWN = (
+    *("search", "objective", "folds", "trials", "workers", "timeout", "study", "storage"),
+    *("sampler", "pruner"),
+)
 _ONLY_IN_FIT = ("ckpt_path", "seeds")
 
 
-class TuneCLI(FitCLI):
+class TuneCLI(TrialCLI):
     """``tune``: builds a training for each trial from ``fit``'s options and the trial's settings.
 
     Attributes:
         spaces: What is searched, by option.
         question: All that decides what the trials find.
-        arguments: What the user said of ``fit``'s options.
     """
 
     def __init__(self, arguments: Sequence[str], console: Console) -> None:
@@ -71,12 +61,12 @@ class TuneCLI(FitCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Take the spaces out of the command line, and check all that can be checked."""
-        searched, self.arguments = split_off("--search.", args)
-        super().parse_arguments(parser, self.arguments)
+        searched, self.given = split_off("--search.", args)
+        super().parse_arguments(parser, self.given)
         if not searched and not self.config["search"]:
             usual = str(files("grulight") / "configs" / "tune.yaml")
-            self.arguments = [f"--config={usual}", *self.arguments]
-            self.config = parser.parse_args(self.arguments)
+            self.given = [f"--config={usual}", *self.given]
+            self.config = parser.parse_args(self.given)
         config = self.config
         for name in _ONLY_IN_FIT:
             if config.get(name):
@@ -89,9 +79,8 @@ class TuneCLI(FitCLI):
         if config["folds"] and config["data"]["val_size"]:
             raise InputError("--folds: every fold validates once; leave out --data.val_size.")
         self.question = self._question()
-        self._given = self.arguments
         if not config["folds"] and not config["data"]["val_size"]:
-            self._given = ["--data.val_size=0.2", *self.arguments]
+            self.given = ["--data.val_size=0.2", *self.given]
 
     def _question(self) -> dict[str, Any]:
         """Return all that decides what the trials find, as plain values."""
@@ -101,28 +90,6 @@ class TuneCLI(FitCLI):
         for name in (*OWN, "config", "__default_config__"):
             config.pop(name, None)
         return own | asked | {name: str(value) for name, value in vars(config.as_flat()).items()}
-
-    def before_instantiate_classes(self) -> None:
-        """Nothing is built before a trial."""
-
-    def instantiate_classes(self) -> None:
-        """Likewise."""
-
-    def after_instantiate_classes(self) -> None:
-        """Likewise."""
-
-    def configure(self, settings: Mapping[str, Any]) -> Namespace:
-        """Return the configuration of a training with a trial's settings.
-
-        Raises:
-            InputError: An option is not known, or refuses its value.
-        """
-        options, others = split_off("--optimizer.", [*self._given, *as_options(settings)])
-        with one_line_errors():
-            config = self.parser.parse_args(others)
-            if options and not config.get("optimizer"):
-                options = ["--optimizer=KerasAdam", *options]
-            return self.parser.parse_args([*others, *options]) if options else config
 
     def check_spaces(self) -> None:
         """Build a training at the borders of every space.
@@ -140,53 +107,8 @@ class TuneCLI(FitCLI):
             self.take(settings)
             self._build(self.folds_of_training[0])
 
-    def take(self, settings: Mapping[str, Any]) -> None:
-        """Take the settings of a trial over."""
-        self.config = self.configure(settings)
-        data = self.config["data"]
-        if self.config["trainer"]["devices"] != 1 or self.config["trainer"]["num_nodes"] != 1:
-            raise InputError("--trainer.devices: a trial trains in one process; use --workers.")
-        key = {k: v for k, v in data.items() if k not in ("batch_size", "standardize", "seed")}
-        if repr(key) != self._read_as:
-            super().before_instantiate_classes()
-            self._whole, self._read_as = SequenceDataModule(**data).parts, repr(key)
-            self.__dict__.pop("folds_of_training", None)
-
-    _read_as = ""
-
-    @cached_property
-    def folds_of_training(self) -> list[Parts]:
-        count = self.config["folds"]
-        if count:
-            return list(folds(self._whole.train, count, self.config["seed_everything"] or 0))
-        return [self._whole._replace(test=self._whole.test.part(0, 0))]
-
     @property
-    def fit_arguments(self) -> list[str]:
-        """What the user said of ``fit``'s options, without what only ``tune`` has."""
-        found = list(self._given)
-        for name in OWN:
-            _, found = split_off(f"--{name}", found)
-        return found
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes of the training part that was read last."""
-        return self._whole.train.class_names
-
-    def train(self, parts: Parts, reporter: ObjectiveReporter) -> None:
-        """Train once.
-
-        Raises:
-            InputError: The settings do not fit the data, or the training diverged.
-        """
-        self._build(parts)
-        with one_line_errors():
-            trainer = self._trainer_for(reporter)
-            trainer.fit(self.model, datamodule=self.datamodule)
-
-    @property
-    def needs_validation(self) -> bool:
+    def _needs_validation(self) -> bool:
         """Whether something of the user's watches the validation part while training."""
         config = self.config
         watching = (config["lr_scheduler"] or {}).get("init_args", {}).get("monitor")
@@ -197,37 +119,9 @@ class TuneCLI(FitCLI):
         config = self.configure(settings)
         for name in (*OWN, "config", "ckpt_path"):
             config.pop(name, None)
-        return self.parser.dump(config, skip_validation=True, skip_link_targets=False)
-
-    def _build(self, parts: Parts) -> None:
-        """Build the data module and the model."""
-        config = self.config
-        if isinstance(config["seed_everything"], int):
-            seed_everything(config["seed_everything"], workers=True, verbose=False)
-        with one_line_errors(ValueError, TypeError):
-            self.datamodule = SequenceDataModule(**config["data"])
-            self.datamodule.parts = parts
-            self.model = GRUClassifier(**config["model"], **self.datamodule.describe())
-            chosen = {name: config[name] for name in _MADE_ANEW}
-            self.config_init = self._trainer_parser.instantiate_classes(Namespace(**chosen))
-            self._add_configure_optimizers_method_to_model(None)
-
-    @cached_property
-    def _trainer_parser(self) -> LightningArgumentParser:
-        """Makes all of a training but what reads the data."""
-        parser = LightningArgumentParser()
-        parser.add_lightning_class_args(Trainer, "trainer")
-        parser.add_optimizer_args((Optimizer,))
-        parser.add_lr_scheduler_args(LRSchedulerTypeTuple)
-        return parser
-
-    def _trainer_for(self, reporter: ObjectiveReporter) -> Trainer:
-        chosen = {**self.config_init["trainer"]}
-        chosen["callbacks"] = [*as_list(chosen["callbacks"]), reporter]
-        quiet: dict[str, Any] = dict.fromkeys(
-            ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
-        )
-        return Trainer(**(chosen | quiet))
+        if not self._needs_validation:
+            config["data"]["val_size"] = 0.0  # it has served: the best settings train on all
+        return str(self.parser.dump(config, skip_validation=True))
 
 
 def _named(arguments: Sequence[str]) -> dict[str, Any]:

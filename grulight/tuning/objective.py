@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.errors import InputError
 from grulight.training.classifier import GRUClassifier
@@ -51,7 +52,8 @@ class ObjectiveReporter(Callback):
                 f"--objective {self.objective}: this model is measured by {', '.join(known)}."
             )
         if pl_module.confusion is not None:
-            pl_module.val_confusion = pl_module.confusion.clone()
+            classes = pl_module.confusion.num_classes
+            pl_module.val_confusion = MulticlassConfusionMatrix(classes, validate_args=False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report, and stop where told to."""

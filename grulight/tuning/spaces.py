@@ -58,11 +58,13 @@ def parse_space(name: str, text: Any) -> BaseDistribution:
 
 
 def _range(number: type[int] | type[float], words: list[str]) -> BaseDistribution:
-    low, high, *rest = *map(number, words[:2]), *words[2:]
+    if len(words) < 2:
+        raise ValueError("it needs two borders")
+    low, high = number(words[0]), number(words[1])
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("its borders are not finite")
     options: dict[str, Any] = {}
-    for word in rest:
+    for word in words[2:]:
         key, _, value = (part.strip() for part in word.partition("="))
         if key == "log" and not value:
             options["log"] = True

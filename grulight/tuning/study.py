@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -19,10 +19,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from grulight.errors import InputError, one_line
+from grulight.tuning.algorithms import Pruner, Sampler, pruner_of, sampler_of
 from grulight.tuning.workers import is_alive
-
-Sampler = Literal["tpe", "random", "gp"]
-Pruner = Literal["median", "hyperband", "none"]
 
 NAME = "grulight"
 PLACE, WORKER, DIVERGED = "place", "worker", "diverged"  # what a trial notes of itself
@@ -34,11 +32,11 @@ class Asked:
     """What a study was asked for; it goes on only with the same.
 
     Attributes:
-        direction: ``minimize`` or ``maximize``.
+        maximizes: Whether more is better.
         question: All that decides the trials, as plain values.
     """
 
-    direction: str
+    maximizes: bool
     question: Mapping[str, Any]
 
 
@@ -78,8 +76,8 @@ class Study:
         self._seed, self._sampler = seed, sampler
         directory.mkdir(parents=True, exist_ok=True)
         with self._alone():
-            self._study = self._opened(storage, asked, _pruner(pruner, max_resource))
-        self.maximizes = asked.direction == "maximize"
+            self._study = self._opened(storage, asked, pruner_of(pruner, max_resource))
+        self.maximizes = asked.maximizes
 
     def _opened(
         self, storage: str | None, asked: Asked, pruner: optuna.pruners.BasePruner
@@ -90,7 +88,7 @@ class Study:
             study = optuna.create_study(
                 storage=kept,
                 study_name=NAME if storage is None else str(self.directory.resolve()),
-                direction=asked.direction,
+                direction="maximize" if asked.maximizes else "minimize",
                 pruner=pruner,
                 load_if_exists=True,
             )
@@ -132,7 +130,7 @@ class Study:
             if free is None:
                 return None
             before = [t for t in every if t.user_attrs.get(PLACE) == free and self._is_drawn(t)]
-            self._study.sampler = _sampler(self._sampler, self._seed + free)
+            self._study.sampler = sampler_of(self._sampler, self._seed + free)
             notes = {PLACE: free, WORKER: worker}
             self._study.enqueue_trial(before[0].params if before else {}, user_attrs=notes)
             trial = self._study.ask(self.spaces)
@@ -185,28 +183,12 @@ class Study:
         if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
             return {}
         evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        return optuna.importance.get_param_importances(self._study, evaluator=evaluator)
+        return dict(optuna.importance.get_param_importances(self._study, evaluator=evaluator))
 
 
 def _value(trial: FrozenTrial) -> float:
     assert trial.value is not None
     return trial.value
-
-
-def _sampler(name: Sampler, seed: int) -> optuna.samplers.BaseSampler:
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=seed)
-    if name == "gp":
-        return optuna.samplers.GPSampler(seed=seed)
-    return optuna.samplers.TPESampler(seed=seed)
-
-
-def _pruner(name: Pruner, max_resource: int) -> optuna.pruners.BasePruner:
-    if name == "none":
-        return optuna.pruners.NopPruner()
-    if name == "hyperband":
-        return optuna.pruners.HyperbandPruner(max_resource=max(max_resource, 1))
-    return optuna.pruners.MedianPruner()
 
 
 def _differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
