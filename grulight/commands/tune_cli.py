@@ -18,7 +18,7 @@ OWN = (
     *("search", "objective", "folds", "trials", "workers", "timeout", "study", "storage"),
     *("sampler", "pruner"),
 )
-_ONLY_IN_FIT = ("ckpt_path", "seeds")
+_ONLY_IN_FIT = {"ckpt_path": None, "seeds": 1}  # what they must be
 
 
 class TuneCLI(TrialCLI):
@@ -68,8 +68,8 @@ class TuneCLI(TrialCLI):
             self.given = [f"--config={usual}", *self.given]
             self.config = parser.parse_args(self.given)
         config = self.config
-        for name in _ONLY_IN_FIT:
-            if config.get(name):
+        for name, unset in _ONLY_IN_FIT.items():
+            if config.get(name, unset) != unset:
                 raise InputError(f"--{name}: is for fit; tune trains anew.")
         spaces = parse_spaces((config["search"] or {}) | _named(searched))
         self.spaces = spaces
