@@ -372,12 +372,14 @@ def test_ported_model_comes_back_to_keras_bit_for_bit(tmp_path: Path) -> None:
 def test_ported_layer_outside_the_table_is_refused_by_name(tmp_path: Path) -> None:
     source = ported(
         tmp_path,
-        lambda keras: keras.layers.Conv1D(4, 3),
-        lambda keras: keras.layers.GRU(2),
+        lambda keras: keras.layers.RNN(
+            keras.layers.StackedRNNCells([keras.layers.GRUCell(3), keras.layers.GRUCell(2)])
+        ),
         lambda keras: keras.layers.Dense(3, activation="softmax"),
     )
-    with pytest.raises(InputError, match=r"'conv1d' is a 'Conv1D'; a \.keras file is written of"):
+    with pytest.raises(InputError, match=r"'rnn' is a 'RNN'; a \.keras file is written of"):
         export(source, tmp_path / "ours.keras")
+    assert not (tmp_path / "ours.keras").exists()
 
 
 @pytest.mark.parametrize("suffix", [".onnx", ".pt2"])

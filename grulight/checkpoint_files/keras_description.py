@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from grulight.checkpoint_files.container_rules import ListOf, Nullable, Record
+from grulight.checkpoint_files.container_rules import DictOf, ListOf, Nullable, Record
 from grulight.checkpoint_files.rules import Anything, Boolean, Integer, Number, Rule, Text
 
 
@@ -68,5 +68,5 @@ DESCRIPTION = Record(
         "shapes": _Shapes(),
         "dtype": Text(("float32", "float64")),
     },
-    {"compiled": _COMPILED},
+    {"compiled": _COMPILED, "id_names": DictOf(ListOf(Text()))},
 )

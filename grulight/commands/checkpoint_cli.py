@@ -12,7 +12,7 @@ from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.commands.command_cli import CommandCLI
 from grulight.data.datamodule import SequenceDataModule
 from grulight.errors import InputError
-from grulight.runs.checkpoint import load_classifier
+from grulight.runs.checkpoint import load_classifier, offset_settings
 from grulight.runs.seeds import checkpoints_of
 from grulight.runs.trained_on import trained_on
 
@@ -88,6 +88,8 @@ class CheckpointCLI(CommandCLI):
         self.set_label_options(head, positions=not names)
         if self.classifier.hparams["feature_names"] is not None:
             self.config["data"]["features"] = list(self.classifier.feature_names)
+        for name, value in offset_settings(self.classifier).items():
+            self.config["data"][name] = value
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer; a prediction leaves no run directory."""

@@ -21,13 +21,13 @@ from grulight.errors import InputError
 from grulight.keras_files.compiled_words import not_taken_over, taken_over
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.runs.metrics_csv import MetricsFile
-from grulight.runs.resuming import ended_epoch
 from grulight.runs.run_directory import directory_of, make_run_directory
 from grulight.runs.seeds import write_seeds
 from grulight.runs.signals import EXIT_CODE
 from grulight.trace import terminal
 from grulight.trace.page import write_page
 from grulight.trace.recorder import TraceRecorder
+from grulight.training.continuing import ended_epoch
 
 
 def run(arguments: list[str]) -> None:

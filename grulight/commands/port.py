@@ -1,6 +1,7 @@
 """``grulight port``: a Keras model file becomes a checkpoint."""
 
 import argparse
+from collections.abc import Iterator
 
 from rich.markup import escape
 from rich.table import Table
@@ -11,7 +12,10 @@ from grulight.keras_files.compiled_words import not_taken_over, other_loss, take
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.ported_network import PortedNetwork
+from grulight.keras_files.reader.untrusted_text import quote
 from grulight.runs.ported_checkpoint import write_checkpoint
+
+MOST_IDS = 8  # that are shown
 
 
 def run(arguments: list[str]) -> None:
@@ -29,7 +33,7 @@ def run(arguments: list[str]) -> None:
         if "compiled" in model.description and each.endswith(" but for its loss"):
             continue  # the lines below say more
         console.print(f"ignored: {escape(one_line(each))}")
-    for line in (taken_over(model), not_taken_over(model)):
+    for line in (*_ids_in_words(model), taken_over(model), not_taken_over(model)):
         if line is not None:
             console.print(escape(line))
     names = (options.class_names, options.feature_names)
@@ -43,6 +47,14 @@ def run(arguments: list[str]) -> None:
         console.print(f"answers with {network.head.words}")
         if (line := other_loss(network)) is not None:
             console.print(escape(line))
+
+
+def _ids_in_words(model: PortedModel) -> Iterator[str]:
+    """Say what the first ids stand for, where the file had words for them."""
+    for name, words in model.id_names.items():
+        first = ", ".join(f"{at} {quote(word)}" for at, word in enumerate(words[:MOST_IDS]))
+        more = f", … {len(words):,} in all: load_keras(…).id_names" if words[MOST_IDS:] else ""
+        yield one_line(f"ids of {quote(name)}: {first}{more}")
 
 
 def layer_table(model: PortedModel) -> Table:
@@ -65,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="grulight port",
         description="Turn a Keras model file into a checkpoint; nothing in the file is run.",
     )
-    parser.add_argument("model", help=".keras, .h5, .hdf5 or .weights.h5; the content decides")
+    parser.add_argument(
+        "model", help=".keras, .h5, weights, or a model's folder or model.json; the content decides"
+    )
     parser.add_argument("-o", "--output", required=True, help="checkpoint to write")
     parser.add_argument("--config", help="the model's JSON, for a file of weights alone")
     parser.add_argument(

@@ -28,6 +28,9 @@ class Sequences:
         ids: N names, as the source calls its sequences.
         source: Where the sequences came from, for messages.
         notes: What the user should know of how they were read, a line each.
+        offset: What was subtracted from each feature, in float64; None for nothing.
+        needed_offset: What to subtract so that float32 keeps the digits of each feature; None
+            where it keeps them.
     """
 
     values: NDArray[np.number]
@@ -38,6 +41,8 @@ class Sequences:
     ids: NDArray[np.str_]
     source: str
     notes: tuple[str, ...] = ()
+    offset: tuple[float, ...] | None = None
+    needed_offset: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of sequences."""

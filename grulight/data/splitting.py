@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from grulight.data.notes import class_notes, shape_notes
+from grulight.data.notes import class_notes, offset_notes, shape_notes
 from grulight.data.readers import ReadOptions, has_test_part, read
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError, listed
@@ -28,6 +28,7 @@ class Split:
     """What is read, and which part of it goes where; see ``SequenceDataModule``.
 
     Attributes:
+        standardize: Whether a feature that float32 cannot hold is to be read less an offset.
         notes: Takes in, each once, what the user should know of what is read.
     """
 
@@ -39,6 +40,7 @@ class Split:
     features: tuple[str, ...] | None
     class_names: tuple[str, ...] | None
     num_classes: int | None
+    standardize: bool = False
     notes: dict[str, None] = field(default_factory=dict)
 
     def labelled(self) -> Parts:
@@ -83,7 +85,17 @@ class Split:
         return train.present_classes()
 
     def _read_both(self, options: ReadOptions) -> tuple[Sequences, Sequences]:
-        """Return the training part, validation included, and the test part."""
+        """Return the training part, validation included, and the test part; note what is odd."""
+        both = self._read_parts(options)
+        needed = next(filter(None, (part.needed_offset for part in both)), None)
+        if self.standardize and options.offset is None and needed is not None:
+            # read again: it is known only now which digits would be lost
+            both = self._read_parts(replace(options, offset=needed))
+        for part in both:
+            self.notes.update(dict.fromkeys((*part.notes, *offset_notes(part))))
+        return both
+
+    def _read_parts(self, options: ReadOptions) -> tuple[Sequences, Sequences]:
         if self.test_source is not None:
             part: Literal["train", "test"] = "test" if has_test_part(self.test_source) else "train"
             # those files belong to the source; labels of a test part come in its .npz
@@ -104,7 +116,7 @@ class Split:
             found = read(source, replace(options, features=self.features))
         else:
             found = read(source, options).with_features(self.features)
-        self.notes.update(dict.fromkeys((*found.notes, *shape_notes(found))))
+        self.notes.update(dict.fromkeys(shape_notes(found)))  # of the whole, before the split
         return found
 
     def unlabelled(self) -> list[Sequences]:

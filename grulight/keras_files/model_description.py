@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from grulight.errors import InputError
+from grulight.errors import InputError, one_line
 from grulight.keras_files.layers.base import Tree
 from grulight.keras_files.layers.network import Network
 from grulight.keras_files.layers.operations import FUNCTIONS
 from grulight.keras_files.layers.registry import portable
 from grulight.keras_files.plan.array_checks import fits
+from grulight.keras_files.plan.front_ends import id_names
 from grulight.keras_files.plan.graph import parse_model
 from grulight.keras_files.plan.parse_context import ParseContext, Progress
 from grulight.keras_files.plan.spec import Graph, LayerSpec
@@ -21,6 +22,7 @@ from grulight.keras_files.reader.compiled import Compiled
 from grulight.keras_files.reader.contents import Container
 from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.reader.versions import KerasVersion
+from grulight.keras_files.reader.vocabulary import MAX_LETTERS, Words
 from grulight.keras_files.unsupported import require_supported
 
 FORMAT = 1  # of a description; raised when an old one can no longer be read
@@ -40,6 +42,22 @@ def describe(container: Container, up_to: str | None) -> dict[str, Json]:
     }
     # without this key a model trains as one of an older checkpoint does
     return description if compiled.as_ever else description | {"compiled": compiled.described}
+
+
+def id_names_of(graph: Graph, vocabularies: Mapping[str, Words]) -> dict[str, list[str]]:
+    """Return what each id stands for, by input, where layers that made ids were cut away.
+
+    Args:
+        graph: The model.
+        vocabularies: The words of such layers by their names, where the file has them apart.
+    """
+    found = {}
+    for each in graph.front_ends:
+        words = vocabularies.get(each.layer)
+        names = each.names if words is None else id_names(each.kind, each.config, words)
+        if names is not None:
+            found[each.input] = [one_line(name, MAX_LETTERS) for name in names]
+    return found
 
 
 def rebuild(description: Mapping[str, Json]) -> PortedModel:

@@ -6,7 +6,13 @@ from typing import Any
 
 from grulight.checkpoint_files.reader import read_checkpoint, require_described, require_weights
 from grulight.errors import InputError, option
-from grulight.keras_files.model_description import build_model, describe, plan_model, rebuild
+from grulight.keras_files.model_description import (
+    build_model,
+    describe,
+    id_names_of,
+    plan_model,
+    rebuild,
+)
 from grulight.keras_files.plan.placement import place
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.container import ZIP_MAGIC, read_container
@@ -24,8 +30,9 @@ def load_keras(
     """Open a Keras model file of any generation in torch; nothing in the file is run.
 
     Args:
-        path: `.keras`, `.h5`, `.hdf5` or `.weights.h5`, or a checkpoint of `grulight port` or of
-            a training with `--model.from_keras`; the content decides, not the name.
+        path: `.keras`, `.h5`, `.hdf5`, weights (`.weights.h5`, `.weights.json`, `.npz`), a folder
+            or `model.json` of TensorFlow.js, or a checkpoint of `grulight port` or of a training
+            with `--model.from_keras`; the content decides, not the name.
         config: For a file of weights alone, the model's JSON (`model.to_json()`): a file, or the
             dictionary in it.
         up_to: Port the model up to this layer, its output, or its input where it cannot be
@@ -41,9 +48,10 @@ def load_keras(
     path = Path(path)
     with reading(path):
         if _is_checkpoint(path):
-            return _from_checkpoint(path, config, up_to)
-        with naming(path):
-            model = _ported(path, config, up_to)
+            model = _from_checkpoint(path, config, up_to)
+        else:
+            with naming(path):
+                model = _ported(path, config, up_to)
         _warn_of_state(path, model)
         return model
 
@@ -56,6 +64,13 @@ def _ported(
     graph, variables = plan_model(description)
     arrays = place(variables, container.weights, graph)
     description |= {"shapes": arrays.shapes(), "dtype": arrays.dtype()}
+    if graph.front_ends:
+        description["id_names"] = names = id_names_of(graph, container.vocabularies)
+        description["ignored"] += [
+            f"{each.kind} {quote(each.layer)} is cut away: {quote(each.input)} takes ids, "
+            f"{len(names.get(each.input, ())) or 'none'} of them with a name"
+            for each in graph.front_ends
+        ]
     description["ignored"] += [
         f"that models share {quote(each)}, each has its own copy" for each in arrays.shared()
     ]

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from grulight.model import GRUNet
@@ -18,6 +20,14 @@ class LayerRow(NamedTuple):
     kind: str
     shapes: str
     parameters: int
+
+
+def id_words(network: "GRUNet | PortedNetwork", ids: NDArray[np.floating]) -> list[str]:
+    """Return what ids (K,) stand for, where a ported file had words for them; else nothing."""
+    if isinstance(network, GRUNet) or network.num_ids is None or not network.model.id_names:
+        return []
+    [names] = network.model.id_names.values()
+    return [names[at] if at < len(names) else "" for at in ids.astype(int)]
 
 
 def layer_rows(network: "GRUNet | PortedNetwork") -> list[LayerRow]:

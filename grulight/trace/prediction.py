@@ -15,7 +15,7 @@ from grulight.model import GRUNet
 from grulight.trace import commentary
 from grulight.trace.answers import Answers, Choice, Floats
 from grulight.trace.gates import Walk, walk
-from grulight.trace.layers import layer_name
+from grulight.trace.layers import id_words, layer_name
 from grulight.trace.stages import PARTS
 from grulight.training.classifier import GRUClassifier
 
@@ -174,6 +174,8 @@ def _sequence(
             for layer in seen.layers.values()
         ],
     }
+    if words := id_words(network, seen.values[:, 0]):
+        sequence["words"] = words
     return sequence | ({"logits": packed(_logits(seen))} if head.num_classes else {})
 
 

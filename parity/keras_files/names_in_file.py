@@ -91,8 +91,8 @@ def _of(groups: h5py.Group, layer: str, kind: str, shape: tuple[int, ...]) -> li
     return [array for name in chosen if (array := group[name][()]).shape == shape]
 
 
-def said_major(path: Path) -> int | None:
-    """Return which generation of Keras a file says wrote it, if it says so."""
+def said_version(path: Path) -> str | None:
+    """Return which Keras a file says wrote it, if it says so."""
     if (model := tensorflow_js(path)) is not None:
         topology = model[1].get("modelTopology") or {}
         text = topology.get("keras_version")
@@ -108,5 +108,10 @@ def said_major(path: Path) -> int | None:
     else:
         return None
     text = text.decode() if isinstance(text, bytes) else text
-    first = str(text or "").partition(".")[0]
+    return str(text) if text else None
+
+
+def said_major(path: Path) -> int | None:
+    """Return which generation of Keras a file says wrote it, if it says so."""
+    first = (said_version(path) or "").partition(".")[0]
     return int(first) if first.isdigit() else None

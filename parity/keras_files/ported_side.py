@@ -148,6 +148,7 @@ class PortedSide:
         model = self.models[question.dtype]
         with _as_in_training(model, question.settings["as_in_training"]):
             found = torch.func.functional_call(model, state, tuple(inputs.values()))
+        found = tuple(found.values()) if isinstance(found, dict) else found
         several = found if isinstance(found, tuple) else (found,)
         return dict(zip(question.settings["outputs"], several, strict=True))
 

@@ -8,6 +8,7 @@ from grulight.keras_files.plan.call_words import named_entries
 from grulight.keras_files.plan.cutting import Wiring, ending, needed_inputs
 from grulight.keras_files.plan.dialect import KINDS, translate
 from grulight.keras_files.plan.entries import Entries, Entry, is_operation, kind_of
+from grulight.keras_files.plan.front_ends import without_front_ends
 from grulight.keras_files.plan.inputs import first_shape, input_shape
 from grulight.keras_files.plan.ordering import count_from_zero, ordered
 from grulight.keras_files.plan.parse_context import (
@@ -17,8 +18,8 @@ from grulight.keras_files.plan.parse_context import (
     ParseContext,
     too_many_layers,
 )
-from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref
-from grulight.keras_files.plan.wiring import calls_of, loose_calls_of, refs_of
+from grulight.keras_files.plan.spec import Call, FrontEnd, Graph, LayerSpec, Ref
+from grulight.keras_files.plan.wiring import calls_of, keys_of, loose_calls_of, refs_of
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
 MODELS = ("Sequential", "Functional")
@@ -88,13 +89,17 @@ def _functional(config: Entry, entries: Entries, context: ParseContext) -> Wirin
             raise InputError(f"input {quote(ref.layer)} is no InputLayer of the model.")
     shapes = tuple(input_shape(ref.layer, entries[ref.layer]) for ref in inputs)
     calls, outputs = count_from_zero(calls, outputs)
-    return Wiring(calls, inputs, outputs, shapes)
+    keys = keys_of(config.get("output_layers"))
+    return Wiring(calls, inputs, outputs, shapes, output_names=keys)
 
 
 def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
     def spec_of(name: str, up_to: str | None) -> LayerSpec:
         return parse_layer(name, entries[name], replace(context, up_to=up_to))
 
+    front_ends: tuple[FrontEnd, ...] = ()
+    if context.nesting == 0:
+        wiring, front_ends = without_front_ends(wiring, entries)
     every, up_to = len(wiring.calls), context.up_to
     if up_to is not None:
         wiring = ending(wiring, up_to, spec_of, context.portable)
@@ -113,10 +118,12 @@ def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
     siblings = tuple(
         (name, entry["class_name"])
         for name, entry in entries.items()
-        if not is_operation(entry, context)
+        if not is_operation(entry, context) and name not in {each.layer for each in front_ends}
     )
     cut = up_to is not None and (bool(wiring.cut) or len(calls) < every)
-    return Graph(layers, calls, inputs, wiring.outputs, siblings, shapes, size, cut)
+    ends = (inputs, wiring.outputs)
+    keys = wiring.output_names if up_to is None else ()
+    return Graph(layers, calls, *ends, siblings, shapes, size, cut, front_ends, keys)
 
 
 def _model_inside(entry: Entry, context: ParseContext) -> Graph:

@@ -132,6 +132,24 @@ class Call:
     training: bool | None = None
 
 
+class FrontEnd(NamedTuple):
+    """A layer that turned text into ids, which was cut away.
+
+    Attributes:
+        layer: Its name.
+        kind: Its class.
+        input: The input that takes ids instead.
+        config: Its settings.
+        names: What each id stands for, where the settings say so.
+    """
+
+    layer: str
+    kind: str
+    input: str
+    config: Mapping[str, Json]
+    names: tuple[str, ...] | None
+
+
 @dataclass(frozen=True)
 class Graph:
     """A model.
@@ -146,6 +164,8 @@ class Graph:
         shapes: The shape of each input.
         size: Calls in all, those in nested models included.
         cut: Whether it ends earlier than the file's.
+        front_ends: The layers in front of it that were cut away.
+        output_names: The keys of the outputs, where the model answers with a dictionary.
     """
 
     layers: Mapping[str, LayerSpec]
@@ -156,6 +176,8 @@ class Graph:
     shapes: tuple[Shape, ...]
     size: int
     cut: bool = False
+    front_ends: tuple[FrontEnd, ...] = ()
+    output_names: tuple[str, ...] = ()
 
     @property
     def input_names(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ before the caller knows that its shape is the one the layer needs.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from grulight.keras_files.reader.tensorflow_checkpoint import (
 from grulight.keras_files.reader.tensorflow_js import MODEL, is_tensorflow_js, read_tensorflow_js
 from grulight.keras_files.reader.untrusted_text import MAX_JSON_BYTES, Json, parse_json, quote
 from grulight.keras_files.reader.versions import KerasVersion
+from grulight.keras_files.reader.vocabulary import asset_vocabularies
 from grulight.keras_files.reader.weight_groups import Weights
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -130,7 +132,8 @@ def _of_folder(folder: Folder, given: dict[str, Json] | None, what: str) -> Cont
     version = parse_json(metadata, METADATA).get("keras_version")
     config = parse_json(folder.read(CONFIG, MAX_JSON_BYTES), CONFIG)
     if HDF5 in folder:
-        return hdf5_model(Headers(folder.read(HDF5)), config, version)
+        found = hdf5_model(Headers(folder.read(HDF5)), config, version)
+        return replace(found, vocabularies=asset_vocabularies(folder, config))
     if NPZ not in folder:
         raise InputError(f"{what} without weights, expected {HDF5} or {NPZ}. Save it again.")
     weights, ignored = read_npz(folder.read(NPZ))

@@ -1,6 +1,7 @@
 """What a model's files hold, whatever their format."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from grulight.keras_files.reader.compiled import Compiled
 from grulight.keras_files.reader.untrusted_text import Json
@@ -18,6 +19,7 @@ class Container:
         weights: The arrays, not read yet.
         ignored: What else the file holds, in words.
         compiled: What it was compiled with.
+        vocabularies: The words of layers that turn text into ids, by the layers' names.
     """
 
     config: dict[str, Json]
@@ -25,3 +27,4 @@ class Container:
     weights: Weights
     ignored: tuple[str, ...]
     compiled: Compiled
+    vocabularies: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

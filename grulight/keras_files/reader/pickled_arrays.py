@@ -7,7 +7,7 @@ pickles. Layout: `ndarray.__reduce__` of NumPy (numpy/_core/src/multiarray/metho
 import math
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,18 @@ MAX_AXIS = (1 << 31) - 1
 KINDS = "biuf"  # of NumPy's types: numbers
 
 
-def pickled_arrays(content: bytes, operations: Iterator[int]) -> dict[str, NDArray[Any]]:
+def pickled_arrays(file: IO[bytes], operations: Iterator[int]) -> dict[str, NDArray[Any]]:
     """Return the arrays of a pickle of NumPy's that holds one dictionary of arrays or variables.
 
     Args:
-        content: The pickle.
+        file: Where the pickle begins.
         operations: Yields as often as operations may still be followed.
 
     Raises:
         InputError: It holds anything else, or is damaged.
     """
     try:
-        [held] = followed(content, operations).state[4]
+        [held] = followed(file, operations).state[4]
         return {_key(name): _array(_within(value)) for name, value in held.items()}
     # what damaged content makes of these steps: missing parts, parts of other types
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, struct.error) as error:
