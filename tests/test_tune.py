@@ -26,6 +26,10 @@ SEARCH = (
 TUNE = ("tune", *SEARCH, "--trainer.max_epochs", "2", "--workers", "1", "--data.train_size", "80")
 
 
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
 def study_in(directory: Path, trials: int = 3, seed: int = 0, question: Any = None) -> Study:
     spaces = {"a": IntDistribution(1, 100), "b": CategoricalDistribution(["x", "y"])}
     asked = Asked(False, question or {"what": "this"})
@@ -80,7 +84,7 @@ def test_the_same_study_gives_the_same_bytes(tmp_path: Path, run: Callable[..., 
     assert chosen["model"]["hidden_size"] == int(best["model.hidden_size"])
     assert chosen["optimizer"]["init_args"]["lr"] == float(best["optimizer.lr"])
     trained = yaml.safe_load((tmp_path / "one/lightning_logs/version_0/config.yaml").read_text())
-    assert trained["model"] == chosen["model"]
+    assert trained["model"].items() >= chosen["model"].items()
     assert trained["data"]["val_size"] == 0  # the best settings train on all
     page = (tmp_path / "one" / "study.html").read_text()
     assert best["objective"][:6] in page
@@ -90,7 +94,7 @@ def test_the_same_study_gives_the_same_bytes(tmp_path: Path, run: Callable[..., 
 def test_folds_judge_a_trial_by_their_mean(tmp_path: Path, run: Callable[..., str]) -> None:
     objective = ("--objective", "val_balanced_accuracy")
     run(*TUNE, "--trials", 2, "--folds", 3, "--study", tmp_path / "s", *objective)
-    [first, _] = csv.DictReader((tmp_path / "s" / "trials.csv").open())
+    [first, _] = rows_of(tmp_path / "s" / "trials.csv")
     values = [float(first[f"fold_{n}"]) for n in (1, 2, 3)]
     assert float(first["objective"]) == pytest.approx(np.mean(values), abs=1e-15)
     assert "Confusion matrix" in (tmp_path / "s" / "study.html").read_text()
@@ -118,7 +122,10 @@ def test_a_study_goes_on_where_it_ended(tmp_path: Path, run: Callable[..., str])
         (("--search.model.hidden_sise", "int(1, 2)"), "hidden_sise"),
         (("--search.model.hidden_size", "int(0, 4)"), "hidden_size 0"),
         (("--search.model.dropout", "float(0, 3)"), "dropout"),
-        (("--search.data.batch_size", "int(0, 4)"), "batch_size 0"),
+        (
+            ("--search.data.batch_size", "int(1, 4, step=1)", "--search.data.seed", "int(-1, 3)"),
+            "seed -1",
+        ),
         (("--objective", "val_mae"), "--objective val_mae"),
         (("--folds", "90"), "--folds 90"),
         (("--trials", "0"), "--trials 0"),
@@ -184,15 +191,15 @@ def test_seeds_are_compared_and_predict_averages_them(
     printed = run("fit", "--seeds", 2, *short)
     assert "test, 2 seeds" in printed
     together = tmp_path / "lightning_logs" / "version_0"
-    rows = list(csv.DictReader((together / "seeds.csv").open()))
+    rows = rows_of(together / "seeds.csv")
     assert [row["seed"] for row in rows] == ["8", "9"]
     run("predict", "--ckpt_path", together, "--data.source", "waves", "--output", "all.csv")
-    found = list(csv.DictReader(Path("all.csv").open()))
+    found = rows_of(Path("all.csv"))
     each = []
     for version in (0, 1):
         path = together / "lightning_logs" / f"version_{version}" / "checkpoints" / "last.ckpt"
         run("predict", "--ckpt_path", path, "--data.source", "waves", "--output", "one.csv")
-        each.append(np.array([float(r["probability_up"]) for r in csv.DictReader(open("one.csv"))]))
+        each.append([float(row["probability_up"]) for row in rows_of(Path("one.csv"))])
     np.testing.assert_allclose(
         [float(row["probability_up"]) for row in found], np.mean(each, axis=0), rtol=1e-6
     )

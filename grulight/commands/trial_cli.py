@@ -88,13 +88,17 @@ class TrialCLI(FitCLI):
         Raises:
             InputError: The settings do not fit the data, or the training diverged.
         """
-        self._build(parts)
+        self.build(parts)
         with one_line_errors():
             trainer = self._trainer_for(reporter)
             trainer.fit(self.model, datamodule=self.datamodule)
 
-    def _build(self, parts: Parts) -> None:
-        """Build the data module and the model."""
+    def build(self, parts: Parts) -> None:
+        """Build the data module, the model and the optimiser.
+
+        Raises:
+            InputError: An option does not fit the data.
+        """
         config = self.config
         seed_everything(self.seed, workers=True, verbose=False)
         with one_line_errors(ValueError, TypeError):

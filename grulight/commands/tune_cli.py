@@ -98,14 +98,18 @@ class TuneCLI(TrialCLI):
             InputError: An option is not known, or refuses its value.
         """
         first = {name: corners(space)[0] for name, space in self.spaces.items()}
-        tried = [first] + [
-            first | {name: value}
-            for name, space in self.spaces.items()
-            for value in corners(space)[1:]
-        ]
-        for settings in tried:
+        self._try(first, "the first values of all spaces")
+        for name, space in self.spaces.items():
+            for value in corners(space)[1:]:
+                self._try(first | {name: value}, f"--search.{name}, {value}")
+
+    def _try(self, settings: Mapping[str, Any], what: str) -> None:
+        try:
             self.take(settings)
-            self._build(self.folds_of_training[0])
+            self.build(self.folds_of_training[0])
+        except InputError as error:
+            tried = " ".join(f"{name} {value}" for name, value in settings.items())
+            raise InputError(f"{what}: {error} (Tried: {tried}.)") from error
 
     @property
     def _needs_validation(self) -> bool:
