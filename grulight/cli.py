@@ -18,6 +18,7 @@ COMMANDS = {
     "validate": "measure a checkpoint on the validation part",
     "test": "measure a checkpoint on the test part",
     "predict": "answer for sequences with a checkpoint, as a table",
+    "tune": "search settings with many trainings, then train with the best",
     "trace": "show a checkpoint's pipeline, training and answers on one page",
     "pack": "write a source of any size as a directory that training reads from disk",
     "port": "turn a Keras model file into a checkpoint",

@@ -34,7 +34,7 @@ class CommandCLI(LightningCLI):
         self, command: str, arguments: Sequence[str], console: Console, **kwargs: Any
     ) -> None:
         self.console = console
-        console.quiet = not is_first_process()
+        console.quiet = console.quiet or not is_first_process()
         # constructors check their arguments: these errors are about what the user asked for
         with one_line_errors(ValueError, ModuleNotFoundError):
             super().__init__(

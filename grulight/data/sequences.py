@@ -58,6 +58,16 @@ class Sequences:
             ids=self.ids[start:stop],
         )
 
+    def take(self, positions: NDArray[np.integer]) -> "Sequences":
+        """Return the sequences at some positions, in that order, in memory."""
+        return replace(
+            self,
+            values=np.asarray(self.values[positions]),
+            lengths=self.lengths[positions],
+            labels=None if self.labels is None else self.labels[positions],
+            ids=self.ids[positions],
+        )
+
     def with_classes(self, class_names: Sequence[str]) -> "Sequences":
         """Return the same sequences with labels that index ``class_names``.
 
