@@ -101,7 +101,7 @@ def require_same(
     Raises:
         InputError: They differ by more than rounding.
     """
-    worst = (0.0, FLOAT64_BOUND)
+    found = []
     for our, other, their in zip(ours, other_precision, theirs, strict=True):
         none = ~np.isfinite(our)
         if none.any() and our.shape == their.shape:
@@ -109,8 +109,8 @@ def require_same(
             our, other, their = (np.where(none, 0, each) for each in (our, other, their))
         difference, bound = distance(our, their), bound_of(our, distance(our, other))
         require_close(difference, bound)
-        worst = max(worst, (difference, bound), key=lambda pair: pair[0] / pair[1])
-    return worst
+        found.append((difference, bound))
+    return max(found, key=lambda pair: (pair[0] / pair[1], pair[1]))
 
 
 def bound_of(answer: Array, rounding: float) -> float:
