@@ -7,6 +7,7 @@ from rich.table import Table
 
 from grulight.commands.console import open_console
 from grulight.exporting.export import Export, export
+from grulight.files import require_apart
 
 LENGTHS = "also take the lengths of padded sequences, in .onnx and .pt2"
 
@@ -18,6 +19,7 @@ def run(arguments: list[str]) -> None:
         InputError: See :func:`grulight.exporting.export.export`.
     """
     options = _parser().parse_args(arguments)
+    require_apart(options.output, options.checkpoint)
     done = export(options.checkpoint, options.output, lengths=options.lengths)
     open_console().print(export_table(done))
 
