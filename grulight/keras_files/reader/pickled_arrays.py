@@ -72,6 +72,7 @@ def _within(value: Any) -> Made:
 
 def _array(made: Made) -> NDArray[Any]:
     """Return an array from its shape, its type and its bytes, which must be all there."""
+    shape: tuple[int, ...]
     if made.by.name == "scalar":  # a variable without axes
         (kept, content), shape, fortran = made.given, (), False
     else:
