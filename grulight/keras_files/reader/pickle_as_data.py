@@ -46,8 +46,8 @@ class Made:
 
     @property
     def is_array(self) -> bool:
-        """Whether it is NumPy's array, whose parts NumPy 1 named otherwise than NumPy 2."""
-        known = isinstance(self.by, Named) and self.by.name == "_reconstruct"
+        """Whether it is NumPy's array or number, whose parts NumPy 1 named otherwise."""
+        known = isinstance(self.by, Named) and self.by.name in ("_reconstruct", "scalar")
         return known and self.by.module in ("numpy.core.multiarray", "numpy._core.multiarray")
 
 

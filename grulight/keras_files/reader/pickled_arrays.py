@@ -72,7 +72,11 @@ def _within(value: Any) -> Made:
 
 def _array(made: Made) -> NDArray[Any]:
     """Return an array from its shape, its type and its bytes, which must be all there."""
-    _, shape, kept, fortran, content = made.state
+    shape: tuple[int, ...]
+    if made.by.name == "scalar":  # a variable without axes
+        (kept, content), shape, fortran = made.given, (), False
+    else:
+        _, shape, kept, fortran, content = made.state
     [code, *_], order = kept.given, kept.state[1]
     sizes = all(type(size) is int and 0 <= size <= MAX_AXIS for size in shape)
     if not sizes or not isinstance(content, bytes) or not isinstance(code, str) or len(code) > 3:
