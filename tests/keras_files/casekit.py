@@ -36,7 +36,12 @@ class Case:
     @property
     def quick(self) -> bool:
         """Whether it runs by default: each layer and each setting at least once."""
-        words = ("last step", "ave", "mul", "stride 2", "implementation", "linear gates", "hundred")
+        words = (
+            *("heads over axes (", "heads with weights masked", "heads causal", "heads without"),
+            *("volumes", "features before", "AdditiveAttention causal", "another order"),
+            *("row by row", "attention block"),
+            *("last step", "ave", "mul", "stride 2", "implementation", "linear gates", "hundred"),
+        )
         simple = ("activation", "conv1d valid", "layer ReLU with", "conv1d same")
         kept = ("activation hard_sigmoid", "activation gelu", "activation softplus")
         return self.name in kept or not (
