@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = parser.parse_args(given[:1]).command
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a pipe may not know "×"
-    stop = noted(goes_on=command == "fit", ends_here=arguments is None)
+    stop = noted(goes_on=command in ("fit", "tune"), ends_here=arguments is None)
     with options_called(OPTIONS), stop:
         return exit_code_of(f"grulight {command}", lambda: _runner(command)(given[1:]))
 

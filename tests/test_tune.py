@@ -15,8 +15,9 @@ from grulight.cli import main
 from grulight.data.folds import folds
 from grulight.data.waves import waves
 from grulight.errors import InputError
+from grulight.tuning.question import Asked
 from grulight.tuning.spaces import parse_space, parse_spaces
-from grulight.tuning.study import PLACE, Asked, Study
+from grulight.tuning.study import PLACE, Study
 from grulight.tuning.workers import is_alive, registered
 
 SEARCH = (
@@ -170,6 +171,18 @@ def test_what_a_dead_worker_left_is_tried_again_with_the_same_settings(tmp_path:
     states = [trial.state for trial in left._study.trials]
     assert states.count(TrialState.FAIL) == 2
     assert len(left.finished) == 3
+
+
+def test_the_end_is_done_once_and_again_for_more_trials(tmp_path: Path) -> None:
+    study = study_in(tmp_path, trials=2)
+    with registered(tmp_path) as one, registered(tmp_path) as other:
+        assert study.take_conclusion(one)
+        assert not study.take_conclusion(other)
+    with registered(tmp_path) as third:
+        assert study.take_conclusion(third)  # the one that had begun is dead
+        study.conclude()
+        assert not study.take_conclusion(third)
+        assert study_in(tmp_path, trials=3).take_conclusion(third)
 
 
 def test_a_place_is_asked_once_while_its_worker_lives(tmp_path: Path) -> None:

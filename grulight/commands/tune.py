@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from optuna.trial import FrozenTrial, Trial
 from rich.console import Console
 
@@ -19,10 +20,13 @@ from grulight.commands.lightning_messages import silence_expected_warnings
 from grulight.commands.tune_cli import TuneCLI
 from grulight.errors import InputError
 from grulight.files import written_whole
+from grulight.runs.run_directory import RUNS
+from grulight.runs.signals import EXIT_CODE, asked
 from grulight.training.divergence import Diverged
 from grulight.tuning.objective import ObjectiveReporter, maximizes
 from grulight.tuning.page import write_study_page
-from grulight.tuning.study import CONFUSION, DIVERGED, FOLDS, Asked, Study
+from grulight.tuning.question import Asked
+from grulight.tuning.study import CONFUSION, DIVERGED, FOLDS, Study
 from grulight.tuning.table import trial_line, trials_csv
 from grulight.tuning.workers import registered
 
@@ -36,18 +40,20 @@ def run(arguments: list[str]) -> None:
     silence_expected_warnings()
     console = open_console()
     cli = TuneCLI(arguments, console)
-    if os.environ.get(_WORKER):
+    is_helper = bool(os.environ.get(_WORKER))
+    if is_helper:
         console.quiet = True
-        _work(cli, _opened(cli), time.monotonic())
-        return
-    cli.check_spaces()
-    study = _opened(cli)
-    count = min(cli.config["workers"] or _cores(), cli.config["trials"])
-    if count == 1:
-        _work(cli, study, time.monotonic())
     else:
-        _employ(arguments, count, study, console)
-    _conclude(cli, study, console)
+        cli.check_spaces()
+    study = _opened(cli)
+    count = 1 if is_helper else min(cli.config["workers"] or _cores(), cli.config["trials"])
+    with registered(study.directory) as name:
+        if count == 1:
+            _work(cli, study, name)
+        else:
+            _employ(arguments, count, study, console)
+        if not is_helper:
+            _conclude(cli, study, name)
 
 
 def _opened(cli: TuneCLI) -> Study:
@@ -89,8 +95,8 @@ def _employ(arguments: Sequence[str], count: int, study: Study, console: Console
         raise
     _show(study, shown, console)
     codes = [worker.returncode for worker in workers]
-    if 75 in codes:
-        raise SystemExit(75)
+    if EXIT_CODE in codes:
+        raise SystemExit(EXIT_CODE)
     if len(study.finished) < study.trials and any(codes):
         raise InputError(
             f"{study.directory}: {len(study.finished)} of {study.trials} trials are finished, and "
@@ -105,25 +111,29 @@ def _show(study: Study, shown: int, console: Console) -> int:
     return len(finished)
 
 
-def _work(cli: TuneCLI, study: Study, start: float) -> None:
+def _work(cli: TuneCLI, study: Study, name: str) -> None:
     """Take trials until all are finished, those of workers that die included."""
+    start = time.monotonic()
     if os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     shown = 0
-    with registered(study.directory) as name:
-        while len(study.finished) < study.trials:
-            if cli.config["timeout"] and time.monotonic() - start > cli.config["timeout"]:
-                return
-            trial = study.ask(name)
-            if trial is None:
-                time.sleep(_PAUSE)
-                continue
-            try:
-                study.finish(trial, _value(cli, trial))
-            except BaseException:
-                study.give_up(trial)
-                raise
-            shown = _show(study, shown, cli.console)
+    while len(study.finished) < study.trials:
+        if cli.config["timeout"] and time.monotonic() - start > cli.config["timeout"]:
+            return
+        trial = study.ask(name)
+        if trial is None:
+            time.sleep(_PAUSE)
+            continue
+        try:
+            study.finish(trial, _value(cli, trial))
+        except BaseException as error:
+            study.give_up(trial)
+            if isinstance(error, SIGTERMException):  # Lightning's own, while it trains
+                raise SystemExit(EXIT_CODE) from error
+            raise
+        if asked():
+            raise SystemExit(EXIT_CODE)
+        shown = _show(study, shown, cli.console)
 
 
 def _value(cli: TuneCLI, trial: Trial) -> float | None:
@@ -154,26 +164,31 @@ def _value(cli: TuneCLI, trial: Trial) -> float | None:
     return sum(values) / len(values)
 
 
-def _conclude(cli: TuneCLI, study: Study, console: Console) -> None:
+def _conclude(cli: TuneCLI, study: Study, name: str) -> None:
     """Write what the study found; train and test once with the best settings."""
-    trials_csv(study, study.directory / "trials.csv")
-    best = study.best
-    if len(study.finished) < study.trials:
-        console.print(f"{len(study.finished)} of {study.trials} trials; start again to go on")
+    best, finished = study.best, len(study.finished)
     if best is None:
         raise InputError(
-            f"{study.directory}: no trial was trained to its end. Try --pruner none, smaller "
-            "--search.optimizer.lr, or more --trials."
+            f"{study.directory}: none of {finished} trials was trained to its end. Try --pruner "
+            "none, a smaller --search.optimizer.lr, or more --trials."
         )
+    trials_csv(study, study.directory / "trials.csv")
+    _write_best(cli, best, study.directory / "best.yaml")
     write_study_page(
         study, study.directory / "study.html", cli.config["objective"], cli.class_names
     )
-    _write_best(cli, best, study.directory / "best.yaml")
-    if len(study.finished) < study.trials:
-        return
-    console.print(f"best: {trial_line(best, study)}", markup=False, highlight=False, soft_wrap=True)
-    where = f"--trainer.default_root_dir={study.directory}"
-    fit.run([f"--config={study.directory / 'best.yaml'}", where])
+    lines = [f"best: {trial_line(best, study)}"]
+    if finished < study.trials:
+        lines.append(f"{finished} of {study.trials} trials are finished: start again to go on")
+    mine = finished >= study.trials and study.take_conclusion(name)
+    if finished >= study.trials and not mine:
+        lines.append(f"trained already, or by another worker: {study.directory}/{RUNS}")
+    for line in lines:
+        cli.console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if mine:
+        where = f"--trainer.default_root_dir={study.directory}"
+        fit.run([f"--config={study.directory / 'best.yaml'}", where])
+        study.conclude()
 
 
 def _write_best(cli: TuneCLI, best: FrozenTrial, path: Path) -> None:

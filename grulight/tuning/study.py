@@ -6,11 +6,9 @@ a study ends with exactly as many finished trials as were asked for.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -20,24 +18,13 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from grulight.errors import InputError, one_line
 from grulight.tuning.algorithms import Pruner, Sampler, pruner_of, sampler_of
+from grulight.tuning.question import Asked, difference
 from grulight.tuning.workers import is_alive
 
 NAME = "grulight"
+_CONCLUSION = "conclusion"  # who trains with the best settings, or that it is done
 PLACE, WORKER, DIVERGED = "place", "worker", "diverged"  # what a trial notes of itself
 FOLDS, CONFUSION = "folds", "confusion"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What a study was asked for; it goes on only with the same.
-
-    Attributes:
-        maximizes: Whether more is better.
-        question: All that decides the trials, as plain values.
-    """
-
-    maximizes: bool
-    question: Mapping[str, Any]
 
 
 class Study:
@@ -99,7 +86,7 @@ class Study:
         if known is None:
             study.set_user_attr("question", question)
         elif known != question:
-            different = _differences(json.loads(known), json.loads(question))
+            different = difference(json.loads(known), json.loads(question))
             raise InputError(
                 f"{self.directory}: holds a study that was asked something else ({different}). "
                 "Choose another --study, or remove the directory."
@@ -163,6 +150,24 @@ class Study:
         """Mark a trial as failed that was interrupted: its place is free again."""
         self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
+    def take_conclusion(self, worker: str) -> bool:
+        """Return whether this worker is the one that trains with the best settings at the end."""
+        with self._alone():
+            path = self.directory / _CONCLUSION
+            owner = path.read_text() if path.is_file() else ""
+            if owner == self._done or (owner and is_alive(self.directory, owner)):
+                return False
+            path.write_text(worker)
+            return True
+
+    def conclude(self) -> None:
+        """Note that the end of so many trials is done."""
+        (self.directory / _CONCLUSION).write_text(self._done)
+
+    @property
+    def _done(self) -> str:
+        return f"{self.trials} trials"
+
     @property
     def finished(self) -> list[FrozenTrial]:
         """The finished trials in the order of their places."""
@@ -189,11 +194,3 @@ class Study:
 def _value(trial: FrozenTrial) -> float:
     assert trial.value is not None
     return trial.value
-
-
-def _differences(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    names: Sequence[str] = [
-        name for name in sorted({*known, *asked}) if known.get(name) != asked.get(name)
-    ]
-    first = names[0]
-    return f"{first}: {str(known.get(first))[:100]}, now {str(asked.get(first))[:100]}"
