@@ -123,9 +123,12 @@ def _signature(
     outputs = network.head.out_features if isinstance(network, GRUNet) else network.num_outputs
     single = path.suffix == ".keras" and outputs == 1
     answers = f"1: that of {classifier.class_names[1]}" if single else "class"
+    fill = classifier.hparams["missing"]
+    filled = {"missing values": f"not inside: to be filled before, as --data.missing {fill} does"}
     return {
         "inputs": f"values (batch, {time}, feature)" + ", lengths (batch)" * lengths,
         "output": f"probabilities (batch, {answers})",
         "standardisation": "none" if classifier.mean is None else "inside",
         "padding": padding,
+        **(filled if fill else {}),
     }

@@ -3,16 +3,13 @@
 import time
 from collections.abc import Sequence
 
-import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
-from numpy.typing import NDArray
 from torch import Tensor
 
 from grulight.data.batches import Batch
 from grulight.data.sequences import Sequences
-from grulight.errors import InputError
-from grulight.heads import Columns, Head
 from grulight.runs.table_file import Table
+from grulight.training.answers import prediction_columns
 from grulight.training.classifier import GRUClassifier
 
 
@@ -67,48 +64,3 @@ class PredictionWriter(Callback):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stop the clock."""
         self.seconds += time.perf_counter()
-
-
-def prediction_columns(
-    head: Head,
-    names: Sequence[str],
-    ids: NDArray[np.str_],
-    lengths: NDArray[np.int64] | None,
-    answers: NDArray[np.floating],
-) -> Columns:
-    """Put the predictions of a batch into columns.
-
-    Args:
-        head: What they mean.
-        names: The classes, labels or values.
-        ids: (B,) names of the sequences.
-        lengths: (B,) how many answers of each sequence count; None for all.
-        answers: (B, C) or (B, S, C).
-
-    Returns:
-        ``sequence``, ``step`` (counted from 0) where there is an answer for each, then
-        ``predicted`` and ``probability_<class>``, or ``probability_<label>``, or
-        ``value_<name>``.
-
-    Raises:
-        InputError: An answer is not finite.
-    """
-    if not head.per_step:
-        _require_finite(answers, ids)
-        return {"sequence": ids, **head.columns(answers, names)}
-    counted = np.ones(answers.shape[:2], dtype=bool)
-    if lengths is not None:
-        counted = np.arange(answers.shape[1]) < lengths[:, None]
-    sequences, steps = counted.nonzero()
-    _require_finite(answers[counted], ids[sequences])
-    return {"sequence": ids[sequences], "step": steps, **head.columns(answers[counted], names)}
-
-
-def _require_finite(answers: NDArray[np.floating], ids: NDArray[np.str_]) -> None:
-    """Refuse answers (B, C) that say nothing."""
-    finite = np.isfinite(answers).all(axis=1)
-    if not finite.all():
-        raise InputError(
-            f"sequence {ids[finite.argmin()]}: the answer is not finite. Its values, or the "
-            "model's weights, are too large; nothing was written."
-        )

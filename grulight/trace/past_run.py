@@ -60,6 +60,8 @@ def _as_answered(classifier: GRUClassifier) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "targets": "classes" if head.num_classes else "values",
         "per_step": head.per_step,
+        "missing": classifier.hparams["missing"] or "error",
+        "fill": classifier.hparams["fill"],
     }
     if head.num_classes and names is not None:  # a model ported from Keras may know none
         settings["class_names"] = list(names)

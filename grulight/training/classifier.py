@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
+from grulight.data.missing import Fill
+from grulight.data.readers import ReadOptions
+from grulight.data.readers.table_columns import TableLayout
 from grulight.errors import InputError
 from grulight.heads import ClassHead, Head
 from grulight.init import keras_init_
@@ -16,6 +19,7 @@ from grulight.kernels import gate
 from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
+from grulight.training.answers import predicted
 from grulight.training.compiled_network import CompiledPredictor, compilable, predict_in_torch
 from grulight.training.data_spec import DataSpec, ported_network, require_classes
 from grulight.training.steps import StepsModule
@@ -38,6 +42,8 @@ class GRUClassifier(StepsModule):
         feature_names: What each feature is called.
         mean: Mean of each feature in training, subtracted first; None for no standardisation.
         scale: Standard deviation of each feature in training, divided by; None likewise.
+        missing: How missing values are filled before they come here; None where there are none.
+        fill: Mean of each feature of the source in training, which fills them; None likewise.
         from_keras: A Keras model file, or its description from a checkpoint: its model takes the
             place of the GRUNet, and the sizes above are its own.
         kernel: What computes the GRU: ``auto`` takes Numba on a CPU and Triton on CUDA where they
@@ -71,6 +77,8 @@ class GRUClassifier(StepsModule):
         per_step: bool = False,
         kernel: Kernel = "auto",
         steps_per_execution: int | None = None,
+        missing: Fill | None = None,
+        fill: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         gate.statistics(mean, scale, input_size)
@@ -156,6 +164,31 @@ class GRUClassifier(StepsModule):
         if predictor is not None:
             return predictor(values, lengths)
         return predict_in_torch(self, self.hparams["input_size"], values, lengths)
+
+    def predict(
+        self,
+        data: Any,
+        sequence: str = "sequence",
+        time: str = "time",
+        layout: TableLayout = "long",
+    ) -> Any:
+        """Return what is predicted for each sequence of a data frame, a file or arrays.
+
+        Args:
+            data: A data frame with one row per time step, or what else ``SequenceDataModule``
+                takes for a source. Labels are not looked at.
+            sequence: Column of a table that says which sequence a row belongs to.
+            time: Column of a table that orders the rows of a sequence, where there is one.
+            layout: Whether a table has one row per time step (long) or per sequence (wide).
+
+        Returns:
+            The table that ``grulight predict`` writes, as a frame of the kind that was given; as
+            arrays by their names where it was no frame.
+
+        Raises:
+            InputError: The data cannot be read, or do not fit the model.
+        """
+        return predicted(self, data, ReadOptions(sequence=sequence, time=time, layout=layout))
 
     def configure_optimizers(self) -> Optimizer:
         """Return what a Keras model was compiled with, or Keras' Adam with its default settings."""

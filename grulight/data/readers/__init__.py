@@ -1,82 +1,41 @@
 """Read sequences from the built-in set, a file or an archive."""
 
 import os
-from dataclasses import dataclass, field
-from typing import Literal
 
 from grulight.data.readers.arrays import read_npy, read_npz
 from grulight.data.readers.checks import bad, checked
+from grulight.data.readers.file_kinds import check_file, check_options, checked_path
+from grulight.data.readers.given import Given, given_sequences, named
 from grulight.data.readers.lit_data import PREFIX, read_lit
 from grulight.data.readers.memory import memory_errors
+from grulight.data.readers.options import ReadOptions, columns_of
 from grulight.data.readers.packed import is_packed, read_packed
 from grulight.data.readers.raw import RawSequences
-from grulight.data.readers.table_columns import ColumnNames
 from grulight.data.readers.tables import TABLES, read_table
-from grulight.data.readers.targets import Wish
 from grulight.data.readers.ts import read_aeon, read_ts
 from grulight.data.sequences import Sequences
-from grulight.errors import InputError
 
-__all__ = ["ReadOptions", "checked_path", "columns_of", "has_test_part", "read"]
-
-_KINDS = {
-    b"PK\x03\x04": "a zip archive",
-    b"PK\x05\x06": "a zip archive",
-    b"\x93NUMPY": "a NumPy .npy array",
-    b"PAR1": "a Parquet file",
-    b"\x1f\x8b": "a gzip file",
-    b"\x89HDF": "an HDF5 file",
-    b"\x80\x04": "a pickle",
-}
-_TEXT = "text or an unknown format"
-_EXPECTED = {
-    ".npz": "a zip archive",
-    ".npy": "a NumPy .npy array",
-    ".csv": _TEXT,
-    ".parquet": "a Parquet file",
-    ".ts": _TEXT,
-}
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """How a source is read.
-
-    Attributes:
-        part: Which part of a source that brings its own test part.
-        label: Column of a table with the labels; None if it has none.
-        sequence: Column of a table that says which sequence a row belongs to.
-        time: Column of a table that orders the rows of a sequence, where there is one.
-        features: ColumnNames of a table that are features; by default all others.
-        labels_file: Labels (.npy) of a ``.npy`` source.
-        lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
-        require_labels: Whether a source without labels is an error.
-        targets: Whether labels are classes or values, for sequences or for steps.
-        scratch: Directory for what a compressed .npz has to be unpacked to, if it is not to be
-            read into memory.
-    """
-
-    part: Literal["train", "test"] = "train"
-    label: str | None = "label"
-    sequence: str = "sequence"
-    time: str = "time"
-    features: tuple[str, ...] | None = None
-    labels_file: str | None = None
-    lengths_file: str | None = None
-    require_labels: bool = True
-    targets: Wish = field(default_factory=Wish)
-    scratch: str | None = None
-
+__all__ = [
+    "Given",
+    "ReadOptions",
+    "checked_path",
+    "columns_of",
+    "has_names",
+    "has_test_part",
+    "named",
+    "read",
+]
 
 _DEFAULT = ReadOptions()
 
 
-def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
+def read(source: str | Given, options: ReadOptions = _DEFAULT) -> Sequences:
     """Read sequences, checked.
 
     Args:
         source: ``waves``, ``aeon:NAME``, ``litdata:DIR``, a path ending in .npz, .npy,
-            .csv, .parquet or .ts, or a directory that ``grulight pack`` wrote.
+            .csv, .tsv, .parquet, .xlsx or .ts, a directory that ``grulight pack`` wrote; or what
+            is in memory.
         options: Names of columns and further files.
 
     Returns:
@@ -88,15 +47,20 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
         InputError: The source is missing, damaged or not what its name says, or its content fails
             a check; the message names file and row or key.
     """
-    with memory_errors(source):
-        return _read(source, options)
+    name = str(source)
+    with memory_errors(name):
+        if isinstance(source, str):
+            return _read(source, options)
+        if isinstance(source.data, Sequences):
+            return given_sequences(source, options)
+        return _checked(name, source.raw(options), options)
 
 
 def _read(source: str, options: ReadOptions) -> Sequences:
     if options.part == "test" and not has_test_part(source):
         raise bad(source, "has no test part of its own.")
     if source == "waves" or source.startswith((PREFIX, "aeon:")):
-        _check_options(source, "", options)
+        check_options(source, "", options)
     if source == "waves":
         from grulight.data.waves import waves
 
@@ -105,40 +69,30 @@ def _read(source: str, options: ReadOptions) -> Sequences:
         return read_lit(source, require_labels=options.require_labels, wish=options.targets)
     path = os.path.expanduser(source)
     if is_packed(path):
-        _check_options(source, "", options)
+        check_options(source, "", options)
         return read_packed(path, require_labels=options.require_labels, wish=options.targets)
     raw = read_aeon(source, options.part) if source.startswith("aeon:") else _file(source, options)
-    return checked(source, raw, require_labels=options.require_labels, wish=options.targets)
+    return _checked(source, raw, options)
 
 
-def has_test_part(source: str) -> bool:
-    """Return whether the source brings a test part of its own."""
-    return source.startswith("aeon:")
-
-
-def checked_path(source: str, options: ReadOptions) -> tuple[str, str]:
-    """Return the path and the suffix of a file that is what its name says.
-
-    Raises:
-        InputError: It is not, or an option has no effect on such a file.
-    """
-    path = os.path.expanduser(source)
-    suffix = os.path.splitext(path)[1].lower()
-    _check_file(path, suffix)
-    _check_options(source, suffix, options)
-    return path, suffix
-
-
-def columns_of(options: ReadOptions) -> ColumnNames:
-    """Return what the columns of a table are called."""
-    return ColumnNames(
-        options.sequence,
-        options.time,
-        options.label,
-        options.features,
+def _checked(source: str, raw: RawSequences, options: ReadOptions) -> Sequences:
+    return checked(
+        source,
+        raw,
         require_labels=options.require_labels,
-        targets=options.targets,
+        wish=options.targets,
+        missing=options.missing,
     )
+
+
+def has_test_part(source: str | Given) -> bool:
+    """Return whether the source brings a test part of its own."""
+    return isinstance(source, str) and source.startswith("aeon:")
+
+
+def has_names(source: str | Given) -> bool:
+    """Return whether a source's features have names of their own: whether it is a table."""
+    return source.lower().endswith(TABLES) if isinstance(source, str) else source.is_table
 
 
 def _file(source: str, options: ReadOptions) -> RawSequences:
@@ -159,38 +113,5 @@ def _array_file(option: str | None) -> str | None:
     if option is None:
         return None
     path = os.path.expanduser(option)
-    _check_file(path, ".npy")
+    check_file(path, ".npy")
     return path
-
-
-def _check_file(path: str, suffix: str) -> None:
-    if os.path.isdir(path):
-        raise bad(path, "is a directory, expected a file or what `grulight pack` wrote.")
-    if suffix not in _EXPECTED:
-        raise InputError(
-            f"Unknown data source {path!r}: expected waves, aeon:NAME or a path that ends in "
-            f"{', '.join(_EXPECTED)}, litdata:DIR or what `grulight pack` wrote."
-        )
-    try:
-        if not os.path.isfile(path):
-            raise bad(path, "is not a regular file." if os.path.exists(path) else "no such file.")
-        with open(path, "rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise bad(path, f"cannot be read ({error.strerror}).") from error
-    if not start:
-        raise bad(path, "is empty.")
-    kind = next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), _TEXT)
-    if kind != _EXPECTED[suffix]:
-        expected = _EXPECTED[suffix].replace(_TEXT, "text")
-        raise bad(path, f"is {kind}, but a {suffix} file is {expected}.")
-
-
-def _check_options(source: str, suffix: str, options: ReadOptions) -> None:
-    """Refuse options that would have no effect."""
-    arrays = {"labels_file": options.labels_file, "lengths_file": options.lengths_file}
-    for name, value in arrays.items():
-        if value is not None and suffix != ".npy":
-            raise bad(source, f"{name} {value} is only for a .npy source.")
-    if options.features is not None and suffix not in TABLES:
-        raise bad(source, "features are chosen by name only in a .csv or .parquet table.")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.digits import Digits
+from grulight.data.readers.hints import FILL
 from grulight.data.readers.names import name_array
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.targets import Wish, targets
@@ -22,8 +23,15 @@ def bad(source: str, problem: str) -> InputError:
     return InputError(" ".join(f"{source}: {problem}".split()))
 
 
-def checked(source: str, raw: RawSequences, *, require_labels: bool, wish: Wish) -> Sequences:
-    """Check what a reader found and put it into the one form.
+def checked(
+    source: str,
+    raw: RawSequences,
+    *,
+    require_labels: bool,
+    wish: Wish,
+    missing: bool = False,
+) -> Sequences:
+    """Check what a reader found and put it into the one form; values may be NaN if ``missing``.
 
     Raises:
         InputError: Something is wrong with it; the message says what and where.
@@ -38,7 +46,7 @@ def checked(source: str, raw: RawSequences, *, require_labels: bool, wish: Wish)
     labels, class_names = _labels(source, raw, lengths, ids, wish, required=require_labels)
     notes = raw.notes
     if not raw.is_whole:
-        notes += _check_values(source, raw.values, lengths, ids, features)
+        notes += _check_values(source, raw.values, lengths, ids, features, missing)
     return Sequences(
         values=raw.values if raw.is_whole else _stored(raw.values, lengths),
         lengths=lengths,
@@ -137,6 +145,7 @@ def _check_values(
     lengths: NDArray[np.int64],
     ids: NDArray[np.str_],
     features: NDArray[np.str_],
+    missing: bool,
 ) -> tuple[str, ...]:
     """Refuse values, within the valid steps, that float32 cannot hold as finite numbers.
 
@@ -152,7 +161,7 @@ def _check_values(
         if digits is not None:
             valid = np.arange(steps) < lengths[start : start + size, None]
             digits.add(chunk[valid], rounded[valid])
-        wrong = ~np.isfinite(rounded)
+        wrong = np.isinf(rounded) if missing else ~np.isfinite(rounded)
         if not wrong.any():
             continue
         wrong &= (np.arange(steps) < lengths[start : start + size, None])[:, :, None]
@@ -164,7 +173,9 @@ def _check_values(
             )
         total += int(wrong.sum())
     if total:
-        raise bad(source, f"{total} values are NaN, infinite or too large for float32; {message}.")
+        hint = f" {FILL}" if " is nan in " in message else ""
+        problem = f"{total} values are NaN, infinite or too large for float32; {message}.{hint}"
+        raise bad(source, problem)
     return () if digits is None else digits.notes(source, features.tolist())
 
 

@@ -23,9 +23,10 @@ class Digits:
         """Count values (n, F) as the source has them, and as float32."""
         with np.errstate(all="ignore"):  # numbers that are not finite are refused elsewhere
             values = exact.astype(np.float64, copy=False)
-            self._low = np.fmin(self._low, values.min(axis=0))
-            self._high = np.fmax(self._high, values.max(axis=0))
-            self._error = np.fmax(self._error, np.abs(values - rounded).max(axis=0))
+            self._low = np.fmin(self._low, np.fmin.reduce(values, axis=0))
+            self._high = np.fmax(self._high, np.fmax.reduce(values, axis=0))
+            moved = np.fmax.reduce(np.abs(values - rounded), axis=0)
+            self._error = np.fmax(self._error, moved)
 
     def notes(self, source: str, names: Sequence[str]) -> tuple[str, ...]:
         """Return a line that names the features that lose what tells their values apart."""
