@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow
@@ -16,13 +16,27 @@ from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.heads import Columns, Head
 
-if TYPE_CHECKING:
-    from grulight.training.classifier import GRUClassifier
-
 _AT_ONCE = 256  # sequences
 
 
-def predicted(classifier: "GRUClassifier", data: Any, options: ReadOptions) -> Any:
+class Answering(Protocol):
+    """What is asked of a classifier."""
+
+    network: Any
+    head: Head
+    class_names: tuple[str, ...]
+
+    @property
+    def hparams(self) -> Any:
+        """Its arguments."""
+
+    def predict_proba(
+        self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None
+    ) -> NDArray[np.floating]:
+        """Return what is predicted."""
+
+
+def predicted(classifier: Answering, data: Any, options: ReadOptions) -> Any:
     """Return what a classifier answers for each sequence; see ``GRUClassifier.predict``."""
     source = named(data)
     sequences = _read(classifier, source, options)
@@ -42,7 +56,7 @@ def predicted(classifier: "GRUClassifier", data: Any, options: ReadOptions) -> A
     return columns if isinstance(source, str) else _as_given(source, columns, options.sequence)
 
 
-def _read(classifier: "GRUClassifier", source: str | Given, options: ReadOptions) -> Sequences:
+def _read(classifier: Answering, source: str | Given, options: ReadOptions) -> Sequences:
     known = classifier.hparams
     kind, fill, names = known["missing"], known["fill"], known["feature_names"]
     if names is not None and kind is not None:
