@@ -12,8 +12,8 @@ import pytest
 
 from grulight.cli import main
 from grulight.heads import ValueHead
-from grulight.runs.prediction_table import prediction_columns
 from grulight.runs.table_file import ROW_GROUP, written_table
+from grulight.training.answers import prediction_columns
 
 Run = Callable[..., str]
 

@@ -1,6 +1,7 @@
 """Data files from anywhere: refused in one line, or read in memory that was asked for before."""
 
 import contextlib
+import gzip
 import os
 import struct
 import zipfile
@@ -193,6 +194,14 @@ def test_equal_rows_of_a_table_count_before_they_are_read(tmp_path: Path) -> Non
     message = refusal(file)
     assert "100,000 rows of 1 features would take" in message
     assert "grulight pack" in message
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_rows_of_a_compressed_table_count_while_they_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv.gz"
+    file.write_bytes(gzip.compress((HEADER + "a,x,1\n" * 300_000).encode()))
+    assert file.stat().st_size < 10_000
+    assert "rows of 1 features would take" in refusal(file)
 
 
 def test_memory_that_is_short_all_the_same_is_one_line(

@@ -42,6 +42,8 @@ HYPER_PARAMETERS = Record(
         "offset": Nullable(ListOf(Number(), 1)),
         "mean": Nullable(ListOf(Number(), 1)),
         "scale": Nullable(ListOf(Number(1e-300), 1)),
+        "missing": Nullable(Text(("last", "mean", "mask"))),
+        "fill": Nullable(ListOf(Number(), 1)),
         "from_keras": Nullable(DESCRIPTION),
         "num_values": Integer(0, 2**31),
         "per_step": Boolean(),

@@ -86,10 +86,26 @@ class CheckpointCLI(CommandCLI):
         head, names = self.classifier.head, self.classifier.hparams["class_names"]
         self.config["data"]["class_names"] = list(names) if names and head.num_classes else None
         self.set_label_options(head, positions=not names)
+        self._fill_as_in_training()
         if self.classifier.hparams["feature_names"] is not None:
             self.config["data"]["features"] = list(self.classifier.feature_names)
         for name, value in offset_settings(self.classifier).items():
             self.config["data"][name] = value
+
+    def _fill_as_in_training(self) -> None:
+        """Let missing values be filled by what the checkpoint holds.
+
+        Raises:
+            InputError: The user asks for what the model was not trained with.
+        """
+        known, data = self.classifier.hparams, self.config["data"]
+        kind = known["missing"] or "error"
+        if data["missing"] not in ("error", kind):
+            raise InputError(
+                f"--data.missing {data['missing']}: the checkpoint was trained with {kind}, and "
+                "knows no other numbers to fill by. Leave it out, or train again."
+            )
+        data["missing"], data["fill"] = kind, known["fill"]
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer; a prediction leaves no run directory."""

@@ -16,6 +16,7 @@ from grulight.data.readers.memory import memory_errors
 from grulight.data.readers.pack_writer import PackWriter, directory_written_whole
 from grulight.data.readers.packed import read_packed
 from grulight.data.readers.streaming import stream
+from grulight.data.readers.table_columns import TableLayout
 from grulight.data.readers.targets import Kind, Wish
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError, one_line
@@ -39,6 +40,10 @@ def run(arguments: list[str]) -> None:
         lengths_file=options.lengths_file,
         require_labels=not options.unlabelled,
         targets=Wish(options.targets, options.per_step),
+        separator=options.separator,
+        decimal=options.decimal,
+        layout=options.layout,
+        steps=options.steps,
     )
     packed(options.source, options.output, wanted, console)
     written = read_packed(options.output, require_labels=wanted.require_labels)
@@ -133,5 +138,14 @@ def _parser() -> argparse.ArgumentParser:
         help="labels of steps or of sequences (default: by the shape of an array; a table has one "
         "for each sequence)",
     )
+    parser.add_argument("--separator", help="sign between cells of text, such as ; or tab")
+    parser.add_argument("--decimal", choices=(".", ","), help="decimal sign of text")
+    parser.add_argument(
+        "--layout",
+        choices=get_args(TableLayout),
+        default="long",
+        help="whether a row of a table is a time step (long) or a sequence (wide)",
+    )
+    parser.add_argument("--steps", help="columns of a wide table, such as {feature}_{step}")
     parser.add_argument("--unlabelled", action="store_true", help="pack without labels")
     return parser

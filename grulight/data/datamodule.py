@@ -2,20 +2,27 @@
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 
 from grulight.data.batches import Batches, Order
 from grulight.data.blocks import Blocks
 from grulight.data.description import DescribedDataModule
-from grulight.data.readers import ReadOptions
+from grulight.data.missing import Missing, names_without_mask, offset_without_mask
+from grulight.data.readers import ReadOptions, named
+from grulight.data.readers.table_columns import TableLayout
 from grulight.data.readers.targets import Kind, Wish
 from grulight.data.sequences import Sequences
 from grulight.data.shuffling import shuffled_sequences
 from grulight.data.splitting import Parts, Split
 from grulight.errors import InputError
 
+# On the command line, and in files that nobody vouches for, a source is a name.
+if TYPE_CHECKING:
+    Source: TypeAlias = Any
+else:
+    Source = str
 _MOST_CLASSES = 1 << 20  # each has a name
 
 
@@ -26,7 +33,9 @@ class SequenceDataModule(DescribedDataModule):
     train and the rest test. Sources with a test part of their own keep it.
 
     Args:
-        source: ``waves`` (built in), a file (.npz, .npy, .csv, .parquet, .ts) or ``aeon:NAME``.
+        source: ``waves`` (built in), a file (.npz, .npy, .csv, .tsv, .parquet, .xlsx, .ts) or
+            ``aeon:NAME``; from Python also a data frame, arrays ``x`` or ``(x, y)``, a list of
+            arrays of unequal lengths, or ``Sequences``.
         test_source: Where the test part comes from, if not from ``source``.
         train_size: Share (0.8) or number (800) of the sequences that train.
         val_size: Share or number taken from the end of the training part for validation.
@@ -50,13 +59,21 @@ class SequenceDataModule(DescribedDataModule):
             positions among its outputs, also where some classes occur in no sequence.
         offset: What to subtract from each feature before it is rounded to float32. By default
             what ``standardize`` needs where float32 could not tell a feature's values apart.
+        separator: Sign between cells of text, such as ; or the word tab; recognised by default.
+        decimal: Decimal sign of a text table, . or the comma; recognised by default.
+        layout: Whether a table has one row per time step (long) or per sequence (wide).
+        steps: Names of a wide table's columns, as {feature}_{step}; by default a number at the end.
+        missing: What becomes of missing values (NaN, empty cells): an ``error``, the ``last`` value
+            before, the ``mean`` of the training part, or a ``mask``, which is the last value and
+            two more features: whether it is missing, and the steps since the last one.
+        fill: Means to fill missing values by, as in a checkpoint; by default the training part's.
         seed: Seed of the shuffling; by default torch's initial seed. Kept in checkpoints.
     """
 
     def __init__(
         self,
-        source: str = "waves",
-        test_source: str | None = None,
+        source: Source = "waves",
+        test_source: Source | None = None,
         train_size: float = 0.8,
         val_size: float = 0.0,
         batch_size: int = 32,
@@ -72,6 +89,12 @@ class SequenceDataModule(DescribedDataModule):
         per_step: bool | None = None,
         num_classes: int | None = None,
         offset: list[float] | None = None,
+        separator: str | None = None,
+        decimal: Literal[".", ","] | None = None,
+        layout: TableLayout = "long",
+        steps: str | None = None,
+        missing: Missing = "error",
+        fill: list[float] | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -81,9 +104,10 @@ class SequenceDataModule(DescribedDataModule):
             raise InputError(f"--data.seed {seed}: expected at least 0.")
         if num_classes is not None and not 1 <= num_classes <= _MOST_CLASSES:
             raise InputError(f"--data.num_classes {num_classes}: expected 1 to {_MOST_CLASSES}.")
-        self.source, self.test_source = source, test_source
-        self.train_size, self.val_size = train_size, val_size
+        self.source, self.test_source = str(named(source)), test_source
         self.batch_size, self.standardize, self.seed = batch_size, standardize, seed
+        self.missing = None if missing == "error" else missing
+        self._fill = fill
         self.options = ReadOptions(
             label=label,
             sequence=sequence,
@@ -91,32 +115,35 @@ class SequenceDataModule(DescribedDataModule):
             labels_file=labels_file,
             lengths_file=lengths_file,
             targets=Wish(targets, per_step),
-            offset=None if offset is None else tuple(offset),
+            offset=offset_without_mask(offset, fill),
+            separator=separator,
+            decimal=decimal,
+            layout=layout,
+            steps=steps,
+            missing=self.missing is not None,
         )
-        self._features = tuple(features) if features else None
-        self._class_names = tuple(class_names) if class_names else None
-        self._num_classes = num_classes
         self._notes: dict[str, None] = {}  # in order, each once
+        self._split = Split(
+            named(source),
+            None if test_source is None else named(test_source),
+            train_size,
+            val_size,
+            self.options,
+            names_without_mask(features, missing) if features else None,
+            tuple(class_names) if class_names else None,
+            num_classes,
+            standardize,
+            self._notes,
+        )
 
     @property
     def notes(self) -> list[str]:
         """What the user should know of what was read so far, a line each."""
         return list(self._notes)
 
-    @property
-    def _split(self) -> Split:
-        return Split(
-            self.source,
-            self.test_source,
-            self.train_size,
-            self.val_size,
-            self.options,
-            self._features,
-            self._class_names,
-            self._num_classes,
-            self.standardize,
-            self._notes,
-        )
+    @cached_property
+    def _unfilled(self) -> Parts:
+        return self._split.labelled()
 
     @cached_property
     def parts(self) -> Parts:
@@ -125,12 +152,12 @@ class SequenceDataModule(DescribedDataModule):
         Raises:
             InputError: The source cannot be read or split, or its parts do not fit each other.
         """
-        return self._split.labelled()
+        return Parts(*map(self._filled, self._unfilled))
 
     @cached_property
     def unlabelled(self) -> list[Sequences]:
         """Every sequence of the source without its label, for prediction."""
-        return self._split.unlabelled()
+        return list(map(self._filled, self._split.unlabelled()))
 
     def batches(self, part: Sequences, order: Callable[[int], Order] | None = None) -> Batches:
         """Return batches of a part, in its own order unless ``order`` gives another."""
@@ -159,25 +186,6 @@ class SequenceDataModule(DescribedDataModule):
 
     def _epoch(self) -> int:
         return self.trainer.current_epoch if self.trainer else 0
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the seed of the shuffling, and what was read how, for checkpoints."""
-        options = self.options
-        columns = {"sequence": options.sequence, "time": options.time, "label": options.label}
-        return {"seed": self.seed, "source": self.source, "columns": columns}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the shuffling of the run that is resumed.
-
-        Raises:
-            InputError: Another seed was asked for.
-        """
-        if self.seed not in (None, state_dict["seed"]):
-            raise InputError(
-                f"--data.seed {self.seed}: the run that goes on shuffles with "
-                f"{state_dict['seed']}. Leave it out."
-            )
-        self.seed = state_dict["seed"]
 
     def val_dataloader(self) -> Batches | list[Batches]:
         """Return the validation batches; an empty list where there is no validation part."""

@@ -8,24 +8,55 @@ import numpy as np
 from lightning.pytorch import LightningDataModule
 from numpy.typing import NDArray
 
+from grulight.data.missing import Fill, Filling, fitted
+from grulight.data.readers import ReadOptions
+from grulight.data.sequences import Sequences
 from grulight.data.splitting import Parts
 from grulight.data.statistics import feature_statistics
+from grulight.errors import InputError
 
 # what a model has to know of the data, by the names that both have for it
 DESCRIPTION = (
     *("input_size", "num_classes", "num_values", "per_step"),
-    *("class_names", "feature_names", "offset", "mean", "scale"),
+    *("class_names", "feature_names", "offset", "mean", "scale", "missing", "fill"),
 )
 
 
 class DescribedDataModule(LightningDataModule):
-    """Describe the training part.
+    """Describe the training part, and how it was read.
 
     Attributes:
+        source: Where it was read.
+        options: How.
+        seed: Of the shuffling.
         standardize: Whether the description has statistics to scale features by.
+        missing: How missing values are filled; None where there are none.
     """
 
+    source: str
+    options: ReadOptions
+    seed: int | None
     standardize: bool
+    missing: Fill | None
+
+    _fill: list[float] | None
+
+    @property
+    @abstractmethod
+    def _unfilled(self) -> Parts:
+        """The parts as they were read."""
+
+    @cached_property
+    def filling(self) -> Filling | None:
+        """How missing values are filled; None where none may be missing."""
+        if self.missing is None:
+            return None
+        if self._fill is not None:
+            return Filling(self.missing, np.array(self._fill))
+        return fitted(self.missing, self._unfilled.train)
+
+    def _filled(self, part: Sequences) -> Sequences:
+        return part if self.filling is None else self.filling(part)
 
     @property
     @abstractmethod
@@ -78,6 +109,11 @@ class DescribedDataModule(LightningDataModule):
         """Standard deviation of each feature over the training part; None likewise."""
         return self._statistics[1].tolist() if self.standardize else None
 
+    @property
+    def fill(self) -> list[float] | None:
+        """Mean of each feature that fills missing values; None where there are none."""
+        return None if self.filling is None else self.filling.means.tolist()
+
     def describe(self) -> dict[str, Any]:
         """Return what a model has to know of the data, as arguments of ``GRUClassifier``."""
         return {name: getattr(self, name) for name in DESCRIPTION}
@@ -85,3 +121,22 @@ class DescribedDataModule(LightningDataModule):
     @cached_property
     def _statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return feature_statistics(self.parts.train)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the seed of the shuffling, and what was read how, for checkpoints."""
+        options = self.options
+        columns = {"sequence": options.sequence, "time": options.time, "label": options.label}
+        return {"seed": self.seed, "source": self.source, "columns": columns}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on with the shuffling of the run that is resumed.
+
+        Raises:
+            InputError: Another seed was asked for.
+        """
+        if self.seed not in (None, state_dict["seed"]):
+            raise InputError(
+                f"--data.seed {self.seed}: the run that goes on shuffles with "
+                f"{state_dict['seed']}. Leave it out."
+            )
+        self.seed = state_dict["seed"]

@@ -2,18 +2,16 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from grulight.data.notes import class_notes, offset_notes, shape_notes
-from grulight.data.readers import ReadOptions, has_test_part, read
+from grulight.data.readers import Given, ReadOptions, has_names, has_test_part, read
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError, listed
 
 Notes = dict[str, None]  # lines in order, each once
-_TABLES = (".csv", ".parquet")  # their features have names of their own
 
 
 class Parts(NamedTuple):
@@ -33,8 +31,8 @@ class Split:
         notes: Takes in, each once, what the user should know of what is read.
     """
 
-    source: str
-    test_source: str | None
+    source: str | Given
+    test_source: str | Given | None
     train_size: float
     val_size: float
     options: ReadOptions
@@ -115,8 +113,8 @@ class Split:
         count = _number_of(self.train_size, len(whole), "train_size")
         return whole.part(0, count), whole.part(count, len(whole))
 
-    def _read_one(self, source: str, options: ReadOptions, notes: Notes) -> Sequences:
-        if self.features is None or Path(source).suffix.lower() in _TABLES:
+    def _read_one(self, source: str | Given, options: ReadOptions, notes: Notes) -> Sequences:
+        if self.features is None or has_names(source):
             found = read(source, replace(options, features=self.features))
         else:
             found = read(source, options).with_features(self.features)

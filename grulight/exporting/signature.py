@@ -15,6 +15,7 @@ def signature_of(subject: Subject, suffix: str) -> dict[str, str]:
         "output": _outputs(subject, suffix),
         "standardisation": _standardisation(subject),
         "padding": _padding(subject, suffix),
+        **_missing(subject),
     }
 
 
@@ -28,6 +29,12 @@ def _standardisation(subject: Subject) -> str:
     if not first:
         return "inside"
     return f"inside; float32 cannot hold the raw values: subtract first {listed(first)}"
+
+
+def _missing(subject: Subject) -> dict[str, str]:
+    fill = subject.classifier and subject.classifier.hparams["missing"]
+    words = f"not inside: to be filled before, as --data.missing {fill} does"
+    return {"missing values": words} if fill else {}
 
 
 def _axes(given: Input) -> str:

@@ -12,7 +12,10 @@ from grulight.errors import InputError
 from grulight.runs.checkpoint import load_classifier
 from grulight.training.classifier import GRUClassifier
 
-_SAME = ("input_size", "num_classes", "class_names", "feature_names")
+_SAME = (
+    *("input_size", "num_classes", "class_names", "feature_names"),
+    *("offset", "missing", "fill"),  # by which the data are read, once for all
+)
 
 
 class Ensemble(LightningModule):

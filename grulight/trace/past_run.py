@@ -63,6 +63,8 @@ def _as_trained(classifier: GRUClassifier) -> dict[str, Any]:
         "targets": "classes" if head.num_classes else "values",
         "per_step": head.per_step,
         **offset_settings(classifier),
+        "missing": classifier.hparams["missing"] or "error",
+        "fill": classifier.hparams["fill"],
     }
     if head.num_classes and names is not None:  # a model ported from Keras may know none
         settings["class_names"] = list(names)

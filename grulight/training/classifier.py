@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
+from grulight.data.missing import Fill
+from grulight.data.readers import ReadOptions
+from grulight.data.readers.table_columns import TableLayout
 from grulight.errors import InputError
 from grulight.heads import ClassHead, Head
 from grulight.init import keras_init_
@@ -16,7 +19,8 @@ from grulight.kernels import gate
 from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
-from grulight.training.compiled_network import CompiledPredictor, compilable, predict_in_torch
+from grulight.training.answers import predicted
+from grulight.training.compiled_network import CompiledPredictor, compiled, predict_in_torch
 from grulight.training.data_spec import DataSpec, ported_network, require_classes
 from grulight.training.steps import StepsModule
 
@@ -38,6 +42,8 @@ class GRUClassifier(StepsModule):
         feature_names: What each feature is called.
         mean: Mean of each feature in training, subtracted first; None for no standardisation.
         scale: Standard deviation of each feature in training, divided by; None likewise.
+        missing: How missing values are filled before they come here; None where there are none.
+        fill: Mean of each feature of the source in training, which fills them; None likewise.
         from_keras: A Keras model file, or its description from a checkpoint: its model takes the
             place of the GRUNet, and the sizes above are its own.
         kernel: What computes the GRU: ``auto`` takes Numba on a CPU and Triton on CUDA where they
@@ -46,8 +52,7 @@ class GRUClassifier(StepsModule):
             training with less around it. By default as many as nobody needs to see one by one.
         num_values: Values of each label in the data; 0 where labels are classes.
         per_step: Whether the data have a label for each step, which only a Keras model learns.
-        offset: What to subtract from each raw feature before it is rounded to float32, as the data
-            module does; None for nothing.
+        offset: What the data module subtracts from each feature, in float64; None for nothing.
 
     Raises:
         InputError: The Keras model cannot be read, or does not fit the data; or mean and scale are
@@ -74,6 +79,8 @@ class GRUClassifier(StepsModule):
         kernel: Kernel = "auto",
         steps_per_execution: int | None = None,
         offset: Sequence[float] | None = None,
+        missing: Fill | None = None,
+        fill: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         gate.statistics(mean, scale, input_size)
@@ -92,16 +99,8 @@ class GRUClassifier(StepsModule):
         )
         self.class_names = tuple(class_names or map(str, range(self.head.num_names)))
         self.feature_names = tuple(feature_names or map(str, range(input_size)))
-        self.network = ported or GRUNet(
-            input_size,
-            self.head.size,
-            hidden_size,
-            num_layers,
-            bidirectional,
-            dropout,
-            bias,
-            kernel,
-        )
+        gru = (hidden_size, num_layers, bidirectional, dropout, bias)
+        self.network = ported or GRUNet(input_size, self.head.size, *gru, kernel)
         if init == "keras" and ported is None:
             keras_init_(self.network)
         self.register_buffer("mean", None if mean is None else torch.tensor(mean))
@@ -138,7 +137,7 @@ class GRUClassifier(StepsModule):
         """Return what is predicted, NumPy in and NumPy out.
 
         A GRUNet of one layer in one direction takes one compiled call, in which a sequence gets
-        the same bits in any batch.
+        the same bits in any batch. Nothing is written to values and lengths.
 
         Args:
             values: (N, T, F) raw sequences, padded.
@@ -147,21 +146,48 @@ class GRUClassifier(StepsModule):
         Returns:
             (N, C) probability of each class; see :meth:`predict_step` for Keras models.
 
-        Nothing is written to either: they may be read-only.
-
         Raises:
             InputError: Values or lengths do not fit the model, or what standardises is not finite.
         """
-        predictor = self._predictor
-        if predictor is None or not predictor.is_current():
-            network = compilable(self.network, self.head)
-            predictor = None if network is None else CompiledPredictor(self, network)
-            self._predictor = predictor
         if self._offset is not None:
             values = gate.sequences(values, self.hparams["input_size"]) - self._offset
+        return self.predict_read(values, lengths)
+
+    def predict_read(
+        self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None
+    ) -> NDArray[np.floating]:
+        """Return what :meth:`predict_proba` does, for sequences less the offset, as read."""
+        predictor = self._predictor
+        if predictor is None or not predictor.is_current():
+            predictor = self._predictor = compiled(self, self.network, self.head)
         if predictor is not None:
             return predictor(values, lengths)
         return predict_in_torch(self, self.hparams["input_size"], values, lengths)
+
+    def predict(
+        self,
+        data: Any,
+        sequence: str = "sequence",
+        time: str = "time",
+        layout: TableLayout = "long",
+    ) -> Any:
+        """Return what is predicted for each sequence of a data frame, a file or arrays.
+
+        Args:
+            data: A data frame with one row per time step, or what else ``SequenceDataModule``
+                takes for a source. Labels are not looked at.
+            sequence: Column of a table that says which sequence a row belongs to.
+            time: Column of a table that orders the rows of a sequence, where there is one.
+            layout: Whether a table has one row per time step (long) or per sequence (wide).
+
+        Returns:
+            The table that ``grulight predict`` writes, as a frame of the kind that was given; as
+            arrays by their names where it was no frame.
+
+        Raises:
+            InputError: The data cannot be read, or do not fit the model.
+        """
+        return predicted(self, data, ReadOptions(sequence=sequence, time=time, layout=layout))
 
     def configure_optimizers(self) -> Optimizer:
         """Return what a Keras model was compiled with, or Keras' Adam with its default settings."""

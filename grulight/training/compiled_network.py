@@ -74,6 +74,12 @@ class CompiledPredictor(Predictor):
         return self._state() == self._seen
 
 
+def compiled(module: nn.Module, network: nn.Module, head: Head) -> CompiledPredictor | None:
+    """Return what predicts for a classifier in one call, or None where its network cannot."""
+    found = compilable(network, head)
+    return None if found is None else CompiledPredictor(module, found)
+
+
 def predict_in_torch(
     module: Any, features: int, values: NDArray[np.floating], lengths: NDArray[np.integer] | None
 ) -> NDArray[np.floating]:

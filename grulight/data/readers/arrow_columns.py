@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from grulight.data.readers.checks import bad
-from grulight.data.readers.hints import advice
+from grulight.data.readers.hints import FILL, advice
 from grulight.data.readers.times import parse_times
 
 Place = Callable[[int], str]
@@ -24,19 +24,26 @@ class Texts:
     codes: NDArray[np.int64]
 
 
-def as_numbers(path: str, name: str, column: Any, place: Place) -> NDArray[np.float64]:
-    """Return a column of numbers.
+def as_numbers(
+    path: str, name: str, column: Any, place: Place, *, missing: bool = False
+) -> NDArray[np.float64]:
+    """Return a column of numbers; empty cells are NaN where they may be ``missing``.
 
     Raises:
         InputError: It holds something else, or a cell is empty.
     """
-    _refuse_nulls(path, name, column, place)
+    if not missing:
+        _refuse_nulls(path, name, column, place, f" {FILL}")
+    if arrow.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     kind, types = column.type, arrow.types
+    if missing and types.is_null(kind):  # all of them are
+        return np.full(len(column), np.nan)
     numeric = (types.is_integer, types.is_floating, types.is_boolean, types.is_decimal)
     if not any(test(kind) for test in numeric):
         raise bad(path, f"column {name!r} holds {kind}, expected numbers.{advice(name)}")
     # NumPy converts booleans and 16-bit floats, which Arrow does not; with decimals it is reversed.
-    if types.is_decimal(kind):
+    if types.is_decimal(kind) or (column.null_count and not types.is_floating(kind)):
         column = column.cast(arrow.float64())
     return np.asarray(column.to_numpy(), dtype=np.float64)
 
@@ -121,7 +128,8 @@ def merged_times(
     return parse_times(path, list(index), lambda at: place(first[at]))[codes]
 
 
-def _refuse_nulls(path: str, name: str, column: Any, place: Place) -> None:
+def _refuse_nulls(path: str, name: str, column: Any, place: Place, advice: str = "") -> None:
     if column.null_count:
         first = int(np.argmax(column.is_null().to_numpy()))
-        raise bad(path, f"{place(first)}, column {name!r}: empty cell ({column.null_count} such).")
+        problem = f"column {name!r}: empty cell ({column.null_count} such).{advice}"
+        raise bad(path, f"{place(first)}, {problem}")

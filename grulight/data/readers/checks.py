@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.digits import Digits
+from grulight.data.readers.digits import Digits, as_float32
+from grulight.data.readers.hints import FILL
 from grulight.data.readers.names import name_array
 from grulight.data.readers.offsets import Offset, less, require_fit, stored_less
 from grulight.data.readers.raw import RawSequences
@@ -30,8 +31,9 @@ def checked(
     require_labels: bool,
     wish: Wish,
     offset: Offset | None = None,
+    missing: bool = False,
 ) -> Sequences:
-    """Check what a reader found and put it into the one form.
+    """Check what a reader found and put it into the one form; values may be NaN if ``missing``.
 
     Raises:
         InputError: Something is wrong with it; the message says what and where.
@@ -47,7 +49,7 @@ def checked(
     require_fit(source, offset, features.tolist())
     notes, needed = raw.notes, raw.needed_offset
     if not raw.is_whole:
-        found = _check_values(source, raw.values, lengths, ids, features, offset)
+        found = _check_values(source, raw.values, lengths, ids, features, offset, missing)
         notes, needed = notes + found[0], found[1]
     return Sequences(
         values=raw.values if raw.is_whole else _stored(raw.values, lengths, offset),
@@ -150,6 +152,7 @@ def _check_values(
     ids: NDArray[np.str_],
     features: NDArray[np.str_],
     offset: Offset | None,
+    missing: bool,
 ) -> tuple[tuple[str, ...], Offset | None]:
     """Refuse values, within the valid steps, that float32 cannot hold as finite numbers.
 
@@ -165,7 +168,7 @@ def _check_values(
         if digits is not None:
             valid = np.arange(steps) < lengths[start : start + size, None]
             digits.add(chunk[valid], rounded[valid])
-        wrong = ~np.isfinite(rounded)
+        wrong = np.isinf(rounded) if missing else ~np.isfinite(rounded)
         if not wrong.any():
             continue
         wrong &= (np.arange(steps) < lengths[start : start + size, None])[:, :, None]
@@ -177,16 +180,12 @@ def _check_values(
             )
         total += int(wrong.sum())
     if total:
-        raise bad(source, f"{total} values are NaN, infinite or too large for float32; {message}.")
+        hint = f" {FILL}" if " is nan in " in message else ""
+        problem = f"{total} values are NaN, infinite or too large for float32; {message}.{hint}"
+        raise bad(source, problem)
     if digits is None:
         return (), None
     return digits.notes(source, features.tolist()), digits.offset()
-
-
-def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the values as float32 in C order; those out of its range become infinite."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(values, dtype=np.float32, order="C")
 
 
 def _stored(values: NDArray[Any], lengths: NDArray[np.int64], offset: Offset | None) -> Any:

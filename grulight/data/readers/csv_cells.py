@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import pyarrow as arrow
@@ -12,11 +12,13 @@ import pyarrow as arrow
 from grulight.data.readers import text_file
 from grulight.data.readers.arrow_columns import Place
 from grulight.data.readers.checks import bad
-from grulight.data.readers.hints import advice
+from grulight.data.readers.classes import MISSING
+from grulight.data.readers.hints import FILL, advice
 from grulight.data.readers.text_file import TextFile
 
 _ROWS = 1024  # parsed at once: 65536 take twice as long
 _CELLS = 1 << 20  # likewise, in a table of many columns
+MISSING_CELLS = [*sorted(MISSING), "?"]
 
 
 class CellReader(Iterator[list[str]]):
@@ -93,36 +95,71 @@ class CellReader(Iterator[list[str]]):
         return text
 
 
-def numbers_of_texts(path: str, name: str, column: Any, place: Place) -> Any:
-    """Return a column of texts as numbers.
+def numbers_of_texts(
+    path: str,
+    name: str,
+    column: Any,
+    place: Place,
+    decimals: Sequence[str],
+    settled: str | None,
+    missing: bool,
+) -> tuple[Any, str | None]:
+    """Return a column of texts as numbers, and the decimal sign as far as it is known.
+
+    Args:
+        path: The file, for messages.
+        name: Of the column.
+        column: The texts.
+        place: Says where a row is.
+        decimals: Decimal signs that they may have.
+        settled: The one that other cells have, or None.
+        missing: Whether cells may be empty, or words for it.
 
     Raises:
         InputError: A text is no number.
     """
-    try:
-        return column.cast(arrow.float64())
-    except arrow.ArrowException:
-        texts = column.to_pylist()
-    # float() takes 1_000 for a number, which no other reader of the file would
-    if "_" in "".join(texts):
-        _refuse(path, name, texts, place)
-    try:
-        return arrow.chunked_array([np.fromiter(map(float, texts), np.float64, len(texts))])
-    except ValueError:
-        _refuse(path, name, texts, place)
+    texts: list[str | None] = column.to_pylist()
+    if missing:
+        texts = [None if text is None or text.strip() in MISSING_CELLS else text for text in texts]
+    first_bad = {decimal: _first_bad(texts, decimal) for decimal in decimals}
+    for decimal in decimals:
+        if first_bad[decimal] == len(texts):
+            numbers = [
+                np.nan if text is None else float(text.replace(decimal, ".")) for text in texts
+            ]
+            shown = any(text is not None and decimal in text for text in texts)
+            return arrow.chunked_array([np.array(numbers)]), decimal if shown else settled
+    decimal = max(first_bad, key=first_bad.__getitem__)  # the sign that most cells have
+    row = first_bad[decimal]
+    raise bad(path, f"{place(row)}, column {name!r}: {_problem(str(texts[row]), decimal, name)}")
 
 
-def _refuse(path: str, name: str, texts: Sequence[str], place: Place) -> NoReturn:
-    for row, text in enumerate(texts):
-        if not _is_number(text):
-            problem = f"{text[:40]!r} is not a number" if text.strip() else "empty cell"
-            raise bad(path, f"{place(row)}, column {name!r}: {problem}.{advice(name)}")
-    raise AssertionError("all of them are numbers")
+def _first_bad(texts: Sequence[str | None], decimal: str) -> int:
+    """Return the row of the first text that is no number; their count if each is one."""
+    wrong = (
+        row for row, text in enumerate(texts) if text is not None and not is_number(text, decimal)
+    )
+    return next(wrong, len(texts))
 
 
-def _is_number(text: str) -> bool:
+def _problem(text: str, decimal: str, name: str) -> str:
+    if text.strip() in MISSING_CELLS:
+        return f"{repr(text[:40]) + ' is no number' if text.strip() else 'empty cell'}. {FILL}"
+    other = "," if decimal == "." else "."
+    if is_number(text, other):
+        return f"{text[:40]!r} is not a number. Say --data.decimal {other} where it is one."
+    return f"{text[:40]!r} is not a number.{advice(name)}"
+
+
+def is_number(text: str, decimal: str) -> bool:
+    """Return whether a text is a number with this decimal sign."""
+    if decimal != ".":
+        if "." in text:  # between thousands, or of a date
+            return False
+        text = text.replace(decimal, ".")
     try:
         float(text)
     except ValueError:
         return False
+    # float() takes 1_000 for a number, which no other reader of the file would
     return "_" not in text

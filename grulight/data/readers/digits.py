@@ -1,6 +1,7 @@
 """Which features float32 cannot hold: those whose offset takes the digits that tell them apart."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,12 @@ from numpy.typing import NDArray
 from grulight.data.readers.offsets import Offset
 
 _LOST = 1e-3  # of a feature's range, by which rounding may move a value unnoticed
+
+
+def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the values as float32 in C order; those out of its range become infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(values, dtype=np.float32, order="C")
 
 
 class Digits:
@@ -25,9 +32,10 @@ class Digits:
         """Count values (n, F) as the source has them, and as float32."""
         with np.errstate(all="ignore"):  # numbers that are not finite are refused elsewhere
             values = exact.astype(np.float64, copy=False)
-            self._low = np.fmin(self._low, values.min(axis=0))
-            self._high = np.fmax(self._high, values.max(axis=0))
-            self._error = np.fmax(self._error, np.abs(values - rounded).max(axis=0))
+            self._low = np.fmin(self._low, np.fmin.reduce(values, axis=0))
+            self._high = np.fmax(self._high, np.fmax.reduce(values, axis=0))
+            moved = np.fmax.reduce(np.abs(values - rounded), axis=0)
+            self._error = np.fmax(self._error, moved)
 
     def _lost(self) -> NDArray[np.intp]:
         with np.errstate(all="ignore"):

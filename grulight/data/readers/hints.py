@@ -15,6 +15,7 @@ _TIMES = frozenset(
         *("step", "steps", "timestep", "timesteps", "frame"),
     )
 )
+FILL = "--data.missing last, mean or mask fills what is missing."
 _EXACT = 2**24  # whole numbers beyond this are rounded in float32
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from grulight.data.readers.checks import bad
 from grulight.data.readers.classes import MISSING
-from grulight.data.readers.hints import likely_time
+from grulight.data.readers.hints import FILL, likely_time
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.names import name_array
 from grulight.data.readers.raw import RawSequences
@@ -62,9 +62,9 @@ def gathered(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
         InputError: A cell is empty or not finite, a label changes within a sequence, or a time is
             there twice.
     """
-    column = rows.layout.names[rows.layout.sequence]
+    column = rows.layout.names[rows.layout.sequence or 0]
     ids = name_array(path, f"column {column!r}", rows.sequences.names)
-    _check_cells(path, rows)
+    _check_cells(path, rows, missing=columns.missing)
     _require_named_time(path, rows, columns)
     order = _order(path, rows)
     labels = _labels(path, rows, columns)
@@ -84,7 +84,8 @@ def gathered(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
 
 
 def _require_named_time(path: str, rows: Rows, columns: ColumnNames) -> None:
-    if rows.layout.time is not None or columns.features is not None:
+    layout = rows.layout
+    if layout.time is not None or layout.has_steps or columns.features is not None:
         return
     names = [rows.layout.names[i] for i in rows.layout.features]
     if (name := likely_time(names, rows.features, rows.sequences.codes)) is not None:
@@ -96,18 +97,21 @@ def _require_named_time(path: str, rows: Rows, columns: ColumnNames) -> None:
         )
 
 
-def _check_cells(path: str, rows: Rows) -> None:
+def _check_cells(path: str, rows: Rows, *, missing: bool) -> None:
     names = rows.layout.names
     if "" in rows.sequences.names:
         first = int((rows.sequences.codes == list(rows.sequences.names).index("")).argmax())
-        raise bad(path, f"{rows.place(first)}, column {names[rows.layout.sequence]!r}: empty cell.")
-    wrong = ~np.isfinite(rows.features)
+        raise bad(
+            path, f"{rows.place(first)}, column {names[rows.layout.sequence or 0]!r}: empty cell."
+        )
+    wrong = np.isinf(rows.features) if missing else ~np.isfinite(rows.features)
     if wrong.any():
         row, column = (int(i) for i in np.argwhere(wrong)[0])
+        hint = f" {FILL}" if np.isnan(rows.features[row, column]) else ""
         raise bad(
             path,
             f"{wrong.sum()} cells are NaN, infinite or too large for float32; the first is on "
-            f"{rows.place(row)}, column {names[rows.layout.features[column]]!r}.",
+            f"{rows.place(row)}, column {names[rows.layout.features[column]]!r}.{hint}",
         )
 
 

@@ -50,10 +50,13 @@ def stored_less(values: Any, offset: Offset) -> StoredValues:
 
 
 def shifted(sequences: Sequences, offset: Offset | None) -> Sequences:
-    """Return sequences less an offset, where no reader has subtracted it from finer numbers."""
-    if offset == sequences.offset:
+    """Return sequences less an offset, where no reader has subtracted it from finer numbers.
+
+    What had been subtracted from sequences that a program gives stays so without an offset.
+    """
+    if offset is None or offset == sequences.offset:
         return sequences
-    assert offset is not None
     require_fit(sequences.source, offset, sequences.feature_names)
-    values: Any = stored_less(sequences.values, offset)
+    more = offset if sequences.offset is None else np.subtract(offset, sequences.offset)
+    values: Any = stored_less(sequences.values, tuple(more))
     return replace(sequences, values=values, offset=offset)

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from grulight.data.readers.checks import bad
 from grulight.data.readers.hints import is_index
 from grulight.data.readers.names import name_array
-from grulight.data.readers.offsets import Offset, require_fit
+from grulight.data.readers.offsets import Offset
 from grulight.data.readers.targets import Wish
 from grulight.errors import listed
 
-_DEFAULT_TIME = "time"
+TableLayout = Literal["long", "wide"]
+_DEFAULT_SEQUENCE, _DEFAULT_TIME = "sequence", "time"
 _CELLS = 1 << 25  # of features, held at once where not the whole table is
 
 
@@ -25,23 +27,44 @@ class ColumnNames:
     require_labels: bool
     targets: Wish
     offset: Offset | None = None
+    separator: str | None = None
+    decimal: str | None = None
+    layout: TableLayout = "long"
+    steps: str | None = None
+    missing: bool = False
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The positions of the columns in a table, and what the user should know of the others."""
+    """The positions of the columns in a table, and what the user should know of the others.
+
+    Attributes:
+        names: Of all columns.
+        sequence: None where each row is a sequence, and none has a name.
+        time: None where there is no such column.
+        label: Likewise.
+        features: One for each.
+        notes: A line each.
+        has_steps: Whether the rows are in order of time, whatever the features are called.
+    """
 
     names: Sequence[str]
-    sequence: int
+    sequence: int | None
     time: int | None
     label: int | None
     features: Sequence[int]
     notes: tuple[str, ...] = ()
+    has_steps: bool = False
     offset: Offset | None = None  # of each feature
 
 
 def find_columns(
-    path: str, names: Sequence[str], wanted: ColumnNames, indices: Sequence[str] = ()
+    path: str,
+    names: Sequence[str],
+    wanted: ColumnNames,
+    indices: Sequence[str] = (),
+    *,
+    row_each: bool = False,
 ) -> Layout:
     """Find the wanted columns among those that a table has.
 
@@ -50,6 +73,7 @@ def find_columns(
         names: Its columns.
         wanted: What the columns are called.
         indices: Those that the table says are an index; they are features only if asked for.
+        row_each: Whether each row is a sequence, so that it needs no name and has no time.
 
     Raises:
         InputError: A column is missing, unnamed, there twice, or of two uses.
@@ -59,13 +83,18 @@ def find_columns(
 
     def at(name: str, use: str) -> int:
         if name not in position:
-            raise bad(
-                path, f"has no {use} column {name!r} (columns: {listed(names, like=[name])})."
+            shown = listed(names, like=[name])
+            hint = (
+                " Where a row is a sequence, say --data.layout wide." if use == "sequence" else ""
             )
+            raise bad(path, f"has no {use} column {name!r} (columns: {shown}).{hint}")
         return position[name]
 
-    sequence = at(wanted.sequence, "sequence")
-    has_time = wanted.time in position or wanted.time != _DEFAULT_TIME
+    nameless = row_each and wanted.sequence == _DEFAULT_SEQUENCE not in position
+    sequence = None if nameless else at(wanted.sequence, "sequence")
+    has_time = wanted.layout == "long" and (
+        wanted.time in position or (wanted.time != _DEFAULT_TIME and not row_each)
+    )
     time = at(wanted.time, "time") if has_time else None
     has_label = wanted.label is not None and (wanted.require_labels or wanted.label in position)
     label = at(wanted.label, "label") if has_label and wanted.label is not None else None
@@ -74,17 +103,18 @@ def find_columns(
         others = [i for i in range(len(names)) if i not in (sequence, time, label)]
         left_out = [names[i] for i in others if names[i] in indices or is_index(names[i])]
         features = [i for i in others if names[i] not in left_out]
+    elif row_each and wanted.layout == "wide":
+        features = [i for i in range(len(names)) if i not in (sequence, label)]
     else:
         features = [at(name, "feature") for name in wanted.features]
     for index in (sequence, label):
-        if index in features:
+        if index is not None and index in features:
             raise bad(path, f"column {names[index]!r} cannot be a feature as well.")
     if not features:
         raise bad(path, f"has no feature column (columns: {listed(names)}).")
     said = f"{path}: column {listed([*map(repr, left_out)])} is an index that pandas wrote, and no "
     notes = (f"{said}feature; --data.features takes it for one.",) if left_out else ()
-    require_fit(path, wanted.offset, [names[i] for i in features])
-    return Layout(names, sequence, time, label, features, notes, wanted.offset)
+    return Layout(names, sequence, time, label, features, notes)
 
 
 def _positions(path: str, names: Sequence[str]) -> dict[str, int]:

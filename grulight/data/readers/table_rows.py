@@ -1,44 +1,21 @@
 """The rows of a long table, gathered from blocks of Arrow columns."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.arrow_columns import Texts, as_numbers, as_texts, as_times, merged_times
-from grulight.data.readers.checks import as_float32
-from grulight.data.readers.digits import Digits
+from grulight.data.readers.digits import Digits, as_float32
+from grulight.data.readers.memory import require_memory
 from grulight.data.readers.offsets import Offset
+from grulight.data.readers.table_blocks import Block, made_ahead
 from grulight.data.readers.table_columns import Layout, limit_rows
 
-
-@dataclass(frozen=True)
-class Block:
-    """Some rows of a table.
-
-    Attributes:
-        columns: Arrow columns by their position in the table.
-        count: How many rows there are.
-        place: Says where one is, such as "line 7".
-        share: Share of the table that was read with them.
-    """
-
-    columns: dict[int, Any]
-    count: int
-    place: Callable[[int], str]
-    share: float
-
-    def part(self, start: int, stop: int) -> "Block":
-        """Return some of the rows."""
-        return replace(
-            self,
-            columns={at: column.slice(start, stop - start) for at, column in self.columns.items()},
-            count=stop - start,
-            place=lambda row: self.place(start + row),
-        )
+_ASKED = 1 << 17  # rows after which the memory is asked for
 
 
 @dataclass(frozen=True)
@@ -72,6 +49,8 @@ def rows_of_whole_sequences(
     layout: Layout,
     at_once: float,
     seen: Callable[[float], None] = lambda share: None,
+    *,
+    missing: bool = False,
 ) -> Iterator[Rows]:
     """Yield the rows of whole sequences: at least ``at_once`` rows, but for the last time.
 
@@ -82,13 +61,16 @@ def rows_of_whole_sequences(
         at_once: Where rows of a sequence follow each other, no more are held than these, a block
             and one sequence.
         seen: Called with the share of the table that was read.
+        missing: Whether features may be missing, which are NaN then.
 
     Raises:
-        InputError: A cell is wrong.
+        InputError: A cell is wrong, or there is too little memory.
     """
-    at_once = limit_rows(at_once, layout)
-    gathered = _Gathered(path, layout)
-    for block in _made_ahead(blocks):
+    assert layout.sequence is not None
+    if at_once < math.inf:
+        at_once = limit_rows(at_once, layout)
+    gathered = _Gathered(path, layout, missing)
+    for block in made_ahead(blocks):
         if gathered.count >= at_once:
             name = layout.names[layout.sequence]
             sequences = as_texts(path, name, block.columns[layout.sequence])
@@ -101,26 +83,17 @@ def rows_of_whole_sequences(
                     gathered.add(block.part(0, start))
                 yield gathered.rows()
                 seen(block.share)
-                gathered, block = _Gathered(path, layout), block.part(start, block.count)
+                gathered, block = _Gathered(path, layout, missing), block.part(start, block.count)
         gathered.add(block)
     yield gathered.rows()
     seen(1.0)
 
 
-def _made_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
-    """Yield blocks; the next one is made meanwhile, by another thread."""
-    with ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(next, blocks, None)
-        while block := waiting.result():
-            waiting = thread.submit(next, blocks, None)
-            yield block
-
-
 class _Gathered:
     """Rows that are added block by block."""
 
-    def __init__(self, path: str, layout: Layout) -> None:
-        self._path, self._layout = path, layout
+    def __init__(self, path: str, layout: Layout, missing: bool) -> None:
+        self._path, self._layout, self._missing = path, layout, missing
         self._features: list[NDArray[np.float32]] = []
         self._sequences, self._labels = list[Texts](), list[Texts]()
         self._times: list[Any] = []
@@ -138,7 +111,8 @@ class _Gathered:
         path, layout, names = self._path, self._layout, self._layout.names
         exact = np.empty((block.count, len(layout.features)), order="F")
         for at, i in enumerate(layout.features):
-            exact[:, at] = as_numbers(path, names[i], block.columns[i], block.place)
+            column, place = block.columns[i], block.place
+            exact[:, at] = as_numbers(path, names[i], column, place, missing=self._missing)
         if layout.offset is not None:
             exact -= layout.offset
         self._features.append(as_float32(exact))
@@ -151,7 +125,16 @@ class _Gathered:
             column = block.columns[layout.time]
             self._times.append(as_times(path, names[layout.time], column, block.place))
         self._places.append(block.place)
+        self._require_room(block.count)
         self.count += block.count
+
+    def _require_room(self, more: int) -> None:
+        """Ask now and then: a few bytes of a compressed file may stand for any number of rows."""
+        if self.count // _ASKED != (self.count + more) // _ASKED:
+            width = len(self._layout.features)
+            what = f"more than {self.count:,} rows of {width:,} features"
+            size = self.count * (8 * width + 64)  # to be held together, and in order
+            require_memory(self._path, what, size, "Write it with `grulight pack`.")
 
     def rows(self) -> Rows:
         """Return all rows that were added."""

@@ -6,15 +6,18 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grulight.data.readers.checks import bad
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.names import name_array
 from grulight.data.readers.raw import RawSequences
+from grulight.data.readers.stamped_ts import read_stamped
 from grulight.errors import listed
 from grulight.extras import extra
 
@@ -28,6 +31,46 @@ def read_ts(path: str) -> RawSequences:
     # aeon holds the text's numbers as float64; a line may be as long as the file
     require_memory(path, "the file", 2 * os.path.getsize(path), "Use less of it.")
     labelled = _check_header(path)
+    cases, labels = _cases(path, labelled=labelled)
+    if not len(cases):
+        raise bad(path, "has no sequences after its @data line.")
+    lengths = np.array([case.shape[1] for case in cases])
+    shape = (len(cases), int(lengths.max()), cases[0].shape[0])
+    what = f"padding {shape[0]:,} sequences to {shape[1]:,} steps"
+    # float64, and a copy in float32
+    require_memory(path, what, 12 * math.prod(shape), "Use less of it.")
+    values = np.zeros(shape)
+    for number, case in enumerate(cases):
+        if len(case) != shape[2]:  # aeon has checked others
+            dimensions = f"{len(case)} dimensions, expected {shape[2]}"
+            raise bad(path, f"sequence {number} (counted from 0) has {dimensions} as in the first.")
+    for row, case in zip(values, cases, strict=True):
+        row[: case.shape[1]] = case.T
+    # aeon lower-cases each line and then writes NaN for every "nan", also inside class names.
+    if _header(path).get("targetlabel") == "true":
+        return RawSequences(
+            values=values,
+            labels=_targets(path, labels),
+            are_values=True,
+            lengths=lengths,
+            names={"y": "@targetLabel"},
+        )
+    texts = [str(label).strip().lower() for label in labels] if labelled else []
+    names = name_array(path, "@classLabel", texts) if labelled else None
+    return RawSequences(values=values, labels=names, lengths=lengths, names={"y": "@classLabel"})
+
+
+def _targets(path: str, labels: Sequence[object]) -> NDArray[np.float64]:
+    try:
+        return np.array(labels, dtype=np.float64)
+    except ValueError as error:
+        raise bad(path, f"@targetLabel: {error}, expected numbers.") from error
+
+
+def _cases(path: str, *, labelled: bool) -> tuple[Sequence[NDArray[np.float64]], Sequence[str]]:
+    """Return the series (F, T) and their labels as text."""
+    if _header(path).get("timestamps") == "true":
+        return read_stamped(path, labelled=labelled)
     datasets = _aeon(path)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
@@ -37,28 +80,7 @@ def read_ts(path: str) -> RawSequences:
         raise bad(
             path, _first_bad_cell(path) or f"aeon cannot read it ({_said(error)})."
         ) from error
-    if not len(cases):
-        raise bad(path, "has no sequences after its @data line.")
-    lengths = np.array([case.shape[1] for case in cases])
-    shape = (len(cases), int(lengths.max()), cases[0].shape[0])
-    what = f"padding {shape[0]:,} sequences to {shape[1]:,} steps"
-    # float64, and a copy in float32
-    require_memory(path, what, 12 * math.prod(shape), "Use less of it.")
-    values = np.zeros(shape)
-    for row, case in zip(values, cases, strict=True):
-        row[: case.shape[1]] = case.T
-    # aeon lower-cases each line and then writes NaN for every "nan", also inside class names.
-    if _header(path).get("targetlabel") == "true":
-        return RawSequences(
-            values=values,
-            labels=np.array(labels, dtype=np.float64),
-            are_values=True,
-            lengths=lengths,
-            names={"y": "@targetLabel"},
-        )
-    texts = [str(label).strip().lower() for label in labels] if labelled else []
-    names = name_array(path, "@classLabel", texts) if labelled else None
-    return RawSequences(values=values, labels=names, lengths=lengths, names={"y": "@classLabel"})
+    return cases, labels
 
 
 def read_aeon(source: str, part: str) -> RawSequences:
@@ -127,9 +149,6 @@ def _check_header(path: str) -> bool:
     tags = _header(path)
     if "data" not in tags:
         raise bad(path, "has no @data line, expected the .ts format of the UCR/UEA archives.")
-    if tags.get("timestamps") == "true":
-        # aeon 1.6 drops the sign of values with time stamps, and values without a decimal point.
-        raise bad(path, "has time stamps (@timeStamps true), which cannot be read correctly.")
     if tags.get("targetlabel") == "true":
         return True
     if "classlabel" not in tags:

@@ -1,0 +1,181 @@
+"""Sequences that a program has in memory: data frames, arrays, lists of arrays."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as arrow
+from numpy.typing import NDArray
+
+from grulight.data.readers.checks import bad
+from grulight.data.readers.hints import pandas_index
+from grulight.data.readers.long_table import padded_sequences
+from grulight.data.readers.memory import require_memory
+from grulight.data.readers.options import ReadOptions, columns_of
+from grulight.data.readers.parquet_table import arrow_blocks
+from grulight.data.readers.raw import RawSequences
+from grulight.data.readers.row_each import is_nested
+from grulight.data.readers.table_blocks import Block, Wanted
+from grulight.data.readers.tables import rows_of_table
+from grulight.data.sequences import Sequences
+from grulight.errors import InputError
+
+
+class Given:
+    """What a program gives in the place of a source's name.
+
+    Args:
+        data: A data frame (pandas, polars, Arrow or another with its interfaces), an array x
+            (N, T, F) or (N, T), a list of arrays (T, F) or (T,) of any lengths, a pair (x, y) of
+            one of these and labels, or ``Sequences``.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __str__(self) -> str:
+        """Return what it is, for messages."""
+        if isinstance(self.data, list | tuple):
+            return "the list of arrays" if isinstance(self.data, list) else "(x, y)"
+        kind = type(self.data)
+        return f"the {kind.__module__.partition('.')[0]} {kind.__name__}"
+
+    @property
+    def is_table(self) -> bool:
+        """Whether it is a data frame."""
+        interfaces = ("__arrow_c_stream__", "__dataframe__")
+        array = isinstance(self.data, np.ndarray | list | tuple | Sequences)
+        return not array and any(hasattr(self.data, name) for name in interfaces)
+
+    def with_type_of(self, name: str, texts: NDArray[np.str_]) -> Any:
+        """Return texts as an Arrow array of the type that a column of the data frame has."""
+        schema, array = ArrowTable(str(self), self.data).schema, arrow.array(texts)
+        if name not in schema.names:
+            return array
+        kind = schema.field(name).type
+        return array.cast(kind.value_type if arrow.types.is_dictionary(kind) else kind)
+
+    def raw(self, options: ReadOptions) -> RawSequences:
+        """Return the sequences, unchecked.
+
+        Raises:
+            InputError: It is something else, or a column or cell is wrong.
+        """
+        if self.is_table:
+            return self._table(options)
+        x, y = (
+            self.data if isinstance(self.data, tuple) and len(self.data) == 2 else (self.data, None)
+        )
+        values, lengths = self._values(x)
+        labels = None if y is None else self._array("y", y)
+        return RawSequences(values, labels, lengths=lengths)
+
+    def _table(self, options: ReadOptions) -> RawSequences:
+        source, columns = str(self), columns_of(options)
+        table = ArrowTable(source, self.data)
+        [rows] = rows_of_table(source, table, columns, math.inf)
+        return padded_sequences(source, rows, columns)
+
+    def _values(self, x: Any) -> tuple[NDArray[Any], NDArray[np.int64] | None]:
+        """Return values (N, T, F), and lengths where they are unequal."""
+        if not isinstance(x, list | tuple):
+            values = self._array("x", x)
+            return (values[:, :, None] if values.ndim == 2 else values), None
+        cases = [self._array(f"x[{at}]", case) for at, case in enumerate(x)]
+        cases = [case[:, None] if case.ndim == 1 else case for case in cases]
+        for at, case in enumerate(cases):
+            width = cases[0].shape[-1]
+            if case.ndim != 2 or case.shape[1] != width or case.dtype.kind not in "biuf":
+                problem = f"x[{at}] is of shape {case.shape} and holds {case.dtype}"
+                raise bad(str(self), f"{problem}, expected numbers (steps, {width}).")
+        if not cases:
+            raise bad(str(self), "x has no sequences.")
+        lengths = np.array([len(case) for case in cases])
+        shape = (len(cases), int(lengths.max()), cases[0].shape[1])
+        what = f"padding {shape[0]:,} sequences to {shape[1]:,} steps"
+        kind = np.result_type(*{case.dtype for case in cases})
+        require_memory(str(self), what, math.prod(shape) * kind.itemsize, "Use less of it.")
+        values = np.zeros(shape, kind)
+        for row, case in zip(values, cases, strict=True):
+            row[: len(case)] = case
+        return values, lengths
+
+    def _array(self, name: str, given: Any) -> NDArray[Any]:
+        try:
+            array = np.asarray(given)
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise bad(str(self), f"{name} is no array ({error}).") from error
+        if array.dtype.kind == "O":  # of texts, as a column of a frame
+            array = np.array(array.tolist())
+        if array.dtype.kind not in "biufUS" or not array.ndim:
+            raise bad(
+                str(self),
+                f"{name} is {type(given).__name__}, expected a data frame, arrays x or (x, y), a "
+                "list of arrays (steps, features), Sequences, or the name of a source.",
+            )
+        return array
+
+
+class ArrowTable:
+    """A data frame.
+
+    Args:
+        source: What it is called in messages.
+        frame: It.
+
+    Raises:
+        InputError: Arrow cannot hold it, or it has no rows.
+    """
+
+    is_series = False
+
+    def __init__(self, source: str, frame: Any) -> None:
+        try:
+            self._table = self._arrow(frame)
+        except (arrow.ArrowException, TypeError, ValueError, NotImplementedError) as error:
+            raise bad(source, f"cannot be held by Arrow ({error}).") from error
+        self.schema = schema = self._table.schema
+        self.names: Sequence[str] = schema.names
+        self.indices: Sequence[str] = pandas_index(schema)
+        self.nested: Sequence[str] = [field.name for field in schema if is_nested(field.type)]
+        if not self._table.num_rows:
+            raise bad(source, "has columns but no rows.")
+
+    def _arrow(self, frame: Any) -> Any:
+        if hasattr(frame, "__arrow_c_stream__"):
+            table = arrow.table(frame)
+        else:
+            from pyarrow.interchange import from_dataframe
+
+            table = from_dataframe(frame)
+        types = arrow.types
+        for at, field in enumerate(table.schema):
+            if types.is_string_view(field.type):  # which few of Arrow's functions know
+                table = table.set_column(at, field.name, table[at].cast(arrow.large_string()))
+        return table
+
+    def blocks(self, wanted: Wanted) -> Iterator[Block]:
+        """Yield its rows."""
+        names = {at: self.names[at] for at in wanted.columns}
+        batches = self._table.select(list(names.values())).to_batches(max_chunksize=1 << 16)
+        yield from arrow_blocks(iter(batches), names, self._table.num_rows)
+
+
+def given_sequences(given: Given, options: ReadOptions) -> Sequences:
+    """Return ``Sequences`` that were given, without labels where none are asked for.
+
+    Raises:
+        InputError: They have no labels, but some are asked for.
+    """
+    sequences: Sequences = given.data
+    if options.require_labels and sequences.labels is None:
+        raise InputError(f"{sequences.source}: has no labels.")
+    return replace(sequences, needed_offset=None)  # their digits are lost, if any are
+
+
+def named(source: Any) -> str | Given:
+    """Return a source's name, or what is in memory."""
+    return str(source) if isinstance(source, str | os.PathLike) else Given(source)

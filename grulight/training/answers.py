@@ -1,0 +1,139 @@
+"""What a classifier answers for data in memory, and answers as columns of a table."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow
+from numpy.typing import NDArray
+
+from grulight.data.batches import Batches
+from grulight.data.missing import Filling, names_without_mask, offset_without_mask
+from grulight.data.readers import Given, ReadOptions, has_names, named, read
+from grulight.data.sequences import Sequences
+from grulight.errors import InputError
+from grulight.heads import Columns, Head
+
+_AT_ONCE = 256  # sequences
+
+
+class Answering(Protocol):
+    """What is asked of a classifier."""
+
+    network: Any
+    head: Head
+    class_names: tuple[str, ...]
+
+    @property
+    def hparams(self) -> Any:
+        """Its arguments."""
+
+    def predict_read(
+        self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None
+    ) -> NDArray[np.floating]:
+        """Return what is predicted for sequences less the offset."""
+
+
+def predicted(classifier: Answering, data: Any, options: ReadOptions) -> Any:
+    """Return what a classifier answers for each sequence; see ``GRUClassifier.predict``."""
+    source = named(data)
+    sequences = _read(classifier, source, options)
+    follows = getattr(classifier.network, "follows_steps", False)
+    found: list[Columns] = []
+    at = 0
+    for batch in Batches(sequences, _AT_ONCE):
+        part = sequences.part(at, at + len(batch.values))
+        at += len(part)
+        answers = classifier.predict_read(
+            batch.values.numpy(), None if batch.lengths is None else batch.lengths.numpy()
+        )
+        lengths = part.lengths if follows else None
+        names, head = classifier.class_names, classifier.head
+        found.append(prediction_columns(head, names, part.ids, lengths, answers))
+    columns = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+    return columns if isinstance(source, str) else _as_given(source, columns, options.sequence)
+
+
+def _read(classifier: Answering, source: str | Given, options: ReadOptions) -> Sequences:
+    known = classifier.hparams
+    kind, fill, names = known["missing"], known["fill"], known["feature_names"]
+    if names is not None and kind is not None:
+        names = names_without_mask(names, kind)
+    wanted = replace(
+        options,
+        features=tuple(names) if names is not None and has_names(source) else None,
+        require_labels=False,
+        label=None,
+        missing=kind is not None,
+        offset=offset_without_mask(known["offset"], fill),
+    )
+    sequences = read(source, wanted)
+    if names is not None:
+        sequences = sequences.with_features(names)
+    return sequences if kind is None else Filling(kind, np.array(fill))(sequences)
+
+
+def _as_given(source: Given, columns: Columns, sequence: str) -> Any:
+    """Return columns as a frame of the kind that was given; else as they are."""
+    if not source.is_table:
+        return columns
+    arrays = {name: pyarrow.array(column) for name, column in columns.items()}
+    ids = {sequence: source.with_type_of(sequence, columns["sequence"])}
+    del arrays["sequence"]
+    table = pyarrow.table(ids | arrays)
+    if "polars" in sys.modules and isinstance(source.data, sys.modules["polars"].DataFrame):
+        return sys.modules["polars"].from_arrow(table)
+    return table if isinstance(source.data, pyarrow.Table) else table.to_pandas()
+
+
+def prediction_columns(
+    head: Head,
+    names: Sequence[str],
+    ids: NDArray[np.str_],
+    lengths: NDArray[np.int64] | None,
+    answers: NDArray[np.floating],
+    disagreement: NDArray[np.floating] | None = None,
+) -> Columns:
+    """Put the predictions of a batch into columns.
+
+    Args:
+        head: What they mean.
+        names: The classes, labels or values.
+        ids: (B,) names of the sequences.
+        lengths: (B,) how many answers of each sequence count; None for all.
+        answers: (B, C) or (B, S, C).
+        disagreement: (B,) or (B, S), the largest standard deviation over an ensemble's members;
+            None for a single model.
+
+    Returns:
+        ``sequence``, ``step`` (counted from 0) where there is an answer for each, then
+        ``predicted`` and ``probability_<class>``, or ``probability_<label>``, or
+        ``value_<name>``; and ``disagreement`` of an ensemble.
+
+    Raises:
+        InputError: An answer is not finite.
+    """
+    if not head.per_step:
+        _require_finite(answers, ids)
+        spread = {} if disagreement is None else {"disagreement": disagreement}
+        return {"sequence": ids, **head.columns(answers, names), **spread}
+    counted = np.ones(answers.shape[:2], dtype=bool)
+    if lengths is not None:
+        counted = np.arange(answers.shape[1]) < lengths[:, None]
+    sequences, steps = counted.nonzero()
+    _require_finite(answers[counted], ids[sequences])
+    spread = {} if disagreement is None else {"disagreement": disagreement[counted]}
+    found = head.columns(answers[counted], names)
+    return {"sequence": ids[sequences], "step": steps, **found, **spread}
+
+
+def _require_finite(answers: NDArray[np.floating], ids: NDArray[np.str_]) -> None:
+    """Refuse answers (B, C) that say nothing."""
+    finite = np.isfinite(answers).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"sequence {ids[finite.argmin()]}: the answer is not finite. Its values, or the "
+            "model's weights, are too large; nothing was written."
+        )
