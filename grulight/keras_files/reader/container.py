@@ -125,7 +125,7 @@ def _of_folder(folder: Folder, given: dict[str, Json] | None, what: str) -> Cont
         if MODEL in folder:
             return _of_json(folder, MODEL, given)
         raise InputError(
-            f"{what} without {CONFIG}, {MODEL}, {SAVED_MODEL[0]} or a checkpoint of TensorFlow. "
+            f"{what} without {CONFIG} or {MODEL}, {SAVED_MODEL[0]} or a checkpoint of TensorFlow. "
             "Expected a file, or the folder of one model."
         )
     metadata = folder.read(METADATA, MAX_JSON_BYTES) if METADATA in folder else b"{}"
