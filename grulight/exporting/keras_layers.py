@@ -7,7 +7,7 @@ from typing import Any
 
 from grulight.errors import InputError, listed
 from grulight.exporting.verification import Array
-from grulight.keras_files.layers.activations import activation_name
+from grulight.keras_files.layers.activations import activation_layer, activation_name
 from grulight.keras_files.layers.layout import network_to_keras
 from grulight.keras_files.layers.wrappers import directions
 from grulight.keras_files.plan.spec import Call, LayerSpec, Ref
@@ -111,6 +111,8 @@ def _ported_plan(spec: LayerSpec, arrays: tuple[Array, ...]) -> Plan:
     settings = {key: spec.config[key] for key in KEYS[spec.kind] if key in spec.config}
     for key in ACTIVATIONS.get(spec.kind, ()):
         settings[key] = activation_name(spec, key)
+        if activation_layer(spec, key) is not None:
+            raise spec.refuse(key, "the name of one; give the layer a place of its own")
         if settings[key] == "hard_sigmoid" and spec.version.major < 3:
             raise spec.refuse(key, "another one, since Keras 3 has no hard_sigmoid of this slope")
     if spec.kind == "GRU":
