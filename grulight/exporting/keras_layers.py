@@ -1,72 +1,79 @@
-"""A checkpoint's network as a chain of Keras layers, before Keras is imported."""
+"""A checkpoint's network as Keras layers and the calls between them, before Keras is imported."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import Any
 
-from grulight.errors import InputError, listed
-from grulight.exporting.verification import Array
+from grulight.errors import InputError
+from grulight.exporting.inputs import Array, Input, described
+from grulight.exporting.keras_settings import ACTIVATIONS, KEYS, PLAIN, WITH_AXIS
+from grulight.exporting.subject import Subject
 from grulight.keras_files.layers.activations import activation_layer, activation_name
 from grulight.keras_files.layers.layout import network_to_keras
+from grulight.keras_files.layers.network import PREFIX
 from grulight.keras_files.layers.wrappers import directions
-from grulight.keras_files.plan.spec import Call, LayerSpec, Ref
-from grulight.keras_files.ported_network import PortedNetwork
+from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref
 from grulight.keras_files.reader.untrusted_text import quote
 from grulight.model import GRUNet
-from grulight.training.classifier import GRUClassifier
 
-_GRU = ("units", "use_bias", "reset_after", "return_sequences", "go_backwards", "dropout")
-_NORMALIZATION = ("axis", "epsilon", "center", "scale")
-
-# The layers that are written, and their settings that are numbers, flags or words
-KEYS: dict[str, tuple[str, ...]] = {
-    "Activation": (),
-    "BatchNormalization": (*_NORMALIZATION, "momentum"),
-    "Bidirectional": ("merge_mode",),
-    "Dense": ("units", "use_bias"),
-    "Dropout": ("rate",),
-    "GRU": (*_GRU, "recurrent_dropout", "zero_output_for_mask"),
-    "LayerNormalization": _NORMALIZATION,
-    "Masking": ("mask_value",),
-}
-ACTIVATIONS = {
-    "Activation": ("activation",),
-    "Dense": ("activation",),
-    "GRU": ("activation", "recurrent_activation"),
-}
+LEAKY_SLOPE = 0.3  # of LeakyReLU where a file says none
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A Keras layer to be made.
+    """A Keras layer, operation or model to be made.
 
     Attributes:
-        kind: Its class in ``keras.layers``.
+        kind: Its class in ``keras.layers``, or that of an operation after `PREFIX`.
         settings: Its arguments.
         arrays: Its weights, in Keras' order.
         inner: The layers it wraps, by argument.
+        model: What a model inside another is made of.
     """
 
     kind: str
     settings: Mapping[str, Any]
     arrays: tuple[Array, ...] = ()
     inner: Mapping[str, "Plan"] = field(default_factory=dict)
-
-    def make(self, keras: ModuleType, dtype: str) -> Any:
-        """Return the layer, without its weights."""
-        inner = {name: plan.make(keras, dtype) for name, plan in self.inner.items()}
-        return getattr(keras.layers, self.kind)(**self.settings, **inner, dtype=dtype)
+    model: "ModelPlan | None" = None
 
 
-def plans_of(classifier: GRUClassifier) -> list[Plan]:
-    """Return the Keras layers of a classifier's network, in order.
+@dataclass(frozen=True)
+class ModelPlan:
+    """A Keras model to be made: its inputs, its layers by name, who calls whom, its outputs.
+
+    Attributes:
+        inputs: What it takes.
+        starts: Where that enters the calls.
+        layers: Its layers, by their names in the file.
+        calls: The uses of them, each after those it depends on.
+        outputs: Where its outputs leave.
+    """
+
+    inputs: tuple[Input, ...]
+    starts: tuple[Ref, ...]
+    layers: Mapping[str, Plan]
+    calls: tuple[Call, ...]
+    outputs: tuple[Ref, ...]
+
+
+def plan_of(subject: Subject) -> ModelPlan:
+    """Return the Keras model of a checkpoint's network.
 
     Raises:
-        InputError: It is a ported model that is more than a chain of the layers in `KEYS`.
+        InputError: It is a ported model with a layer or a setting that current Keras lacks.
     """
-    network = classifier.network
-    return list(_ported_plans(network) if isinstance(network, PortedNetwork) else _plans(network))
+    if subject.model is not None:
+        network = subject.model.network
+        return _model_plan(network.graph, network.to_keras(), subject.inputs)
+    assert subject.classifier is not None
+    assert isinstance(subject.classifier.network, GRUNet)
+    layers = {str(at): plan for at, plan in enumerate(_plans(subject.classifier.network))}
+    calls, before = [], Ref("values", 0, 0)
+    for name in layers:
+        calls.append(Call(name, 0, (before,)))
+        before = Ref(name, 0, 0)
+    return ModelPlan(subject.inputs, (Ref("values", 0, 0),), layers, tuple(calls), (before,))
 
 
 def _plans(network: GRUNet) -> Iterator[Plan]:
@@ -89,26 +96,45 @@ def _plans(network: GRUNet) -> Iterator[Plan]:
     yield Plan("Dense", settings, (held["dense/kernel"], held["dense/bias"]))
 
 
-def _ported_plans(network: PortedNetwork) -> Iterator[Plan]:
-    graph, arrays = network.model.network.graph, network.model.keras_arrays()
-    before = graph.inputs[0]
+def _model_plan(
+    graph: Graph, arrays: Mapping[str, Any], inputs: tuple[Input, ...] | None = None
+) -> ModelPlan:
     for call in graph.calls:
-        if call != Call(call.layer, 0, (before,)):
+        if call.training:
             raise InputError(
-                f"layer {quote(call.layer)} is not called with the layer before it alone; only "
-                "models whose layers follow one another are written as .keras. Choose .onnx."
+                f"layer {quote(call.layer)} is called as in training, which a Keras 3 model "
+                "forgets when it predicts. Choose .onnx or .pt2."
             )
-        before = Ref(call.layer, 0, 0)
-        yield _ported_plan(graph.layers[call.layer], tuple(_leaves(arrays.get(call.layer, {}))))
+    layers = {name: _plan(spec, arrays.get(name, {})) for name, spec in graph.layers.items()}
+    return ModelPlan(inputs or described(graph), graph.inputs, layers, graph.calls, graph.outputs)
 
 
-def _ported_plan(spec: LayerSpec, arrays: tuple[Array, ...]) -> Plan:
+def _plan(spec: LayerSpec, arrays: Mapping[str, Any]) -> Plan:
+    if spec.graph is not None:
+        held = _model_plan(spec.graph, arrays)
+        return Plan("Functional", _name(spec), tuple(_leaves(arrays)), model=held)
+    if spec.kind.startswith(PREFIX):
+        return _operation(spec)
     if spec.kind not in KEYS:
-        raise InputError(
-            f"layer {quote(spec.name)} is a {quote(spec.kind)}; a .keras file is written of "
-            f"{listed([*KEYS])}. Choose .onnx or .pt2."
-        )
-    settings = {key: spec.config[key] for key in KEYS[spec.kind] if key in spec.config}
+        raise _unwritable(spec)
+    settings = _settings(spec)
+    inner = {}
+    if spec.kind == "Bidirectional":
+        pair = zip(("layer", "backward_layer"), directions(spec), strict=True)
+        inner = {name: _plan(each, {}) for name, each in pair}
+    elif spec.kind == "TimeDistributed":
+        inner = {"layer": _plan(spec.inner["layer"], arrays)}
+    return Plan(spec.kind, settings | _name(spec), tuple(_leaves(arrays)), inner)
+
+
+def _name(spec: LayerSpec) -> dict[str, Any]:
+    """Return the argument that names a layer; layers inside others name themselves."""
+    return {} if "/" in spec.name else {"name": spec.name}
+
+
+def _settings(spec: LayerSpec) -> dict[str, Any]:
+    given = {key: spec.config[key] for key in KEYS[spec.kind] if key in spec.config}
+    settings = {n: each for n, each in given.items() if each is not None or n == "merge_mode"}
     for key in ACTIVATIONS.get(spec.kind, ()):
         settings[key] = activation_name(spec, key)
         if activation_layer(spec, key) is not None:
@@ -117,13 +143,39 @@ def _ported_plan(spec: LayerSpec, arrays: tuple[Array, ...]) -> Plan:
             raise spec.refuse(key, "another one, since Keras 3 has no hard_sigmoid of this slope")
     if spec.kind == "GRU":
         settings["reset_after"] = spec.flag("reset_after")  # what its absence means has changed
-    inner = {}
-    if spec.kind == "Bidirectional":
-        pair = zip(("layer", "backward_layer"), directions(spec), strict=True)
-        inner = {name: _ported_plan(each, ()) for name, each in pair}
-    if "/" not in spec.name:  # as those of layers inside others have
-        settings["name"] = spec.name
-    return Plan(spec.kind, settings, arrays, inner)
+    if spec.kind == "BatchNormalization":
+        [settings["axis"]] = spec.integers("axis", -1)  # a list in Keras 2
+    if spec.kind == "LeakyReLU":
+        old = "alpha" in spec.config
+        slope = spec.number("alpha" if old else "negative_slope", LEAKY_SLOPE)
+        settings["negative_slope"] = slope
+    if not spec.flag("trainable", True):
+        settings["trainable"] = False
+    return settings
+
+
+def _operation(spec: LayerSpec) -> Plan:
+    kind = spec.kind.removeprefix(PREFIX)
+    if kind in PLAIN:
+        return Plan(spec.kind, _name(spec))
+    if kind == "GetItem":
+        return Plan(spec.kind, {"index": spec.config["index"]} | _name(spec))
+    if kind not in WITH_AXIS:
+        raise _unwritable(spec)
+    given = {key: spec.config.get(key) for key in WITH_AXIS[kind][1]}
+    settings = {
+        key: tuple(each) if isinstance(each, list) else each
+        for key, each in given.items()
+        if each is not None
+    }
+    return Plan(spec.kind, settings | _name(spec))
+
+
+def _unwritable(spec: LayerSpec) -> InputError:
+    return InputError(
+        f"layer {quote(spec.name)} is a {quote(spec.kind)}; a .keras file is written of layers "
+        "that Keras 3 has with the same meaning. Choose .onnx or .pt2."
+    )
 
 
 def _leaves(tree: Mapping[str, Any]) -> Iterator[Array]:

@@ -1,9 +1,8 @@
 """`.keras`: a checkpoint as a Keras model, its weights moved bit for bit.
 
-Keras is imported here on first use, and only the layers of `plans.KEYS` are made.
+Keras is imported here on first use.
 """
 
-import copy
 import os
 from pathlib import Path
 from types import ModuleType
@@ -13,20 +12,15 @@ import numpy as np
 import torch
 
 from grulight.errors import InputError
-from grulight.exporting.keras_layers import Plan, plans_of
-from grulight.exporting.verification import (
-    Array,
-    Written,
-    bound_of,
-    distance,
-    require_close,
-    trials,
-)
+from grulight.exporting.inputs import Array, Trial
+from grulight.exporting.keras_build import Builder, same_weights
+from grulight.exporting.keras_layers import ModelPlan, plan_of
+from grulight.exporting.subject import Subject
+from grulight.exporting.trials import trials
+from grulight.exporting.verification import Written, distance, require_same
 from grulight.extras import extra
-from grulight.keras_files.ported_network import PortedNetwork
 from grulight.logits import probabilities
 from grulight.model import GRUNet
-from grulight.training.classifier import GRUClassifier
 
 # oneDNN would reorder sums
 BACKEND = {
@@ -36,27 +30,35 @@ BACKEND = {
 }
 
 
-def write_keras(classifier: GRUClassifier, path: Path, lengths: bool, steps: int | None) -> Written:
+def write_keras(subject: Subject, path: Path) -> Written:
     """Write a `.keras` file, open it with Keras, and prove its weights and its parts.
 
     Raises:
         InputError: Keras is missing, or the network cannot be told in its layers.
     """
-    if lengths:
+    if subject.lengths:
         raise InputError("a .keras file takes no lengths; choose .onnx or .pt2, or leave it out.")
     keras = _keras()
-    plans = plans_of(classifier)
-    dtype = str(next(classifier.network.parameters()).dtype).removeprefix("torch.")
-    standard = _standardization(keras, classifier)
-    shape = (steps, len(classifier.feature_names))
-    _prove_in_float64(keras, classifier, plans, steps)
-    _filled(_built(keras, plans, shape, dtype, standard), plans).save(path)
+    plan = plan_of(subject)
+    standard = _standardization(keras, subject)
+    _prove_in_float64(keras, subject, plan)
+    Builder(keras, _precision(subject)).model(plan, standard).save(path)
     opened = keras.models.load_model(path)
-    _require_weights(opened, plans)
+    if not same_weights(opened, plan):
+        raise InputError("Keras does not give the weights back bit for bit; nothing was written.")
     counts = f"{len(opened.layers)} layers, {opened.count_params():,} parameters"
-    return Written(
-        lambda trial: _answer(keras, opened, trial.values), f"Keras {keras.__version__}", counts
-    )
+
+    def ask(trial: Trial) -> list[Array]:
+        answers = _answers(keras, opened, subject, trial)
+        return answers if subject.model is not None else [_per_class(answers[0])]
+
+    return Written(ask, f"Keras {keras.__version__}", counts)
+
+
+def _precision(subject: Subject) -> str:
+    network = subject.model if subject.classifier is None else subject.classifier.network
+    assert network is not None
+    return str(next(network.parameters()).dtype).removeprefix("torch.")
 
 
 def _keras() -> ModuleType:
@@ -73,40 +75,19 @@ def _keras() -> ModuleType:
             os.close(kept)
 
 
-def _built(
-    keras: ModuleType, plans: list[Plan], shape: tuple[int | None, int], dtype: str, first: Any
-) -> Any:
-    values = keras.Input(shape, dtype=dtype, name="values")
-    x = values if first is None else first(values)
-    for plan in plans:
-        x = plan.make(keras, dtype)(x)
-    return keras.Model(values, x)
-
-
-def _filled(model: Any, plans: list[Plan]) -> Any:
-    for layer, plan in zip(model.layers[-len(plans) :], plans, strict=True):
-        layer.set_weights(plan.arrays)
-    return model
-
-
-def _require_weights(opened: Any, plans: list[Plan]) -> None:
-    expected = [array for plan in plans for array in plan.arrays]
-    found = opened.get_weights()
-    same = len(found) == len(expected) and all(map(np.array_equal, found, expected))
-    if not same:
-        raise InputError("Keras does not give the weights back bit for bit; nothing was written.")
-
-
-def _standardization(keras: ModuleType, classifier: GRUClassifier) -> Any:
+def _standardization(keras: ModuleType, subject: Subject) -> Any:
     """Return the layer that standardises as the checkpoint does, bit for bit; None for none."""
-    if classifier.mean is None or classifier.scale is None:
+    if subject.statistics is None:
         return None
-    mean, scale = classifier.mean.numpy(), classifier.scale.numpy()
+    mean, scale = (each.numpy() for each in subject.statistics)
     # the square of a float32 is a float64 exactly, and its root is that float32 again
-    layer = keras.layers.Normalization(
-        mean=mean.tolist(), variance=(scale.astype(np.float64) ** 2).tolist()
-    )
-    for values, _ in trials(len(mean), None, mean=mean, scale=scale):
+    settings = {"mean": mean.tolist(), "variance": (scale.astype(np.float64) ** 2).tolist()}
+    if subject.model is not None:
+        settings["name"] = _unused("standardization", subject.model.network.graph.layers)
+    layer = keras.layers.Normalization(**settings)
+    [given] = subject.inputs
+    for trial in trials(subject).values():
+        values = trial[given.name]
         theirs = keras.ops.convert_to_numpy(layer(values))
         if distance((values - mean) / scale, theirs):
             raise InputError(
@@ -116,37 +97,42 @@ def _standardization(keras: ModuleType, classifier: GRUClassifier) -> Any:
     return layer
 
 
-def _prove_in_float64(
-    keras: ModuleType, classifier: GRUClassifier, plans: list[Plan], steps: int | None
-) -> None:
+def _unused(name: str, names: Any) -> str:
+    while name in names:
+        name += "_"
+    return name
+
+
+def _prove_in_float64(keras: ModuleType, subject: Subject, plan: ModelPlan) -> None:
     """Check that the layers behind the standardisation compute the network's function.
 
     Normalization is not among them, because it keeps its variance in float32 in every precision.
     """
-    network = classifier.network
-    exact = copy.deepcopy(network).double()
-    shape = (steps, len(classifier.feature_names))
-    model = _filled(_built(keras, plans, shape, "float64", None), plans)
-    zeros = isinstance(network, PortedNetwork)
-    for values, _ in trials(shape[1], steps, zeros=zeros):
-        ours = _network_answer(exact, values.astype(np.float64))
-        bound = bound_of(distance(ours, _network_answer(network, values)), ours.dtype)
-        require_close(distance(ours, _answer(keras, model, values.astype(np.float64))), bound)
+    exact, model = subject.in_float64(), Builder(keras, "float64").model(plan)
+    for trial in trials(subject).values():
+        wide = {n: a.astype(np.float64) if a.dtype == np.float32 else a for n, a in trial.items()}
+        ours, single = _network_answers(exact, wide), _network_answers(subject, trial)
+        require_same(ours, single, _answers(keras, model, subject, wide))
 
 
-def _network_answer(network: GRUNet | PortedNetwork, values: Array) -> Array:
-    """Return a network's probabilities of standardised values."""
+def _network_answers(subject: Subject, trial: Trial) -> list[Array]:
+    """Return a network's answers to standardised values, as Keras gives them."""
+    tensors = [torch.from_numpy(trial[each.name]) for each in subject.inputs]
     with torch.no_grad():
-        if isinstance(network, GRUNet):
-            return probabilities(network(torch.from_numpy(values))).numpy()
-        # the model itself, without the clipping that its logits have
-        answer = network.model(torch.from_numpy(values))
-        assert isinstance(answer, torch.Tensor)
-        return _per_class(answer.numpy())
+        if subject.model is not None:
+            answered = subject.model(*tensors)
+            several = (answered,) if isinstance(answered, torch.Tensor) else answered
+            return [each.numpy() for each in several]
+        assert subject.classifier is not None
+        assert isinstance(subject.classifier.network, GRUNet)
+        logits = subject.classifier.network(*tensors)
+        return [(logits.sigmoid() if logits.shape[-1] == 1 else probabilities(logits)).numpy()]
 
 
-def _answer(keras: ModuleType, model: Any, values: Array) -> Array:
-    return _per_class(keras.ops.convert_to_numpy(model(values, training=False)))
+def _answers(keras: ModuleType, model: Any, subject: Subject, trial: Trial) -> list[Array]:
+    given = [trial[each.name] for each in subject.inputs]
+    answered = model(given[0] if len(given) == 1 else given, training=False)
+    return [keras.ops.convert_to_numpy(each) for each in keras.tree.flatten(answered)]
 
 
 def _per_class(answer: Array) -> Array:

@@ -1,45 +1,49 @@
-"""`.onnx` and `.pt2`: a checkpoint's predictions as one graph, for any batch and any time."""
+"""`.onnx` and `.pt2`: a checkpoint's answers as one graph, for any batch and any time."""
 
 import copy
-import json
 from collections import Counter
-from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from grulight.errors import InputError
+from grulight.exporting.inputs import Array, Trial, example
+from grulight.exporting.subject import LENGTHS, Subject
 from grulight.exporting.traceable_gru import OPSET, OnnxGRU, ScannedGRU, replace_grus
-from grulight.exporting.verification import Array, Trial, Written, one_line
+from grulight.exporting.verification import Written, one_line
 from grulight.extras import extra
+from grulight.keras_files.layers.simple_rnn import SimpleRNN
+from grulight.keras_files.reader.untrusted_text import quote
 from grulight.logits import probabilities
 from grulight.model import GRUNet
-from grulight.training.classifier import GRUClassifier
 
-EXAMPLE = (3, 7)  # sequences and steps that torch.export traces
-AXES = {"values": {0: "batch", 1: "time"}, "lengths": {0: "batch"}}
-OUTPUT = "probabilities"
+BATCH = 3  # sequences that torch.export traces
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+Twin = type[OnnxGRU] | type[ScannedGRU]
+Axes = dict[int, Any]
 
 
 class Prediction(nn.Module):
-    """From raw sequences (batch, time, feature) to probabilities (batch, class).
+    """From raw sequences (batch, time, feature) to a GRUNet's probabilities (batch, class).
 
     Args:
-        classifier: What predicts; it stays as it is.
+        subject: What predicts; it stays as it is.
         twin: What computes in the place of `nn.GRU`.
     """
 
     mean: Tensor | None
     scale: Tensor | None
 
-    def __init__(self, classifier: GRUClassifier, twin: type[OnnxGRU] | type[ScannedGRU]) -> None:
+    def __init__(self, subject: Subject, twin: Twin) -> None:
         super().__init__()
-        self.network = copy.deepcopy(classifier.network)
-        self.register_buffer("mean", classifier.mean)
-        self.register_buffer("scale", classifier.scale)
+        assert subject.classifier is not None
+        self.network = copy.deepcopy(subject.classifier.network)
+        self.register_buffer("mean", subject.classifier.mean)
+        self.register_buffer("scale", subject.classifier.scale)
         replace_grus(self.network, twin)
         self.eval()
 
@@ -47,100 +51,139 @@ class Prediction(nn.Module):
         """Return probabilities; `lengths` (batch,) counts the valid steps of padded sequences."""
         if self.mean is not None and self.scale is not None:
             values = (values - self.mean) / self.scale
-        if isinstance(self.network, GRUNet):
-            # a twin takes them in the place of packing
-            self.network.gru.lengths, lengths = lengths, None
-            return probabilities(self.network(values, lengths))
-        return self.network.predictions(values, lengths)
+        # a twin takes them in the place of packing
+        assert isinstance(self.network, GRUNet)
+        self.network.gru.lengths, lengths = lengths, None
+        return probabilities(self.network(values, lengths))
 
 
-def write_pt2(classifier: GRUClassifier, path: Path, lengths: bool, steps: int | None) -> Written:
+class PortedPrediction(nn.Module):
+    """From a ported model's raw inputs to its outputs; the arguments are those of `Prediction`."""
+
+    mean: Tensor | None
+    scale: Tensor | None
+
+    def __init__(self, subject: Subject, twin: Twin) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(subject.model)
+        mean, scale = subject.statistics or (None, None)
+        self.register_buffer("mean", mean)
+        self.register_buffer("scale", scale)
+        self.lengths = subject.lengths
+        assert self.model is not None
+        replace_grus(self.model, twin)
+        self.eval()
+
+    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Return the output, or several; lengths (batch,) of the first input come last."""
+        values, *others = inputs
+        if self.mean is not None and self.scale is not None:
+            values = (values - self.mean) / self.scale
+        if self.lengths:
+            valid = torch.arange(values.shape[1], device=values.device) < others.pop()[:, None]
+            # padding is zero, as the checkpoint reads it
+            values = torch.where(valid.reshape(*valid.shape, *(1,) * (values.dim() - 2)), values, 0)
+        assert self.model is not None
+        answers: Tensor | tuple[Tensor, ...] = self.model(values, *others)
+        return answers
+
+
+def write_pt2(subject: Subject, path: Path) -> Written:
     """Write a `.pt2` file, which `torch.export.load` opens anywhere, and open it.
-
-    Args:
-        classifier: What predicts.
-        path: The file.
-        lengths: Whether to take the lengths of padded sequences as a second input.
-        steps: The only number of steps that the network takes, or None for any.
 
     Raises:
         InputError: torch.export cannot express the network.
     """
-    program = _traced(Prediction(classifier, ScannedGRU), classifier, lengths, steps)
-    notes = {f"{name}.json": note for name, note in _notes(classifier).items()}
+    program = _traced(subject, ScannedGRU)
+    notes = {f"{name}.json": note for name, note in subject.notes.items()}
     torch.export.save(program, path, extra_files=notes)
     opened = torch.export.load(path).module()
 
-    def ask(trial: Trial) -> Array:
+    def ask(trial: Trial) -> list[Array]:
         with torch.no_grad():
-            answer: Tensor = opened(*map(torch.from_numpy, trial.arrays))
-        return answer.numpy()
+            answer = opened(*(torch.from_numpy(trial[name]) for name in subject.input_names))
+        return [each.numpy() for each in ((answer,) if isinstance(answer, Tensor) else answer)]
 
     calls = Counter(str(node.target) for node in program.graph.nodes if node.op == "call_function")
     return Written(ask, f"torch.export, torch {torch.__version__}", _counted(calls, "scan"))
 
 
-def write_onnx(classifier: GRUClassifier, path: Path, lengths: bool, steps: int | None) -> Written:
-    """Write an `.onnx` file and open it in ONNX Runtime; the arguments are those of `write_pt2`.
+def write_onnx(subject: Subject, path: Path) -> Written:
+    """Write an `.onnx` file and open it in ONNX Runtime.
 
     Raises:
         InputError: A package is missing, or the exporters cannot express the network.
     """
     runtime = [extra(name, "onnx", ".onnx export") for name in ONNX_PACKAGES][-1]
-    program = _traced(Prediction(classifier, OnnxGRU), classifier, lengths, steps)
-    names = list(AXES)[: 1 + lengths]
+    program = _traced(subject, OnnxGRU)
     with one_line("torch.onnx cannot express this network"):
         exported = torch.onnx.export(
             program,
             dynamo=True,
             opset_version=OPSET,
-            input_names=names,
-            output_names=[OUTPUT],
-            dynamic_shapes=_axes(lengths, steps),
+            input_names=list(subject.input_names),
+            output_names=list(subject.outputs),
+            dynamic_shapes=_structured(subject, _named_axes(subject)),
             verbose=False,
         )
     assert exported is not None
-    exported.model.metadata_props.update(_notes(classifier))
+    exported.model.metadata_props.update(subject.notes)
     exported.save(path, external_data=False)
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
 
-    def ask(trial: Trial) -> Array:
-        [answer] = session.run([OUTPUT], dict(zip(names, trial.arrays, strict=True)))
-        return np.asarray(answer)
+    def ask(trial: Trial) -> list[Array]:
+        return [np.asarray(each) for each in session.run(list(subject.outputs), dict(trial))]
 
     calls = Counter(node.op_type for node in exported.model.graph)
     opened = f"ONNX opset {OPSET}, ONNX Runtime {runtime.__version__}"
     return Written(ask, opened, _counted(calls, "GRU", "Scan"))
 
 
-def _traced(
-    prediction: nn.Module, classifier: GRUClassifier, lengths: bool, steps: int | None
-) -> ExportedProgram:
-    batch, time = EXAMPLE[0], steps or EXAMPLE[1]
-    values = torch.zeros(batch, time, len(classifier.feature_names))
-    examples = (values, torch.full((batch,), time))[: 1 + lengths]
-    axes = tuple(dict.fromkeys(each, Dim.DYNAMIC) for each in _axes(lengths, steps))
+def _traced(subject: Subject, twin: Twin) -> ExportedProgram:
+    prediction = (Prediction if subject.model is None else PortedPrediction)(subject, twin)
+    _require_fixed_loops(subject, prediction)
+    examples = example(subject.graph, subject.inputs, BATCH)
+    if subject.lengths:
+        examples += (torch.full((BATCH,), examples[0].shape[1]),)
+    axes = [dict.fromkeys(each, Dim.DYNAMIC) for each in _named_axes(subject)]
     with torch.no_grad(), one_line("torch.export cannot express this network"):
-        return torch.export.export(prediction, examples, dynamic_shapes=axes)
+        return torch.export.export(prediction, examples, dynamic_shapes=_structured(subject, axes))
 
 
-def _axes(lengths: bool, steps: int | None) -> tuple[dict[int, str], ...]:
-    """Return the axes of each input that may have any size."""
-    fixed = () if steps is None else ("time",)
-    return tuple(
-        {axis: name for axis, name in axes.items() if name not in fixed}
-        for axes in list(AXES.values())[: 1 + lengths]
-    )
+def _require_fixed_loops(subject: Subject, prediction: nn.Module) -> None:
+    """Refuse an open number of steps where a loop over them would be unrolled.
+
+    Raises:
+        InputError: There is such a layer.
+    """
+    if not any(1 in each.open_axes for each in subject.inputs):
+        return
+    for layer in prediction.modules():
+        if isinstance(layer, SimpleRNN):  # an LSTM is one
+            raise InputError(
+                f"layer {quote(layer.keras_name)} is a {type(layer).__name__}, which is written "
+                "step by step, but the model leaves their number open. Save the Keras model with "
+                "an Input of so many steps, or choose .keras."
+            )
+
+
+def _structured(subject: Subject, axes: list[Axes]) -> Any:
+    """Return what is said of each input in the form of the arguments of `forward`."""
+    return tuple(axes) if subject.model is None else (tuple(axes),)
+
+
+def _named_axes(subject: Subject) -> list[Axes]:
+    """Return the axes of each input that may have any size, by their names."""
+    several = len(subject.inputs) > 1
+    found: list[Axes] = []
+    for each in subject.inputs:
+        names = {axis: "time" if axis == 1 else f"size_{axis}" for axis in each.open_axes}
+        if several:
+            names = {axis: f"{each.name}_{name}" for axis, name in names.items()}
+        found.append({0: "batch"} | names)
+    return found + [{0: "batch"}] * (LENGTHS in subject.input_names)
 
 
 def _counted(calls: Counter[str], *loops: str) -> str:
     """Return how many operators a graph has, and how many of them are loops."""
     return ", ".join([str(calls.total()), *(f"{calls[n]} × {n}" for n in loops if calls[n])])
-
-
-def _notes(classifier: GRUClassifier) -> dict[str, str]:
-    return {
-        "class_names": json.dumps(classifier.class_names),
-        "feature_names": json.dumps(classifier.feature_names),
-        "grulight_version": json.dumps(version("grulight")),
-    }

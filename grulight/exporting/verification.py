@@ -1,25 +1,19 @@
-"""What an exported model must answer: the checkpoint's own predictions, on random sequences."""
+"""What an exported model must answer: the checkpoint's own answers, on batches of every kind."""
 
-import copy
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from grulight.data.batches import Batch
 from grulight.errors import InputError
-from grulight.training.classifier import GRUClassifier
-
-Array = NDArray[Any]
-
-# Sequences and steps of each trial, none of them the sizes that the exporter traces.
-SIZES = ((1, 1), (2, 3), (33, 8), (5, 40))
+from grulight.exporting.inputs import Array, Trial
+from grulight.exporting.subject import Subject
+from grulight.exporting.trials import edges, trials
 
 # Float64 decides whether two programs compute the same function, as in parity/tolerances.py.
 FLOAT64_BOUND = 1e-12
@@ -30,31 +24,22 @@ FLOAT64_BOUND = 1e-12
 # what parity/tolerances.py allows.
 ROUNDINGS = 8.0
 
+# Of the size of an answer. Where float32 knows less, the comparison would tell nothing.
+LARGEST_BOUND = 1e-2
+
 REASON = 240  # characters of an exporter's reason that are shown
-
-
-class Trial(NamedTuple):
-    """A batch to try: raw values (batch, time, feature) and, for padded ones, lengths (batch,)."""
-
-    values: Array
-    lengths: Array | None
-
-    @property
-    def arrays(self) -> tuple[Array, ...]:
-        """The arrays that are there."""
-        return (self.values,) if self.lengths is None else (self.values, self.lengths)
 
 
 class Written(NamedTuple):
     """A file that was written and opened again.
 
     Attributes:
-        ask: Returns the opened model's answer to a trial.
+        ask: Returns the opened model's answers to a batch.
         opened: The format, and what opened it.
         contents: What it is made of.
     """
 
-    ask: Callable[[Trial], Array]
+    ask: Callable[[Trial], list[Array]]
     opened: str
     contents: str
 
@@ -64,88 +49,82 @@ class Verdict:
     """What a verification found.
 
     Attributes:
-        difference: Largest difference of a probability from the checkpoint's.
+        difference: Largest difference of an answer from the checkpoint's.
         bound: The largest that rounding explains.
-        sequences: How many sequences were compared.
-        sizes: The batches: sequences and steps of each.
+        sequences: How many random sequences were compared.
+        sizes: Their batches: sequences and steps of each.
+        edges: The batches at the edge, in words.
     """
 
     difference: float
     bound: float
     sequences: int
     sizes: tuple[tuple[int, int], ...]
+    edges: tuple[str, ...]
 
 
-def trials(
-    features: int,
-    steps: int | None,
-    *,
-    lengths: bool = False,
-    zeros: bool = False,
-    mean: Array | float = 0.0,
-    scale: Array | float = 1.0,
-) -> list[Trial]:
-    """Return random batches that look like the training data.
-
-    Args:
-        features: How many there are.
-        steps: The only number of steps that the model takes, or None for any.
-        lengths: Whether the batches are padded and say so.
-        zeros: Whether to end sequences with zeros, which a Masking layer skips.
-        mean: Mean of each feature.
-        scale: Standard deviation of each feature.
-    """
-    rng = np.random.default_rng(0)
-    found = []
-    for count, time in dict.fromkeys((count, steps or time) for count, time in SIZES):
-        values = (rng.normal(size=(count, time, features)) * scale + mean).astype(np.float32)
-        valid = rng.integers(1, time + 1, count)
-        if zeros:
-            values[np.arange(time) >= valid[:, None]] = 0
-        found.append(Trial(values, valid if lengths else None))
-    return found
-
-
-def predictions(
-    classifier: GRUClassifier, trial: Trial, dtype: torch.dtype = torch.float32
-) -> Array:
-    """Return the probabilities (batch, class) that the checkpoint predicts."""
-    lengths = None if trial.lengths is None else torch.from_numpy(trial.lengths)
-    with torch.no_grad():
-        batch = Batch(torch.from_numpy(trial.values).to(dtype), lengths, None)
-        return classifier.predict_step(batch).numpy()
-
-
-def verify(
-    classifier: GRUClassifier, tried: Sequence[Trial], ask: Callable[[Trial], Array]
-) -> Verdict:
+def verify(subject: Subject, ask: Callable[[Trial], list[Array]]) -> Verdict:
     """Compare an exported model's answers with the checkpoint's.
+
+    Raises:
+        InputError: They differ by more than rounding, or the checkpoint answers nothing finite.
+    """
+    exact, random, edge = subject.in_float64(), trials(subject), edges(subject)
+    asked = [subject.answers(trial) for trial in random.values()]
+    if not all(np.isfinite(answer).any() for answers in asked for answer in answers):
+        raise InputError("the checkpoint's answers are not finite, so nothing can be compared.")
+    found = [_compared(subject, exact, each, ask) for each in random.values()]
+    for each in edge.values():
+        _compared(subject, exact, each, ask)
+    differences, bounds = zip(*found, strict=True)
+    sequences = sum(count for count, _ in random)
+    return Verdict(max(differences), max(bounds), sequences, tuple(random), tuple(edge))
+
+
+def _compared(
+    subject: Subject, exact: Subject, trial: Trial, ask: Callable[[Trial], list[Array]]
+) -> tuple[float, float]:
+    """Return the largest difference of a batch, measured by its bound, and that bound."""
+    ours, theirs = subject.answers(trial), ask(trial)
+    floor = exact.answers(trial, torch.float64)
+    return require_same(ours, floor, theirs)
+
+
+def require_same(
+    ours: list[Array], other_precision: list[Array], theirs: list[Array]
+) -> tuple[float, float]:
+    """Compare a batch's answers output by output; return the worst difference and its bound.
+
+    Where both sides have the same NaN or infinity there is no number to compare, as where Keras
+    takes the mean of a sequence that is masked throughout.
 
     Raises:
         InputError: They differ by more than rounding.
     """
-    exact = copy.deepcopy(classifier).double()
-    differences, bounds = [], []
-    for trial in tried:
-        ours = predictions(classifier, trial)
-        rounding = distance(ours, predictions(exact, trial, torch.float64))
-        differences.append(distance(ours, ask(trial)))
-        bounds.append(bound_of(rounding, ours.dtype))
-        require_close(differences[-1], bounds[-1])
-    sizes = tuple((trial.values.shape[0], trial.values.shape[1]) for trial in tried)
-    return Verdict(max(differences), max(bounds), sum(count for count, _ in sizes), sizes)
+    found = []
+    for our, other, their in zip(ours, other_precision, theirs, strict=True):
+        none = ~np.isfinite(our)
+        if none.any() and our.shape == their.shape:
+            none &= np.isclose(our, their, equal_nan=True)
+            our, other, their = (np.where(none, 0, each) for each in (our, other, their))
+        difference, bound = distance(our, their), bound_of(our, distance(our, other))
+        require_close(difference, bound)
+        found.append((difference, bound))
+    return max(found, key=lambda pair: (pair[0] / pair[1], pair[1]))
 
 
-def bound_of(rounding: float, dtype: np.dtype[Any]) -> float:
-    """Return how far equal programs may be apart in a precision.
+def bound_of(answer: Array, rounding: float) -> float:
+    """Return how far equal programs may be apart in the precision of an answer.
 
     Args:
-        rounding: How far float32 takes the checkpoint from float64, which also tells how much
-            the network amplifies; in float64 it is smaller by the ratio of the precisions.
-        dtype: The precision.
+        answer: The checkpoint's; numbers above one are as many times coarser.
+        rounding: How far float32 takes it from float64, which also tells how much the network
+            amplifies; in float64 it is smaller by the ratio of the precisions.
     """
-    eps, single = float(np.finfo(dtype).eps), float(np.finfo(np.float32).eps)
-    return max(FLOAT64_BOUND, ROUNDINGS * eps * max(1.0, rounding / single))
+    eps, single = float(np.finfo(answer.dtype).eps), float(np.finfo(np.float32).eps)
+    size = float(np.abs(answer).max(initial=1.0))
+    bound = max(FLOAT64_BOUND * size, ROUNDINGS * eps * max(size, rounding / single))
+    return min(bound, LARGEST_BOUND * size)
 
 
 def require_close(difference: float, bound: float) -> None:
@@ -154,7 +133,7 @@ def require_close(difference: float, bound: float) -> None:
     Raises:
         InputError: It does.
     """
-    if not difference <= bound:
+    if not difference <= bound < np.inf:
         raise InputError(
             f"the exported model differs from the checkpoint by {difference:.1e}, where rounding "
             f"explains {bound:.1e}; nothing was written. Choose another format."

@@ -30,8 +30,9 @@ def load_keras(
     """Open a Keras model file of any generation in torch; nothing in the file is run.
 
     Args:
-        path: `.keras`, `.h5`, `.hdf5` or `.weights.h5`, or a checkpoint of `grulight port` or of
-            a training with `--model.from_keras`; the content decides, not the name.
+        path: `.keras`, `.h5`, `.hdf5`, weights (`.weights.h5`, `.weights.json`, `.npz`), a folder
+            or `model.json` of TensorFlow.js, or a checkpoint of `grulight port` or of a training
+            with `--model.from_keras`; the content decides, not the name.
         config: For a file of weights alone, the model's JSON (`model.to_json()`): a file, or the
             dictionary in it.
         up_to: Port the model up to this layer, its output, or its input where it cannot be
@@ -47,9 +48,10 @@ def load_keras(
     path = Path(path)
     with reading(path):
         if _is_checkpoint(path):
-            return _from_checkpoint(path, config, up_to)
-        with naming(path):
-            model = _ported(path, config, up_to)
+            model = _from_checkpoint(path, config, up_to)
+        else:
+            with naming(path):
+                model = _ported(path, config, up_to)
         _warn_of_state(path, model)
         return model
 

@@ -19,7 +19,7 @@ class PortedModel(nn.Module):
     """A Keras model in torch.
 
     Called with tensors in the order of the file's inputs, or by the inputs' names; returns one
-    tensor, or a tuple in the order of the file's outputs.
+    tensor, a tuple in the order of the file's outputs, or a dictionary where Keras' model does.
 
     Attributes:
         network: The layers and the calls between them.
@@ -51,9 +51,13 @@ class PortedModel(nn.Module):
         names: Mapping[str, Sequence[str]] = self.description.get("id_names", {})
         return names
 
-    def forward(self, *inputs: Tensor, **named: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return the model's output, or a tuple of them."""
+    def forward(
+        self, *inputs: Tensor, **named: Tensor
+    ) -> Tensor | tuple[Tensor, ...] | dict[str, Tensor]:
+        """Return the model's output, a tuple of them, or a dictionary of them."""
         values = tuple(each.value for each in self.signals(*inputs, **named))
+        if keys := self.network.graph.output_names:
+            return dict(zip(keys, values, strict=True))
         return values if len(values) > 1 else values[0]
 
     def signals(self, *inputs: Tensor, **named: Tensor) -> tuple[Signal, ...]:

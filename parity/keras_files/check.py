@@ -14,22 +14,21 @@ from grulight.errors import InputError
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.reader.tensorflow_checkpoint import SAVED_MODEL, checkpoint_of
 from grulight.keras_files.reader.untrusted_text import Json
-from parity.compare import Incomparable, compare
-from parity.keras_files import numpy_chain
+from parity.compare import Incomparable
 from parity.keras_files.arrays import arrays_of
+from parity.keras_files.as_compiled import Compiled, as_compiled, compiled_of
 from parity.keras_files.ask import ask, settle
 from parity.keras_files.edge_inputs import edges
 from parity.keras_files.file_questions import FileQuestions, random_weights
 from parity.keras_files.inputs import inputs_of
 from parity.keras_files.layout import by_path
-from parity.keras_files.limits import limits_of, misread_version
+from parity.keras_files.limits import limits_of, misread_version, recorded
 from parity.keras_files.notes import notes_of
-from parity.keras_files.numpy_chain import NumpyWitness
+from parity.keras_files.other_witnesses import judged, statements
 from parity.keras_files.ported_side import PortedSide
 from parity.keras_files.zero_gradients import moved_by_rounding
 from parity.question import Arrays, Precision, Question, Side
-from parity.result import Implementation, Result
-from parity.tolerances import FLOAT64_BOUND, conditioned_bound, noise_floor
+from parity.result import Result
 
 if TYPE_CHECKING:
     from parity.keras_files.keras_witness import Witness
@@ -80,19 +79,25 @@ def check_file(path: str | Path, config: str | Path | None = None) -> Result:
     path = Path(path)
     questions, ours, theirs, settings = _sides(path, config)
     versions = {name: version(name) for name in LIBRARIES}
-    second = numpy_chain.witness(path, config, questions.own())
+    others = statements(path, config, settings, questions, ours)
     reasons = [theirs.reason] if theirs.reason else []
-    notes = [*reasons, *notes_of(ours.model, questions, second is not None)]
+    notes = [*reasons, *notes_of(ours.model, questions, [each.name for each in others])]
     result = Result(str(path), _sha256(questions.weights), ours.name, theirs.name, versions, notes)
-    result.rebuilt = theirs.reason is not None and second is None
-    result.limits = limits_of(path, ours.model, settings, questions)
+    result.rebuilt = theirs.reason is not None and not others
+    compiled = compiled_of(ours.model, recorded(path, settings))
+    if compiled is not None:
+        notes.append(
+            f"Rungs 2 and 5 also train {compiled.words.replace('in Keras', 'in the file')}."
+        )
+    result.limits = limits_of(path, ours.model, settings, questions, compiled is not None)
     result.limits += misread_version(path, ours.model)
     try:
-        _climb(result, questions, ours, theirs)
+        _climb(result, questions, ours, theirs, compiled)
     except Incomparable as error:
         raise InputError(f"{path}: the two sides cannot be compared. {error}") from error
-    if second is not None:
-        result.implementations += _against_numpy(result, questions, second, ours, theirs)
+    sides: dict[str, Side] = {result.ours: ours, result.theirs: theirs}
+    for each in others:
+        result.implementations += judged(each, sides, result.theirs)
     settle(result)
     result.seconds = time.monotonic() - began
     return result
@@ -117,7 +122,13 @@ def _sides(
     return questions, ours, Witness(opened, reason), settings
 
 
-def _climb(result: Result, questions: FileQuestions, ours: PortedSide, theirs: "Witness") -> None:
+def _climb(
+    result: Result,
+    questions: FileQuestions,
+    ours: PortedSide,
+    theirs: "Witness",
+    compiled: Compiled | None,
+) -> None:
     random, start = questions.random(ours), random_weights(questions.weights, 100)
     still: Collection[str] = ()
     asked = [questions.weights_question(), questions.own(), random]
@@ -132,7 +143,9 @@ def _climb(result: Result, questions: FileQuestions, ours: PortedSide, theirs: "
             for dtype in PRECISIONS:
                 ask(result, question.as_dtype(dtype), ours, theirs)
     if questions.settings["trained"]:
-        _train(result, questions, ours, theirs, (random, start, still))
+        held = _train(result, questions, ours, theirs, (random, start, still))
+        if compiled is not None:
+            ask(result, as_compiled(questions, start, compiled, held), ours, theirs)
 
 
 def _train(
@@ -141,8 +154,8 @@ def _train(
     ours: PortedSide,
     theirs: "Witness",
     given: tuple[Question, Arrays, Collection[str]],
-) -> None:
-    """Compare a training, all but what moves by rounding alone."""
+) -> Collection[str]:
+    """Compare a training, all but what moves by rounding alone; return the names of that."""
     random, start, still = given
     if questions.moves:  # what is added before a batch is normalised has no gradient then
         still = ask(result, questions.as_in_training(random), ours, theirs)
@@ -153,27 +166,7 @@ def _train(
             f"{names}: without a gradient but for rounding, so it stays as it is in rung 5."
         )
     ask(result, questions.training(start, held), ours, theirs)
-
-
-def _against_numpy(
-    result: Result, questions: FileQuestions, second: NumpyWitness, ours: PortedSide, theirs: Side
-) -> list[Implementation]:
-    """Compare the outputs of both sides with what NumPy makes of the file by itself."""
-    found = []
-    for asked, own in ((questions.own(), True), (questions.random(ours), False)):
-        expected = second(asked, own=own)
-        answers = [(result.ours, ours(asked)), (result.theirs, theirs(asked))]
-        bound = FLOAT64_BOUND
-        for name, answer in answers:
-            outputs = {tensor: answer[tensor] for tensor in expected}
-            worst = max(compare(outputs, expected), key=lambda each: each.relative)
-            if own and worst.relative > bound:  # numbers that nobody chose, as in ask.py
-                floors = noise_floor(theirs, asked, answers[1][1])
-                bound = max(bound, conditioned_bound(floors[worst.tensor]))
-            found.append(
-                Implementation(name, asked.name, worst.relative, worst.tensor, bound=bound)
-            )
-    return found
+    return held
 
 
 def _sha256(weights: Arrays) -> str:

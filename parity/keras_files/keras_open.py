@@ -130,25 +130,26 @@ def _copy(model: Any, dtype: str) -> Any:
 
     What this changes is named by ``limits``.
     """
-    return type(model).from_config(_adapted(model.get_config(), dtype))
+    return type(model).from_config(adapted(model.get_config(), dtype))
 
 
-def _adapted(node: Any, dtype: str) -> Any:
+def adapted(node: Any, dtype: str) -> Any:
     """Return a configuration of Keras' own making with another precision and a free batch size."""
     if isinstance(node, list | tuple):
-        return type(node)(_adapted(each, dtype) for each in node)
+        return type(node)(adapted(each, dtype) for each in node)
     if not isinstance(node, dict):
         return node
-    if node.get("class_name") == "DTypePolicy":
+    if node.get("class_name") in ("DTypePolicy", "Policy"):
         return {**node, "config": {"name": dtype}}
-    found = {key: _adapted(value, dtype) for key, value in node.items()}
+    found = {key: adapted(value, dtype) for key, value in node.items()}
     if str(found.get("dtype")).startswith("float"):
         found["dtype"] = dtype
     if found.get("stateful"):
         found["stateful"] = False
     found |= {key: 0.0 for key in NOISE if isinstance(found.get(key), int | float)}
-    if found.get("batch_shape"):
-        found["batch_shape"] = (None, *found["batch_shape"][1:])
+    for key in ("batch_shape", "batch_input_shape"):
+        if found.get(key):
+            found[key] = (None, *found[key][1:])
     return found
 
 

@@ -6,11 +6,11 @@ from parity.keras_files.file_questions import FileQuestions
 from parity.keras_files.gru_layers import gru_layers
 
 
-def notes_of(model: PortedModel, questions: FileQuestions, second: bool) -> list[str]:
-    """Say how both sides were asked, if NumPy was a second witness, and what could not be tried."""
+def notes_of(model: PortedModel, questions: FileQuestions, others: list[str]) -> list[str]:
+    """Say how both sides were asked, who else was, and what could not be tried."""
     notes = ["Inputs are random; rungs 4 and 5 start from random weights."]
-    if second:
-        notes.append("Second witness: NumPy, from the file's own configuration and arrays.")
+    if others:
+        notes.append(f"Witnesses beside these two, each from the file itself: {', '.join(others)}.")
     if questions.moves:
         notes.append("In rung 5 batches are normalised as in training, moving statistics compared.")
     layers = [each for each in model.modules() if isinstance(each, KerasLayer)]

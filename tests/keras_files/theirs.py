@@ -143,6 +143,11 @@ def saved(model: Any, folder: Path) -> dict[str, tuple[Path, str | None]]:
         model.save(paths["keras"])
         model.save(paths["h5"])
         model.save_weights(paths["weights.h5"])
+        if type(model).__module__.startswith("tf_keras"):
+            paths |= {"directory": folder / "directory", "weights": folder / "weights"}
+            # tracing takes a minute and writes nothing but the graph, which nobody reads
+            model.save(paths["directory"], save_format="tf", save_traces=False)
+            model.save_weights(paths["weights"], save_format="tf")
     config = folder / "config.json"
     config.write_text(model.to_json())
-    return {end: (path, str(config) if "w" in end else None) for end, path in paths.items()}
+    return {end: (path, str(config) if "weights" in end else None) for end, path in paths.items()}

@@ -22,6 +22,7 @@ class Wiring:
         outputs: The outputs.
         shapes: The inputs' shapes.
         cut: Models inside that end earlier than in the file.
+        output_names: The keys of the outputs, where they are a dictionary.
     """
 
     calls: list[Call]
@@ -29,6 +30,7 @@ class Wiring:
     outputs: tuple[Ref, ...]
     shapes: tuple[Shape, ...]
     cut: Mapping[str, LayerSpec] = field(default_factory=dict)
+    output_names: tuple[str, ...] = ()
 
 
 def ending(

@@ -19,7 +19,7 @@ from grulight.keras_files.plan.parse_context import (
     too_many_layers,
 )
 from grulight.keras_files.plan.spec import Call, FrontEnd, Graph, LayerSpec, Ref
-from grulight.keras_files.plan.wiring import calls_of, loose_calls_of, refs_of
+from grulight.keras_files.plan.wiring import calls_of, keys_of, loose_calls_of, refs_of
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
 MODELS = ("Sequential", "Functional")
@@ -89,7 +89,8 @@ def _functional(config: Entry, entries: Entries, context: ParseContext) -> Wirin
             raise InputError(f"input {quote(ref.layer)} is no InputLayer of the model.")
     shapes = tuple(input_shape(ref.layer, entries[ref.layer]) for ref in inputs)
     calls, outputs = count_from_zero(calls, outputs)
-    return Wiring(calls, inputs, outputs, shapes)
+    keys = keys_of(config.get("output_layers"))
+    return Wiring(calls, inputs, outputs, shapes, output_names=keys)
 
 
 def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
@@ -120,7 +121,9 @@ def _graph(entries: Entries, wiring: Wiring, context: ParseContext) -> Graph:
         if not is_operation(entry, context) and name not in {each.layer for each in front_ends}
     )
     cut = up_to is not None and (bool(wiring.cut) or len(calls) < every)
-    return Graph(layers, calls, inputs, wiring.outputs, siblings, shapes, size, cut, front_ends)
+    ends = (inputs, wiring.outputs)
+    keys = wiring.output_names if up_to is None else ()
+    return Graph(layers, calls, *ends, siblings, shapes, size, cut, front_ends, keys)
 
 
 def _model_inside(entry: Entry, context: ParseContext) -> Graph:

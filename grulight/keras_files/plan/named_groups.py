@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from grulight.errors import InputError
-from grulight.keras_files.plan.array_checks import is_counter
+from grulight.keras_files.plan.array_checks import is_counter, standard_name
 from grulight.keras_files.plan.spec import Graph
 from grulight.keras_files.plan.variables import Variable, Variables, flat_variables
 from grulight.keras_files.reader.hdf5 import Stored
@@ -17,6 +17,10 @@ from grulight.keras_files.reader.untrusted_text import quote
 from grulight.keras_files.reader.weight_groups import LegacyWeights, NamedWeights
 
 MAX_PARTS = 32  # of a name
+ORDER = (
+    *("kernel", "recurrent_kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance"),
+    *("embeddings", "alpha"),
+)
 
 
 def grouped(
@@ -43,7 +47,22 @@ def grouped(
             strays.append(name)
     if strays and whole:
         return _in_order(weights, variables, owners, strays[0])
-    return LegacyWeights({name: tuple(held) for name, held in layers.items()})
+    return LegacyWeights({name: _in_their_order(held) for name, held in layers.items()})
+
+
+def _in_their_order(arrays: list[Stored]) -> tuple[Stored, ...]:
+    """Return a layer's arrays with those under one name in Keras' order, wherever they lay."""
+    found = [*arrays]
+    scopes: dict[str, list[int]] = {}
+    for at, stored in enumerate(arrays):
+        scopes.setdefault(stored.name.rpartition("/")[0], []).append(at)
+    for places in scopes.values():
+        names = [standard_name(arrays[at]) or "" for at in places]
+        if all(name in ORDER for name in names):
+            wanted = sorted(places, key=lambda at: ORDER.index(standard_name(arrays[at]) or ""))
+            for at, source in zip(places, wanted, strict=True):
+                found[at] = arrays[source]
+    return tuple(found)
 
 
 def _owners(graph: Graph) -> dict[str, str | None]:

@@ -165,6 +165,7 @@ class Graph:
         size: Calls in all, those in nested models included.
         cut: Whether it ends earlier than the file's.
         front_ends: The layers in front of it that were cut away.
+        output_names: The keys of the outputs, where the model answers with a dictionary.
     """
 
     layers: Mapping[str, LayerSpec]
@@ -176,6 +177,7 @@ class Graph:
     size: int
     cut: bool = False
     front_ends: tuple[FrontEnd, ...] = ()
+    output_names: tuple[str, ...] = ()
 
     @property
     def input_names(self) -> tuple[str, ...]:

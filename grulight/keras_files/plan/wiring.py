@@ -63,11 +63,30 @@ def loose_calls_of(name: str, nodes: Json) -> list[Call]:
 
 
 def refs_of(name: str, entry: Json) -> tuple[Ref, ...]:
-    """Read `input_layers` or `output_layers`: one place, or a list or dictionary of places."""
-    leaves = tuple(_leaves(name, entry))
+    """Read `input_layers` or `output_layers`: one place, or a list or dictionary of places.
+
+    Those of a dictionary come in the order of its keys, as Keras lists them.
+    """
+    leaves = tuple(_leaves(name, _sorted(entry)))
     if not leaves or not all(isinstance(leaf, Ref) for leaf in leaves):
         raise _unreadable(name, entry)
     return leaves  # type: ignore[return-value]
+
+
+def keys_of(entry: Json) -> tuple[str, ...]:
+    """Return the keys of a dictionary of places, in the order of `refs_of`; of others none."""
+    if not isinstance(entry, dict) or entry.get("class_name") == TENSOR:
+        return ()
+    keys = tuple(sorted(entry))
+    each = all(len([*_leaves(key, entry[key])]) == 1 for key in keys)
+    return keys if each else ()
+
+
+def _sorted(entry: Json) -> Json:
+    """Return nested lists and dictionaries with the keys of dictionaries in order."""
+    if isinstance(entry, dict) and entry.get("class_name") != TENSOR:
+        return {key: _sorted(entry[key]) for key in sorted(entry)}
+    return [_sorted(each) for each in entry] if isinstance(entry, list) else entry
 
 
 def _keras_2_node(name: str, node: list[Json]) -> tuple[tuple[Argument, ...], dict[str, Json]]:

@@ -154,9 +154,9 @@ def _follow(graph: ObjectGraph, steps: list[str]) -> int | None:
 def _from_saved_model(data: bytes, graph: ObjectGraph) -> Found:
     """Walk the objects of `saved_model.pb` beside those of its variables."""
     graphs = parse("SavedModel", data, quote(MODEL)).meta_graphs
-    if len(graphs) != 1:
+    if len(graphs) > 1:
         raise InputError(f"{quote(MODEL)} holds {len(graphs)} models, expected 1.")
-    nodes: Sequence[bytes] = graphs[0].object_graph_def.nodes
+    nodes: Sequence[bytes] = graphs[0].object_graph_def.nodes if graphs else ()
     if not nodes or len(nodes) > MAX_NODES:
         return
     links = Links()

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.keras_files.reader.bundle import Bundle
 from grulight.keras_files.reader.folders import Directory, Folder, inner
 from grulight.keras_files.reader.object_graph import ObjectGraph
@@ -72,8 +72,8 @@ def read_saved_model(folder: Folder, given: dict[str, Json] | None) -> Parts:
         if given is None:
             raise InputError(
                 "a SavedModel without Keras' metadata, so without the model's configuration: "
-                "tf.saved_model.save and export leave it out. Pass config=FILE with the model's "
-                "JSON (model.to_json()), or save it with model.save."
+                f"tf.saved_model.save and export leave it out. Pass {option('config', 'FILE')} "
+                "with the model's JSON (model.to_json()), or save it with model.save."
             )
         return _parts(graph, given)
     try:

@@ -14,6 +14,7 @@ from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.reader.weight_groups import NamedWeights, NativeWeights, native_names
 
 MODEL = "model.json"
+TOP = "layers/"
 OPTIMIZER_WORDS = {
     **{"learningRate": "learning_rate", "beta1": "beta_1", "beta2": "beta_2"},
     **{"decay": "rho", "useNesterov": "nesterov"},
@@ -65,26 +66,36 @@ def read_tensorflow_js(model: dict[str, Json], folder: Folder) -> TensorFlowJs:
     if config is not None and not isinstance(config, dict):
         raise InputError(f"modelTopology holds {quote(config)}, expected a model's configuration.")
     arrays, optimizer = arrays_of(model.get("weightsManifest"), folder)
+    weights, optimizer = _weights(arrays, optimizer)
     ignored = ["optimizer state"] if optimizer else []
     return TensorFlowJs(
         config,
         topology.get("keras_version") or (config or {}).get("keras_version"),
-        _weights(arrays),
+        weights,
         topology.get("training_config") or _in_keras_words(model.get("trainingConfig")),
         (*ignored, *quantised_words(arrays)),
     )
 
 
-def _weights(arrays: dict[str, Stored]) -> NamedWeights | NativeWeights:
-    """Return the arrays by their names; those of Keras 3 have numbers for names."""
-    if arrays and all(name.rpartition("/")[2].isdigit() for name in arrays):
-        return native_names({_native(name): stored for name, stored in arrays.items()})
-    return NamedWeights(arrays)
+def _weights(
+    arrays: dict[str, Stored], optimizer: bool
+) -> tuple[NamedWeights | NativeWeights, bool]:
+    """Return the arrays by their names, and whether optimiser state was left out.
+
+    Those of Keras 3's `.keras` files have paths for names that end in numbers, and the
+    optimiser's among them.
+    """
+    if not arrays or not all(name.rpartition("/")[2].isdigit() for name in arrays):
+        return NamedWeights(arrays), optimizer
+    whole = any(name.startswith(TOP) for name in arrays)
+    kept = {name: each for name, each in arrays.items() if not whole or name.startswith(TOP)}
+    native = {_native(name.removeprefix(TOP)): stored for name, stored in kept.items()}
+    return native_names(native), optimizer or len(kept) < len(arrays)
 
 
-def _native(name: str) -> str:
-    """Return where a native file keeps an array, from the container of layers on."""
-    *groups, number = name.removeprefix("layers/").split("/")
+def _native(path: str) -> str:
+    """Return where a native file keeps an array."""
+    *groups, number = path.split("/")
     return "/".join([*groups, *([] if groups[-1:] == ["vars"] else ["vars"]), number])
 
 
