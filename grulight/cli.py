@@ -18,6 +18,7 @@ COMMANDS = {
     "validate": "measure a checkpoint on the validation part",
     "test": "measure a checkpoint on the test part",
     "predict": "answer for sequences with a checkpoint, as a table",
+    "tune": "search settings with many trainings, then train with the best",
     "trace": "show a checkpoint's pipeline, training and answers on one page",
     "pack": "write a source of any size as a directory that training reads from disk",
     "port": "turn a Keras model file into a checkpoint",
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = parser.parse_args(given[:1]).command
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a pipe may not know "×"
-    stop = noted(goes_on=command == "fit", ends_here=arguments is None)
+    stop = noted(goes_on=command in ("fit", "tune"), ends_here=arguments is None)
     with options_called(OPTIONS), stop:
         return exit_code_of(f"grulight {command}", lambda: _runner(command)(given[1:]))
 

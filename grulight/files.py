@@ -21,9 +21,12 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     was left by writers of this file that were killed is removed.
 
     Raises:
-        InputError: The directory cannot be written to, or torch could not write all of a file.
+        InputError: The path is a directory's, its directory cannot be written to, or torch could
+            not write all of a file.
     """
     target = Path(path)
+    if target.is_dir():
+        raise InputError(f"{path}: is a directory, expected the name of a file.")
     made = _missing(target.parent)
     descriptor, temporary = _temporary_file(target.parent, target.stem, target.suffix)
     try:
@@ -72,6 +75,25 @@ def require_writable(directory: str | os.PathLike[str]) -> None:
     os.close(descriptor)
     probe.unlink()
     _remove_empty(made)
+
+
+def require_apart(output: str | os.PathLike[str], *inputs: object) -> None:
+    """Check that what is to be written takes the place of nothing that is read.
+
+    Args:
+        output: What is to be written.
+        inputs: Paths that are read; others, such as None and names of built-in sets, are none.
+
+    Raises:
+        InputError: It is one of them.
+    """
+    for each in inputs:
+        with suppress(OSError, ValueError):
+            if isinstance(each, str | os.PathLike) and os.path.samefile(output, each):
+                break
+    else:
+        return
+    raise InputError(f"{os.fspath(output)}: is read here, and would be lost. Choose another name.")
 
 
 def lock(descriptor: int) -> bool | None:

@@ -11,7 +11,7 @@ from grulight.data.datamodule import SequenceDataModule
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.model import GRUNet
-from grulight.runs.checkpoint import load_classifier
+from grulight.runs.checkpoint import load_classifier, offset_settings
 from grulight.trace.run_data import data_settings
 from grulight.training.classifier import GRUClassifier
 from parity.question import Arrays, Network, Question
@@ -112,6 +112,7 @@ def load_target(path: str, data: str | None = None) -> Target:
     expected = {
         "class_names": list(classifier.class_names),
         "features": list(classifier.feature_names),
+        **offset_settings(classifier),
     }
     parts = SequenceDataModule(**data_settings(Path(path), data) | expected).parts
     if len(parts.train.feature_names) != network.gru.input_size:

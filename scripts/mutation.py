@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     preload()
     if not options.trust:
         require_sound(tree, chosen)
-    for mutant in chosen:
+    for mutant in sorted(chosen, key=lambda each: each.check is not None):  # the quick ones first
         began = time.monotonic()
         found[mutant.name] = result = tried(tree, mutant)
         spent = time.monotonic() - began

@@ -23,7 +23,8 @@ from parity.result import Result
 ROOT = Path(__file__).parent.parent
 READMES = (
     *("README.md", ".github/CONTRIBUTING.md", "grulight/data/README.md"),
-    *("grulight/keras_files/README.md", "parity/README.md", "scripts/README.md"),
+    *("grulight/keras_files/README.md", "grulight/tuning/README.md"),
+    *("parity/README.md", "scripts/README.md"),
 )
 PARITY = ("check", "record", "replay")
 ENTRIES = {"grulight": main, "parity": parity_main}

@@ -32,6 +32,7 @@ ROOMS = (
     ("grulight.training",),
     ("grulight.runs",),
     ("grulight.trace",),
+    ("grulight.tuning",),
     ("grulight.exporting",),
     ("grulight.commands",),
     ("grulight",),

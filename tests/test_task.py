@@ -39,6 +39,19 @@ def test_one_logit_is_two_classes() -> None:
     assert torch.equal(predicted_classes(logit), predicted_classes(pair))
 
 
+def test_predicted_classes_are_named_in_the_order_of_the_answers() -> None:
+    columns = ClassHead(3).columns(np.eye(3)[[2, 0]], ("up", "down", "flat"))
+    assert columns["predicted"].tolist() == ["flat", "up"]
+    assert [*columns] == ["predicted", "probability_up", "probability_down", "probability_flat"]
+
+
+def test_a_prediction_ends_with_its_sequence() -> None:
+    module, values = GRUClassifier(2, 3, 4).eval(), torch.randn(2, 5, 2)
+    together = module.predict_step(Batch(values, torch.tensor([3, 5]), None))
+    alone = module.predict_step(Batch(values[:1, :3], None, None))
+    torch.testing.assert_close(together[:1], alone)
+
+
 def test_epoch_means_weight_batches_by_their_size() -> None:
     means, module = EpochMeans(), GRUClassifier(2, 3)
     module.trainer = trainer()

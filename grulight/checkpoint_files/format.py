@@ -39,6 +39,7 @@ HYPER_PARAMETERS = Record(
         "init": Text(("keras", "torch")),
         "class_names": _NAMES,
         "feature_names": _NAMES,
+        "offset": Nullable(ListOf(Number(), 1)),
         "mean": Nullable(ListOf(Number(), 1)),
         "scale": Nullable(ListOf(Number(1e-300), 1)),
         "from_keras": Nullable(DESCRIPTION),

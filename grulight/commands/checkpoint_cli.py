@@ -1,6 +1,7 @@
 """The LightningCLI of ``validate``, ``test`` and ``predict``."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -10,8 +11,10 @@ from rich.console import Console
 from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.commands.command_cli import CommandCLI
 from grulight.data.datamodule import SequenceDataModule
+from grulight.data.sequences import Sequences
 from grulight.errors import InputError
-from grulight.runs.checkpoint import load_classifier
+from grulight.runs.checkpoint import load_classifier, offset_settings
+from grulight.runs.seeds import checkpoints_of
 from grulight.runs.trained_on import trained_on
 
 
@@ -37,7 +40,11 @@ class CheckpointCLI(CommandCLI):
                 f"--{key}", type=Any, help="Ignored (for config files): the checkpoint decides."
             )
         parser.add_argument(
-            "--ckpt_path", type=str, required=True, help="Checkpoint, such as last.ckpt of a run."
+            "--ckpt_path",
+            type=str,
+            required=True,
+            help="Checkpoint, such as last.ckpt of a run; predict also takes the directory of a "
+            "run of `fit --seeds`, and averages.",
         )
         if self.predicts:
             parser.add_argument(
@@ -54,7 +61,8 @@ class CheckpointCLI(CommandCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Let columns that the user does not name be those that the checkpoint was trained on."""
         super().parse_arguments(parser, args)
-        known = trained_on(read_checkpoint(self.config["ckpt_path"]))
+        self.checkpoints = self._checkpoints()
+        known = trained_on(read_checkpoint(self.checkpoints[0]))
         columns = (f"--data.{use}={name}" for use, name in known.columns.items())
         # what the user says comes later and counts
         self.config = parser.parse_args(["--data.source=", *columns, *args])
@@ -62,15 +70,27 @@ class CheckpointCLI(CommandCLI):
             known.require_named("--data.source")
             self.config["data"]["source"] = "waves"
 
+    def _checkpoints(self) -> list[Path]:
+        """Return the checkpoint, or those of a run of several seeds, which only predict takes."""
+        path = Path(self.config["ckpt_path"])
+        if not path.is_dir():
+            return [path]
+        found = checkpoints_of(path)
+        if not self.predicts:
+            raise InputError(f"{path}: is a run of several seeds; name one of its checkpoints.")
+        return found
+
     def before_instantiate_classes(self) -> None:
         """Read data as the checkpoint's model expects it."""
-        self.classifier = load_classifier(self.config["ckpt_path"])
+        self.classifier = load_classifier(self.checkpoints[0])
         # a model ported from Keras may know no names
         head, names = self.classifier.head, self.classifier.hparams["class_names"]
         self.config["data"]["class_names"] = list(names) if names and head.num_classes else None
         self.set_label_options(head, positions=not names)
         if self.classifier.hparams["feature_names"] is not None:
             self.config["data"]["features"] = list(self.classifier.feature_names)
+        for name, value in offset_settings(self.classifier).items():
+            self.config["data"][name] = value
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer; a prediction leaves no run directory."""
@@ -79,3 +99,15 @@ class CheckpointCLI(CommandCLI):
         if self.predicts and trainer.world_size > 1:
             raise InputError("predict runs in one process; start it without torchrun or srun.")
         return trainer
+
+    def require_features(self, sequences: Sequences) -> None:
+        """Refuse sequences of another width than the model reads, where no names tell.
+
+        Raises:
+            InputError: They have more or fewer features.
+        """
+        ours, theirs = self.classifier.hparams["input_size"], len(sequences.feature_names)
+        if ours != theirs:
+            raise InputError(
+                f"{sequences.source}: has {theirs} features per time step, expected {ours}."
+            )

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from grulight.commands.console import open_console
 from grulight.exporting.export import Export, export
+from grulight.files import require_apart
 
 LENGTHS = "also take the lengths of padded sequences, in .onnx and .pt2"
 
@@ -18,6 +19,7 @@ def run(arguments: list[str]) -> None:
         InputError: See :func:`grulight.exporting.export.export`.
     """
     options = _parser().parse_args(arguments)
+    require_apart(options.output, options.checkpoint)
     done = export(options.checkpoint, options.output, lengths=options.lengths)
     open_console().print(export_table(done))
 
@@ -32,6 +34,7 @@ def export_table(done: Export) -> Table:
         "size": f"{done.size:,} bytes",
         "opened by": done.written.opened,
         "verified on": f"{verdict.sequences} sequences, in batches of {batches} steps",
+        "and at the edge": "; ".join(verdict.edges),
         "largest difference": f"{verdict.difference:.1e} (rounding explains {verdict.bound:.1e})",
     }
     for name, words in rows.items():
@@ -42,7 +45,9 @@ def export_table(done: Export) -> Table:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="grulight export",
-        description="Write a checkpoint for other programs; it is verified before it is there.",
+        description="Write a checkpoint of any model, also one with several inputs or outputs, for "
+        "other programs; it is verified before it is there. A ported model keeps the names and "
+        "answers of its Keras file.",
     )
     parser.add_argument("checkpoint", help="checkpoint of `grulight fit` or `grulight port`")
     parser.add_argument("-o", "--output", required=True, help="FILE.onnx, FILE.pt2 or FILE.keras")

@@ -2,6 +2,7 @@
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from rich.console import Console
 from rich.markup import escape
 
 from grulight.checkpoint_files.reader import Checkpoint
@@ -9,36 +10,80 @@ from grulight.commands.console import open_console
 from grulight.commands.fit_cli import FitCLI
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
 from grulight.commands.running import (
+    metrics_of,
     require_output,
     run_directory,
     show_files,
     show_notes,
     test_and_show,
 )
+from grulight.errors import InputError
 from grulight.keras_files.compiled_words import not_taken_over, taken_over
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.runs.metrics_csv import MetricsFile
-from grulight.runs.resuming import ended_epoch
+from grulight.runs.run_directory import directory_of, make_run_directory
+from grulight.runs.seeds import write_seeds
 from grulight.runs.signals import EXIT_CODE
+from grulight.trace import terminal
 from grulight.trace.page import write_page
 from grulight.trace.recorder import TraceRecorder
+from grulight.training.continuing import ended_epoch
 
 
 def run(arguments: list[str]) -> None:
-    """Train, test, and say where every file went."""
+    """Train, test, and say where every file went; from several seeds, if asked to."""
     silence_expected_warnings()
     cli = FitCLI(arguments, open_console())
+    if cli.config["seeds"] == 1:
+        run_once(cli)
+    else:
+        _run_seeds(cli, arguments)
+
+
+def _run_seeds(cli: FitCLI, arguments: list[str]) -> None:
+    """Train from each seed in a run of its own, below one directory, and compare their tests."""
+    first, count = cli.config["seed_everything"], cli.config["seeds"]
+    if count < 1:
+        raise InputError(f"--seeds {count}: expected at least 1.")
+    if not isinstance(first, int) or isinstance(first, bool):
+        raise InputError("--seeds: needs --seed_everything, the first of them.")
+    if cli.config["ckpt_path"] is not None or cli.trainer.world_size > 1 or not cli.trainer.loggers:
+        raise InputError(
+            "--seeds: trains afresh, in one process, with grulight's own loggers. Leave out "
+            "--ckpt_path, --trainer.devices and --trainer.logger."
+        )
+    if not len(cli.datamodule.parts.test):
+        raise InputError("--seeds: compares tests; leave a test part with --data.train_size.")
+    directory = directory_of(cli.root, make_run_directory(cli.root))
+    found: dict[int, dict[str, float]] = {}
+    for seed in range(first, first + count):
+        options = ("--seeds=1", f"--seed_everything={seed}")
+        one = FitCLI(
+            [*arguments, *options, f"--trainer.default_root_dir={directory}"], Console(quiet=True)
+        )
+        found[seed] = run_once(one)
+        cli.console.print(terminal.seed_line(seed, found[seed]), highlight=False)
+        write_seeds(directory, found)
+    cli.console.print(terminal.spread_table(found))
+    cli.console.print(f"`grulight predict --ckpt_path {directory}` averages them", soft_wrap=True)
+
+
+def run_once(cli: FitCLI) -> dict[str, float]:
+    """Train, test, and say where every file went; return what the test measured."""
     require_output(cli.trainer)
+    measured: dict[str, float] = {}
     show_notes(cli.datamodule, cli.console)
     _say_what_it_was_compiled_with(cli)
     with cli.run_directory():
         _train(cli)
         if len(cli.datamodule.parts.test):
             test_and_show(cli.trainer, cli.model, cli.datamodule, cli.console)
+            measured = metrics_of(cli.trainer)
         try:
             _write_page(cli)
         finally:  # whatever becomes of the page, the run is there
             show_files(cli.trainer, cli.console)
+    return {name: value for name, value in measured.items() if name.startswith("test_")}
 
 
 def _say_what_it_was_compiled_with(cli: FitCLI) -> None:

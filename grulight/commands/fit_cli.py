@@ -40,9 +40,9 @@ class RunConfig(SaveConfigCallback):
 class FitCLI(CommandCLI):
     """``fit``: the model's size follows the data; every run leaves checkpoints behind."""
 
-    def __init__(self, arguments: Sequence[str], console: Console) -> None:
+    def __init__(self, arguments: Sequence[str], console: Console, command: str = "fit") -> None:
         self.recorder = TraceRecorder()
-        super().__init__("fit", arguments, console, save_config_callback=RunConfig)
+        super().__init__(command, arguments, console, save_config_callback=RunConfig)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what is ours, and let the data decide the model's borders."""
@@ -52,17 +52,29 @@ class FitCLI(CommandCLI):
             help="Checkpoint that a new run starts from; `auto`: go on with the newest run under "
             "--trainer.default_root_dir, in its directory, or start afresh where there is none.",
         )
+        parser.add_argument(
+            "--seeds",
+            type=int,
+            default=1,
+            help="Train so many models, from as many seeds on from --seed_everything; their tests "
+            "are averaged, and `predict --ckpt_path` takes the run of all.",
+        )
         parser.add_class_arguments(RunSaver, "checkpoint")
         for name in DESCRIPTION:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Let a schedule without an optimizer be one of the default's."""
-        super().parse_arguments(parser, args)
-        if self.config.get("lr_scheduler") and not self.config.get("optimizer"):
+        """Let options of an optimizer, or a schedule, without one be those of the default's."""
+        options, others = split_off("--optimizer.", args)
+        super().parse_arguments(parser, others)
+        asked = options or (self.config.get("lr_scheduler") and ["--lr_scheduler"])
+        if asked and not self.config.get("optimizer"):
             if self.config["model"]["from_keras"] is not None:
-                raise InputError("--lr_scheduler: needs an --optimizer, such as KerasAdam.")
-            self.config = parser.parse_args([*args, "--optimizer=KerasAdam"])
+                option = asked[0].partition("=")[0]
+                raise InputError(f"{option}: needs an --optimizer, such as KerasAdam.")
+            options = ["--optimizer=KerasAdam", *options]
+        if options:
+            self.config = parser.parse_args([*others, *options])
 
     def before_instantiate_classes(self) -> None:
         """Read labels as the Keras model answers, where there is one."""
@@ -146,3 +158,20 @@ class FitCLI(CommandCLI):
             )
             if self.resumed is None:
                 require_epochs_left(self.ckpt_path, checkpoint, self.trainer)
+
+
+def split_off(prefix: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments that begin with ``prefix``, with their values, and the others."""
+    chosen: list[str] = []
+    others: list[str] = []
+    into = others
+    for argument in arguments:
+        if argument.startswith("--"):
+            into = chosen if argument.startswith(prefix) else others
+            into.append(argument)
+            if "=" in argument:
+                into = others
+        else:
+            into.append(argument)
+            into = others
+    return chosen, others

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from grulight.commands.console import open_console
 from grulight.errors import one_line, options_called
+from grulight.files import require_apart
 from grulight.keras_files.compiled_words import not_taken_over, other_loss, taken_over
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.ported_model import PortedModel
@@ -25,6 +26,7 @@ def run(arguments: list[str]) -> None:
         InputError: The file cannot be ported, or the names do not fit it.
     """
     options = _parser().parse_args(arguments)
+    require_apart(options.output, options.model, options.config)
     with options_called({"config": "--config", "up_to": "--up-to"}):
         model = load_keras(options.model, config=options.config, up_to=options.up_to)
     console = open_console()
@@ -37,7 +39,8 @@ def run(arguments: list[str]) -> None:
         if line is not None:
             console.print(escape(line))
     names = (options.class_names, options.feature_names)
-    only_python = write_checkpoint(model, options.output, *names)
+    with options_called({"class_names": "--class-names", "feature_names": "--feature-names"}):
+        only_python = write_checkpoint(model, options.output, *names)
     output = escape(one_line(options.output))
     console.print(f"{output}: needs neither {escape(one_line(options.model))} nor TensorFlow")
     if only_python:

@@ -7,7 +7,8 @@ from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
 from grulight.commands.running import show_notes
 from grulight.errors import InputError, one_line
-from grulight.files import require_writable
+from grulight.files import require_apart, require_writable
+from grulight.runs.ensemble import load_ensemble
 from grulight.runs.prediction_table import PredictionWriter
 from grulight.runs.table_file import require_table_suffix, written_table
 
@@ -22,14 +23,19 @@ def run(arguments: list[str]) -> None:
     output = Path(cli.config["output"])
     safe = cli.config["spreadsheet_safe"]
     require_table_suffix(output, spreadsheet_safe=safe)
+    data, read = cli.config["data"], ("source", "test_source", "labels_file", "lengths_file")
+    require_apart(output, cli.config["ckpt_path"], *(data[name] for name in read))
     parts = cli.datamodule.unlabelled
+    cli.require_features(parts[0])
     require_writable(output.parent)
     show_notes(cli.datamodule, cli.console)
     with written_table(output, spreadsheet_safe=safe) as table, one_line_errors():
         writer = PredictionWriter(table, parts)
         cli.trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by a connector
         batches = [cli.datamodule.batches(part) for part in parts]
-        cli.trainer.predict(cli.classifier, batches, return_predictions=False)
+        several = len(cli.checkpoints) > 1
+        model = load_ensemble(cli.checkpoints) if several else cli.classifier
+        cli.trainer.predict(model, batches, return_predictions=False)
         if not writer.complete:
             raise InputError(
                 "predict answers for every sequence; leave out --trainer.fast_dev_run and "

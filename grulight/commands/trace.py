@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from grulight.errors import InputError, one_line
+from grulight.files import require_apart
 from grulight.trace.page import write_page
 from grulight.trace.past_run import load_run
 
@@ -18,6 +19,7 @@ def run(arguments: list[str]) -> None:
     output = Path(options.output)
     if output.is_dir():
         raise InputError(f"{output}: is a directory, expected the name of a file.")
+    require_apart(output, options.checkpoint, options.data)
     found = load_run(Path(options.checkpoint), options.data)
     for line in found.notes:
         print(one_line(line))

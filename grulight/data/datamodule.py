@@ -48,6 +48,8 @@ class SequenceDataModule(DescribedDataModule):
             three axes, or two of which the second is as long as the sequences; never in a table.
         num_classes: How many classes a ported model tells apart: whole-number labels then are
             positions among its outputs, also where some classes occur in no sequence.
+        offset: What to subtract from each feature before it is rounded to float32. By default
+            what ``standardize`` needs where float32 could not tell a feature's values apart.
         seed: Seed of the shuffling; by default torch's initial seed. Kept in checkpoints.
     """
 
@@ -69,6 +71,7 @@ class SequenceDataModule(DescribedDataModule):
         targets: Kind = "auto",
         per_step: bool | None = None,
         num_classes: int | None = None,
+        offset: list[float] | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -88,6 +91,7 @@ class SequenceDataModule(DescribedDataModule):
             labels_file=labels_file,
             lengths_file=lengths_file,
             targets=Wish(targets, per_step),
+            offset=None if offset is None else tuple(offset),
         )
         self._features = tuple(features) if features else None
         self._class_names = tuple(class_names) if class_names else None
@@ -110,6 +114,7 @@ class SequenceDataModule(DescribedDataModule):
             self._features,
             self._class_names,
             self._num_classes,
+            self.standardize,
             self._notes,
         )
 

@@ -14,7 +14,7 @@ from grulight.data.statistics import feature_statistics
 # what a model has to know of the data, by the names that both have for it
 DESCRIPTION = (
     *("input_size", "num_classes", "num_values", "per_step"),
-    *("class_names", "feature_names", "mean", "scale"),
+    *("class_names", "feature_names", "offset", "mean", "scale"),
 )
 
 
@@ -61,6 +61,12 @@ class DescribedDataModule(LightningDataModule):
     def feature_names(self) -> list[str]:
         """Names of the features."""
         return list(self.parts.train.feature_names)
+
+    @property
+    def offset(self) -> list[float] | None:
+        """What was subtracted from each feature while it was read; None for nothing."""
+        held = self.parts.train.offset
+        return None if held is None else list(held)
 
     @property
     def mean(self) -> list[float] | None:

@@ -28,6 +28,20 @@ def shape_notes(sequences: Sequences) -> tuple[str, ...]:
     return ()
 
 
+def offset_notes(sequences: Sequences) -> tuple[str, ...]:
+    """Return a line that says what was subtracted before float32 rounded it."""
+    pairs = zip(sequences.feature_names, sequences.offset or (), strict=False)
+    found = [(name, each) for name, each in pairs if each]
+    if not found:
+        return ()
+    more = f" ({len(found)} such features)" if len(found) > 1 else ""
+    name, first = found[0]
+    return (
+        f"{sequences.source}: {first:.12g} is subtracted from feature {name!r}{more} before it is "
+        "rounded to float32, which could not tell its values apart.",
+    )
+
+
 def class_notes(train: Sequences, others: Sequence[tuple[str, Sequences]]) -> tuple[str, ...]:
     """Return a line for each part that lacks classes of the training part.
 

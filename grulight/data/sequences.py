@@ -28,6 +28,9 @@ class Sequences:
         ids: N names, as the source calls its sequences.
         source: Where the sequences came from, for messages.
         notes: What the user should know of how they were read, a line each.
+        offset: What was subtracted from each feature, in float64; None for nothing.
+        needed_offset: What to subtract so that float32 keeps the digits of each feature; None
+            where it keeps them.
     """
 
     values: NDArray[np.number]
@@ -38,6 +41,8 @@ class Sequences:
     ids: NDArray[np.str_]
     source: str
     notes: tuple[str, ...] = ()
+    offset: tuple[float, ...] | None = None
+    needed_offset: tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         """Return the number of sequences."""
@@ -51,6 +56,16 @@ class Sequences:
             lengths=self.lengths[start:stop],
             labels=None if self.labels is None else self.labels[start:stop],
             ids=self.ids[start:stop],
+        )
+
+    def take(self, positions: NDArray[np.integer]) -> "Sequences":
+        """Return the sequences at some positions, in that order, in memory."""
+        return replace(
+            self,
+            values=np.asarray(self.values[positions]),
+            lengths=self.lengths[positions],
+            labels=None if self.labels is None else self.labels[positions],
+            ids=self.ids[positions],
         )
 
     def with_classes(self, class_names: Sequence[str]) -> "Sequences":

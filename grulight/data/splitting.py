@@ -7,11 +7,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from grulight.data.notes import class_notes, shape_notes
+from grulight.data.notes import class_notes, offset_notes, shape_notes
 from grulight.data.readers import ReadOptions, has_test_part, read
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError, listed
 
+Notes = dict[str, None]  # lines in order, each once
 _TABLES = (".csv", ".parquet")  # their features have names of their own
 
 
@@ -28,6 +29,7 @@ class Split:
     """What is read, and which part of it goes where; see ``SequenceDataModule``.
 
     Attributes:
+        standardize: Whether a feature that float32 cannot hold is to be read less an offset.
         notes: Takes in, each once, what the user should know of what is read.
     """
 
@@ -39,7 +41,8 @@ class Split:
     features: tuple[str, ...] | None
     class_names: tuple[str, ...] | None
     num_classes: int | None
-    notes: dict[str, None] = field(default_factory=dict)
+    standardize: bool = False
+    notes: Notes = field(default_factory=dict)
 
     def labelled(self) -> Parts:
         """Return the three parts, with labels over the same classes.
@@ -83,28 +86,41 @@ class Split:
         return train.present_classes()
 
     def _read_both(self, options: ReadOptions) -> tuple[Sequences, Sequences]:
-        """Return the training part, validation included, and the test part."""
+        """Return the training part, validation included, and the test part; note what is odd."""
+        notes: Notes = {}
+        both = self._read_parts(options, notes)
+        needed = next(filter(None, (part.needed_offset for part in both)), None)
+        if self.standardize and options.offset is None and needed is not None:
+            # read again: it is known only now which digits would be lost
+            notes = {}
+            both = self._read_parts(replace(options, offset=needed), notes)
+        self.notes.update(notes)
+        return both
+
+    def _read_parts(
+        self, options: ReadOptions, notes: dict[str, None]
+    ) -> tuple[Sequences, Sequences]:
         if self.test_source is not None:
             part: Literal["train", "test"] = "test" if has_test_part(self.test_source) else "train"
             # those files belong to the source; labels of a test part come in its .npz
             others = replace(options, part=part, labels_file=None, lengths_file=None)
-            first = self._read_one(self.source, options)
-            second = self._read_one(self.test_source, others)
+            first = self._read_one(self.source, options, notes)
+            second = self._read_one(self.test_source, others, notes)
             _require_same_features(first, second)
             return first, second
         if has_test_part(self.source):
-            test = self._read_one(self.source, replace(options, part="test"))
-            return self._read_one(self.source, options), test
-        whole = self._read_one(self.source, options)
+            test = self._read_one(self.source, replace(options, part="test"), notes)
+            return self._read_one(self.source, options, notes), test
+        whole = self._read_one(self.source, options, notes)
         count = _number_of(self.train_size, len(whole), "train_size")
         return whole.part(0, count), whole.part(count, len(whole))
 
-    def _read_one(self, source: str, options: ReadOptions) -> Sequences:
+    def _read_one(self, source: str, options: ReadOptions, notes: Notes) -> Sequences:
         if self.features is None or Path(source).suffix.lower() in _TABLES:
             found = read(source, replace(options, features=self.features))
         else:
             found = read(source, options).with_features(self.features)
-        self.notes.update(dict.fromkeys((*found.notes, *shape_notes(found))))
+        notes.update(dict.fromkeys((*found.notes, *offset_notes(found), *shape_notes(found))))
         return found
 
     def unlabelled(self) -> list[Sequences]:

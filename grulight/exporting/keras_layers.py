@@ -43,7 +43,11 @@ class ModelPlan:
     """A Keras model to be made: its inputs, its layers by name, who calls whom, its outputs.
 
     Attributes:
-        merges: Whether masks are merged where tensors are, as the Keras that wrote it does.
+        inputs: What it takes.
+        starts: Where that enters the calls.
+        layers: Its layers, by their names in the file.
+        calls: The uses of them, each after those it depends on.
+        outputs: Where its outputs leave.
     """
 
     inputs: tuple[Input, ...]

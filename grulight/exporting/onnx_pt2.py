@@ -10,11 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from grulight.errors import InputError
 from grulight.exporting.inputs import Array, Trial, example
 from grulight.exporting.subject import LENGTHS, Subject
 from grulight.exporting.traceable_gru import OPSET, OnnxGRU, ScannedGRU, replace_grus
 from grulight.exporting.verification import Written, one_line
 from grulight.extras import extra
+from grulight.keras_files.layers.simple_rnn import SimpleRNN
+from grulight.keras_files.reader.untrusted_text import quote
 from grulight.logits import probabilities
 from grulight.model import GRUNet
 
@@ -138,12 +141,30 @@ def write_onnx(subject: Subject, path: Path) -> Written:
 
 def _traced(subject: Subject, twin: Twin) -> ExportedProgram:
     prediction = (Prediction if subject.model is None else PortedPrediction)(subject, twin)
+    _require_fixed_loops(subject, prediction)
     examples = example(subject.graph, subject.inputs, BATCH)
     if subject.lengths:
         examples += (torch.full((BATCH,), examples[0].shape[1]),)
     axes = [dict.fromkeys(each, Dim.DYNAMIC) for each in _named_axes(subject)]
     with torch.no_grad(), one_line("torch.export cannot express this network"):
         return torch.export.export(prediction, examples, dynamic_shapes=_structured(subject, axes))
+
+
+def _require_fixed_loops(subject: Subject, prediction: nn.Module) -> None:
+    """Refuse an open number of steps where a loop over them would be unrolled.
+
+    Raises:
+        InputError: There is such a layer.
+    """
+    if not any(1 in each.open_axes for each in subject.inputs):
+        return
+    for layer in prediction.modules():
+        if isinstance(layer, SimpleRNN):  # an LSTM is one
+            raise InputError(
+                f"layer {quote(layer.keras_name)} is a {type(layer).__name__}, which is written "
+                "step by step, but the model leaves their number open. Save the Keras model with "
+                "an Input of so many steps, or choose .keras."
+            )
 
 
 def _structured(subject: Subject, axes: list[Axes]) -> Any:

@@ -1,5 +1,6 @@
 """What an exported model takes and gives, in words."""
 
+from grulight.errors import listed
 from grulight.exporting.inputs import Input
 from grulight.exporting.subject import Subject
 from grulight.keras_files.layers.network import trace
@@ -12,18 +13,33 @@ def signature_of(subject: Subject, suffix: str) -> dict[str, str]:
     return {
         "inputs": ", ".join([*inputs, *["lengths (batch)"] * subject.lengths]),
         "output": _outputs(subject, suffix),
-        "standardisation": "none" if subject.statistics is None else "inside",
+        "standardisation": _standardisation(subject),
         "padding": _padding(subject, suffix),
     }
+
+
+def _standardisation(subject: Subject) -> str:
+    if subject.classifier is None or subject.statistics is None:
+        return "none"
+    pairs = zip(
+        subject.classifier.feature_names, subject.classifier.hparams["offset"] or (), strict=False
+    )
+    first = [f"{each!r} from {name}" for name, each in pairs if each]
+    if not first:
+        return "inside"
+    return f"inside; float32 cannot hold the raw values: subtract first {listed(first)}"
 
 
 def _axes(given: Input) -> str:
     if given.shape == (None, None, given.shape[-1]) and given.name == "values":
         return "batch, time, feature"
-    words = ["batch", *("time" if at == 1 else "any" for at in range(1, len(given.shape)))]
-    sized = [w if n is None else str(n) for w, n in zip(words, given.shape, strict=True)]
-    kinds = {"ids": f", ids below {given.ids}", "mask": ", true where a step counts"}
-    return ", ".join(sized) + kinds.get(given.kind, "")
+    kinds = {"ids": f"; ids below {given.ids}", "mask": "; true where a step counts"}
+    return _sizes(given.shape) + kinds.get(given.kind, "")
+
+
+def _sizes(shape: Shape) -> str:
+    words = ["batch", *("time" if at == 1 else "any" for at in range(1, len(shape)))]
+    return ", ".join(w if n is None else str(n) for w, n in zip(words, shape, strict=True))
 
 
 def _outputs(subject: Subject, suffix: str) -> str:
@@ -36,10 +52,6 @@ def _outputs(subject: Subject, suffix: str) -> str:
     shapes = [seen[ref] for ref in subject.graph.outputs]
     pairs = zip(subject.outputs, shapes, strict=True)
     return ", ".join(f"{name} ({_sizes(shape)})" for name, shape in pairs)
-
-
-def _sizes(shape: Shape) -> str:
-    return ", ".join(["batch", *("any" if size is None else str(size) for size in shape[1:])])
 
 
 def _padding(subject: Subject, suffix: str) -> str:

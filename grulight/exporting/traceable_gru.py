@@ -114,7 +114,8 @@ class ScannedGRU(nn.GRU):
             h_BH = torch.where((at < lengths)[:, None], n + z * (h_BH - n), h_BH)
             return h_BH, h_BH.clone()
 
-        h_BH, y_TBH = scan(step, h_BH, (a_TBG, at_T))
+        # a state that another layer left may be a view, and scan wants what a step returns
+        h_BH, y_TBH = scan(step, h_BH.contiguous(), (a_TBG, at_T))
         return (y_TBH.flip(0) if backwards else y_TBH).transpose(0, 1), h_BH
 
 
@@ -136,7 +137,8 @@ class ScannedKerasGRU(gru.ScanGRU):
             h_BH = z * h_BH + (1 - z) * self.activation(a_n + u)
             return h_BH, h_BH.clone()
 
-        states: tuple[Tensor, Tensor] = scan(step, h_BH, self._project(x_BTI).transpose(0, 1))
+        a_TBG = self._project(x_BTI).transpose(0, 1)
+        states: tuple[Tensor, Tensor] = scan(step, h_BH.contiguous(), a_TBG)
         return states[1].transpose(0, 1)
 
 

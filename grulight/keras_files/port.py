@@ -50,9 +50,10 @@ def load_keras(
     path = Path(path)
     with reading(path):
         if _is_checkpoint(path):
-            return _from_checkpoint(path, config, up_to)
-        with naming(path):
-            model = _ported(path, config, up_to)
+            model = _from_checkpoint(path, config, up_to)
+        else:
+            with naming(path):
+                model = _ported(path, config, up_to)
         _warn_of_state(path, model)
         return model
 

@@ -105,6 +105,11 @@ def statistics(
     return found[0], found[1]
 
 
+def offset(given: Any, features: int) -> Array | None:
+    """Return what is subtracted from raw features, finite float64 (features,); None for nothing."""
+    return None if given is None else _finite("offset", given, features, np.float64)
+
+
 def _finite(name: str, given: Any, features: int, kind: Any) -> Array:
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite then
         array = ready(_numbers(name, given), kind)

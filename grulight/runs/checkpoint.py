@@ -74,6 +74,11 @@ def load_classifier(path: str | os.PathLike[str]) -> GRUClassifier:
     return classifier.eval()
 
 
+def offset_settings(classifier: GRUClassifier) -> dict[str, Any]:
+    """Return arguments of the data module with which it subtracts what the training did."""
+    return {"offset": classifier.hparams["offset"], "standardize": False}
+
+
 def _require_sizes(
     path: str | os.PathLike[str], settings: dict[str, Any], state: Mapping[str, Tensor]
 ) -> None:
@@ -83,7 +88,7 @@ def _require_sizes(
         InputError: They differ.
     """
     features, classes = settings["input_size"], settings["num_classes"]
-    for name in ("feature_names", "mean", "scale"):
+    for name in ("feature_names", "offset", "mean", "scale"):
         held = settings.get(name)
         if held is not None and len(held) != features:
             raise damaged(path, f"it has {len(held)} of {name} for {features} features")

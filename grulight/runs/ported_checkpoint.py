@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from grulight.checkpoint_files.reader import FORMAT
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.files import written_whole
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.ported_network import PortedNetwork
@@ -38,9 +38,9 @@ def write_checkpoint(
         return str(reason)
     head = network.head
     sizes = {"class_names": head.num_names, "feature_names": network.input_size}
-    for option, names in (("class_names", class_names), ("feature_names", feature_names)):
-        if names is not None and len(names) != sizes[option]:
-            raise InputError(f"{option}: got {len(names)} names, expected {sizes[option]}.")
+    for key, names in (("class_names", class_names), ("feature_names", feature_names)):
+        if names is not None and len(names) != sizes[key]:
+            raise InputError(f"{option(key)}: got {len(names)} names, expected {sizes[key]}.")
     classifier = GRUClassifier(
         network.input_size,
         head.num_classes,

@@ -12,6 +12,7 @@ from grulight.data.batches import Batch
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.heads import Columns, Head
+from grulight.runs.ensemble import Ensemble
 from grulight.runs.table_file import Table
 from grulight.training.classifier import GRUClassifier
 
@@ -49,9 +50,13 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write the batch."""
+        answers, disagreement = outputs.float().cpu().numpy(), None
+        if isinstance(pl_module, Ensemble):
+            disagreement = answers.std(axis=0).max(axis=-1)
+            answers, pl_module = answers.mean(axis=0), pl_module.first
         assert isinstance(pl_module, GRUClassifier)
         start = self.written[dataloader_idx]
-        self.written[dataloader_idx] = stop = start + len(outputs)
+        self.written[dataloader_idx] = stop = start + len(answers)
         part = self.parts[dataloader_idx]
         columns = prediction_columns(
             pl_module.head,
@@ -60,7 +65,8 @@ class PredictionWriter(Callback):
             part.lengths[start:stop]
             if getattr(pl_module.network, "follows_steps", False)
             else None,
-            outputs.float().cpu().numpy(),
+            answers,
+            disagreement,
         )
         self.table.append(columns)
 
@@ -75,6 +81,7 @@ def prediction_columns(
     ids: NDArray[np.str_],
     lengths: NDArray[np.int64] | None,
     answers: NDArray[np.floating],
+    disagreement: NDArray[np.floating] | None = None,
 ) -> Columns:
     """Put the predictions of a batch into columns.
 
@@ -84,24 +91,29 @@ def prediction_columns(
         ids: (B,) names of the sequences.
         lengths: (B,) how many answers of each sequence count; None for all.
         answers: (B, C) or (B, S, C).
+        disagreement: (B,) or (B, S), the largest standard deviation over an ensemble's members;
+            None for a single model.
 
     Returns:
         ``sequence``, ``step`` (counted from 0) where there is an answer for each, then
         ``predicted`` and ``probability_<class>``, or ``probability_<label>``, or
-        ``value_<name>``.
+        ``value_<name>``; and ``disagreement`` of an ensemble.
 
     Raises:
         InputError: An answer is not finite.
     """
     if not head.per_step:
         _require_finite(answers, ids)
-        return {"sequence": ids, **head.columns(answers, names)}
+        spread = {} if disagreement is None else {"disagreement": disagreement}
+        return {"sequence": ids, **head.columns(answers, names), **spread}
     counted = np.ones(answers.shape[:2], dtype=bool)
     if lengths is not None:
         counted = np.arange(answers.shape[1]) < lengths[:, None]
     sequences, steps = counted.nonzero()
     _require_finite(answers[counted], ids[sequences])
-    return {"sequence": ids[sequences], "step": steps, **head.columns(answers[counted], names)}
+    spread = {} if disagreement is None else {"disagreement": disagreement[counted]}
+    found = head.columns(answers[counted], names)
+    return {"sequence": ids[sequences], "step": steps, **found, **spread}
 
 
 def _require_finite(answers: NDArray[np.floating], ids: NDArray[np.str_]) -> None:

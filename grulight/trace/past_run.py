@@ -9,7 +9,7 @@ from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.splitting import Parts
 from grulight.errors import InputError
-from grulight.runs.checkpoint import load_classifier
+from grulight.runs.checkpoint import load_classifier, offset_settings
 from grulight.runs.trained_on import trained_on
 from grulight.trace.recorder import Epoch, TraceRecorder, observe
 from grulight.trace.run_data import data_settings
@@ -43,7 +43,7 @@ def load_run(path: Path, source: str | None = None) -> Run:
     settings: dict[str, Any] = data_settings(path, source)
     if not settings:
         remembered.require_named("--data")
-    data = SequenceDataModule(**remembered.columns | settings | _as_answered(classifier))
+    data = SequenceDataModule(**remembered.columns | settings | _as_trained(classifier))
     theirs = DataSpec(data.input_size, data.num_classes, data.num_values, data.per_step)
     values = 0 if head.num_classes else head.size
     ours = DataSpec(known["input_size"], head.num_classes, values, head.per_step)
@@ -56,12 +56,13 @@ def load_run(path: Path, source: str | None = None) -> Run:
     return Run(classifier, parts, _epochs(path, checkpoint, head.metric), data.notes)
 
 
-def _as_answered(classifier: GRUClassifier) -> dict[str, Any]:
-    """Return settings with which data are read as the classifier answers."""
+def _as_trained(classifier: GRUClassifier) -> dict[str, Any]:
+    """Return settings with which data are read as in training, and as the classifier answers."""
     head, names = classifier.head, classifier.hparams["class_names"]
     settings: dict[str, Any] = {
         "targets": "classes" if head.num_classes else "values",
         "per_step": head.per_step,
+        **offset_settings(classifier),
     }
     if head.num_classes and names is not None:  # a model ported from Keras may know none
         settings["class_names"] = list(names)

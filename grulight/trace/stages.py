@@ -43,8 +43,9 @@ def record_stages(classifier: GRUClassifier, parts: Parts) -> list[Stage]:
     values = batch.values.to(next(classifier.parameters()))
     sizes = {name: len(part) for name, part in zip(PARTS, parts, strict=True) if len(part)}
     total = _shape(sum(sizes.values()), steps, len(first.feature_names))
+    read = f"{first.source}, less an offset" if any(first.offset or ()) else first.source
     return [
-        Stage("input", total, first.source, _first_numbers(values[0, 0])),
+        Stage("input", total, read, _first_numbers(values[0, 0])),
         Stage(
             "split", " / ".join(map(str, sizes.values())), " / ".join(sizes), _first_labels(first)
         ),

@@ -1,6 +1,6 @@
 """The trace on the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grulight.errors import one_line
+from grulight.runs.seeds import spread
 from grulight.trace.numbers import fitted
 from grulight.trace.recorder import Epoch, TraceRecorder
 from grulight.trace.stages import Stage
@@ -105,6 +106,25 @@ def score_table(title: str, scores: dict[str, float]) -> Table:
         name = name.removeprefix("test_").removeprefix("val_").replace("_", " ")
         table.add_row(name, fitted(value))
     return table
+
+
+def seed_line(seed: int, scores: Mapping[str, float]) -> str:
+    """Return what the model of one seed reached in the test, as a line."""
+    found = (f"{_words(name)} {value:.4f}" for name, value in scores.items())
+    return f"seed {seed}: {', '.join(found)}"
+
+
+def spread_table(scores: Mapping[int, Mapping[str, float]]) -> Table:
+    """Return the mean and the standard deviation of each score over the seeds as a table."""
+    table = Table(f"test, {len(scores)} seeds", "mean", "± deviation", box=None, pad_edge=False)
+    for name in next(iter(scores.values())):
+        mean, deviation = spread([each[name] for each in scores.values()])
+        table.add_row(_words(name), f"{mean:.4f}", f"{deviation:.4f}")
+    return table
+
+
+def _words(name: str) -> str:
+    return name.removeprefix("test_").removeprefix("val_").replace("_", " ")
 
 
 def confusion_table(confusion: Confusion, class_names: Sequence[str]) -> Table:

@@ -46,6 +46,8 @@ class GRUClassifier(StepsModule):
             training with less around it. By default as many as nobody needs to see one by one.
         num_values: Values of each label in the data; 0 where labels are classes.
         per_step: Whether the data have a label for each step, which only a Keras model learns.
+        offset: What to subtract from each raw feature before it is rounded to float32, as the data
+            module does; None for nothing.
 
     Raises:
         InputError: The Keras model cannot be read, or does not fit the data; or mean and scale are
@@ -71,9 +73,11 @@ class GRUClassifier(StepsModule):
         per_step: bool = False,
         kernel: Kernel = "auto",
         steps_per_execution: int | None = None,
+        offset: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         gate.statistics(mean, scale, input_size)
+        self._offset = gate.offset(offset, input_size)
         spec = DataSpec(input_size, num_classes, num_values, per_step)
         ported = ported_network(from_keras, spec) if from_keras is not None else None
         if ported is None:
@@ -111,7 +115,7 @@ class GRUClassifier(StepsModule):
         return super().__getstate__() | {"_predictor": None}
 
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits (batch, label) for raw sequences (batch, time, feature).
+        """Return logits (batch, label) for raw sequences (batch, time, feature), less the offset.
 
         A Keras model may answer for each step, (batch, step, label), or with values.
         """
@@ -153,6 +157,8 @@ class GRUClassifier(StepsModule):
             network = compilable(self.network, self.head)
             predictor = None if network is None else CompiledPredictor(self, network)
             self._predictor = predictor
+        if self._offset is not None:
+            values = gate.sequences(values, self.hparams["input_size"]) - self._offset
         if predictor is not None:
             return predictor(values, lengths)
         return predict_in_torch(self, self.hparams["input_size"], values, lengths)

@@ -9,6 +9,10 @@ from torch import Tensor
 from grulight.errors import InputError
 
 
+class Diverged(InputError):
+    """A training that has numbers which are not finite."""
+
+
 def require_finite_loss(loss: float, epoch: int, step: int) -> None:
     """Stop a training that has diverged.
 
@@ -18,7 +22,7 @@ def require_finite_loss(loss: float, epoch: int, step: int) -> None:
         step: Optimiser steps so far, this one included.
 
     Raises:
-        InputError: The loss is not finite.
+        Diverged: The loss is not finite.
     """
     if not math.isfinite(loss):
         raise _diverged(f"the loss is {loss}", epoch, step)
@@ -33,7 +37,7 @@ def require_finite_weights(weights: Mapping[str, Tensor], epoch: int, step: int)
         step: Optimiser steps so far.
 
     Raises:
-        InputError: A weight is not finite.
+        Diverged: A weight is not finite.
     """
     numbers = {name: each for name, each in weights.items() if each.is_floating_point()}
     sums = [each.sum().float() for each in numbers.values()]
@@ -45,8 +49,8 @@ def require_finite_weights(weights: Mapping[str, Tensor], epoch: int, step: int)
             raise _diverged(f"{name} is not finite", epoch, step)
 
 
-def _diverged(what: str, epoch: int, step: int) -> InputError:
-    return InputError(
+def _diverged(what: str, epoch: int, step: int) -> Diverged:
+    return Diverged(
         f"training has diverged: in epoch {epoch + 1}, at step {step}, {what}. The steps or the "
         "features are too large: try a smaller --optimizer.lr, --trainer.gradient_clip_val 1 or "
         "--data.standardize true. Checkpoints written before are kept."

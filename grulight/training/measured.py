@@ -20,6 +20,7 @@ class MeasuredModule(LightningModule):
     Attributes:
         head: What the answers mean, which names the metric.
         confusion: The test's confusion matrix; None where there are no classes, or too many.
+        val_confusion: The validation's, where somebody asks for one.
     """
 
     head: Head
@@ -28,6 +29,7 @@ class MeasuredModule(LightningModule):
         super().__init__()
         self.train_means, self.val_means, self.test_means = (EpochMeans() for _ in range(3))
         self.confusion: MulticlassConfusionMatrix | None = None
+        self.val_confusion: MulticlassConfusionMatrix | None = None
         self._log = EpochLog()
 
     def count_confusions(self, num_classes: int) -> None:
@@ -59,6 +61,8 @@ class MeasuredModule(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Start the validation means afresh."""
         self.val_means.reset()
+        if self.val_confusion is not None:
+            self.val_confusion.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation means."""

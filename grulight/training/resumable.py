@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from lightning.pytorch.trainer.states import TrainerFn
+
 from grulight.checkpoint_files.reader import FORMAT
+from grulight.training.continuing import require_continued
 from grulight.training.divergence import require_finite_weights
 from grulight.training.measured import MeasuredModule
 from grulight.training.process_state import (
@@ -40,12 +43,18 @@ class ResumableModule(MeasuredModule):
         checkpoint["processes"] = gather_process_states(self.train_means.sums, self.device)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over what each process had, for the batches that are still to come."""
+        """Take over what each process had, for the batches that are still to come.
+
+        Raises:
+            InputError: A training cannot go on from it.
+        """
         if self._trainer is None:  # load_from_checkpoint: nothing is to come
             return
         if self.trainer.precision == "64-true":
             # Lightning loads the weights before it converts the module: they would be rounded
             self.double()
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            require_continued(str(self.trainer.ckpt_path), checkpoint, self, self.trainer.max_steps)
         self._resumed = checkpoint.get("processes")
         self.resumed_steps = go_on_within_epoch(self.trainer, checkpoint)
 

@@ -67,7 +67,7 @@ class StepsModule(ResumableModule):
 
     def validation_step(self, batch: Batch) -> None:
         """Count a validation batch."""
-        self.evaluate(batch, self.val_means)
+        self.evaluate(batch, self.val_means, self.val_confusion)
 
     def test_step(self, batch: Batch) -> None:
         """Count a test batch."""

@@ -89,7 +89,7 @@ def merged_as_before(spec: LayerSpec, layer: Any, values: list[Any]) -> Any:
         whole = [
             ops.ones_like(x, dtype="bool")
             if m is None
-            else ops.broadcast_to(ops.expand_dims(m, -1), ops.shape(x))
+            else ops.logical_and(ops.expand_dims(m, -1), ops.ones_like(x, dtype="bool"))
             for x, m in zip(values, masks, strict=True)
         ]
         mask = ops.all(ops.concatenate(whole, spec.integer("axis", -1, least=-16)), axis=-1)

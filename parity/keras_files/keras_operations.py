@@ -1,9 +1,11 @@
 """Bare operations in current Keras, by the names that the reader gives them."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from grulight.keras_files.layers.slices import part_of
+from grulight.keras_files.plan.native_groups import snake
 from grulight.keras_files.plan.spec import LayerSpec
 from parity.sides.keras_setup import ops
 
@@ -12,10 +14,8 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "Add": ops.add,
     "ConvertToTensor": lambda x: x,
     "Divide": ops.divide,
-    "Elu": ops.elu,
     "Equal": ops.equal,
     "Exp": ops.exp,
-    "Gelu": lambda x: ops.gelu(x, approximate=False),
     "Greater": ops.greater,
     "GreaterEqual": ops.greater_equal,
     "Identity": lambda x: x,
@@ -91,7 +91,21 @@ def operation(spec: LayerSpec) -> Callable[..., Any]:
         "Unstack": lambda x: ops.unstack(x, axis=axis or 0),
         "ZerosLike": lambda x: ops.zeros_like(x, dtype=given.get("dtype")),
     }
-    return functions[kind]
+    return functions.get(kind) or _by_its_own_words(kind, given)
+
+
+def _by_its_own_words(kind: str, given: dict[str, Any]) -> Callable[..., Any]:
+    """Return an operation whose settings in files are the words of Keras' function."""
+    if kind == "SquaredDifference":
+        return lambda ours, theirs: ops.square(ours - theirs)
+    function: Callable[..., Any] = getattr(ops, snake(kind))
+    known = inspect.signature(function).parameters
+    words = {k: v for k, v in given.items() if k in known and k != "dtype" and v is not None}
+    if kind == "Pad":
+        words |= {"mode": "constant", "constant_values": given.get("constant_values") or 0}
+    if kind == "Gelu":
+        words.setdefault("approximate", False)
+    return lambda *tensors: function(*tensors, **words)
 
 
 def _same(x: Any, dtype: str) -> str:

@@ -4,7 +4,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from parity.question import Array, Arrays
 # Arrays that every Keras keeps alike, so that their names alone tell which one is which; kernels
 # are laid out by backend and by kind of layer.
 ALIKE = ("gamma", "beta", "moving_mean", "moving_variance", "embeddings")
+# What Keras 1 calls each gate's part of an array, and in which order current Keras has the gates.
+PARTS, GATES = {"kernel": "W", "recurrent_kernel": "U", "bias": "b"}, ("zrh", "ifco")
 
 
 def named_arrays(path: Path, like: Arrays) -> Arrays:
@@ -30,15 +32,21 @@ def named_arrays(path: Path, like: Arrays) -> Arrays:
     found: Arrays = {}
     if (model := tensorflow_js(path)) is not None:
         held = dict(_of_manifest(model[0], model[1]["weightsManifest"]))
-        named = {name: held.get(name) for name in like if name.rpartition("/")[2] in ALIKE}
-        return {name: array for name, array in named.items() if array is not None}
+        named = {name: held[name] for name in like if name in held}
+        return {
+            name: array
+            for name, array in named.items()
+            if name.rpartition("/")[2] in ALIKE and array.shape == like[name].shape
+        }
     if not h5py.is_hdf5(path):
         return found
     with h5py.File(path, "r") as file:
         groups = file.get("model_weights", file)
         for name, ours in like.items():
             layer, kind = name.partition("/")[0], name.rpartition("/")[2]
-            if kind in ALIKE and (arrays := _of(groups, layer, kind, ours.shape)):
+            held = _names_of(groups, layer)
+            arrays = _of(held, kind) if kind in ALIKE else _of_gates(held, PARTS.get(kind))
+            if arrays := [array for array in arrays if array.shape == ours.shape]:
                 same = [array for array in arrays if np.array_equal(array, ours)]
                 found[name] = (same or arrays)[0]
     return found
@@ -81,14 +89,29 @@ def _of_manifest(folder: Path, manifest: list[Any]) -> Iterator[tuple[str, Array
             content = content[count * kept.itemsize :]
 
 
-def _of(groups: h5py.Group, layer: str, kind: str, shape: tuple[int, ...]) -> list[np.ndarray]:
-    """Return the arrays of a layer whose names end so."""
+def _names_of(groups: h5py.Group, layer: str) -> dict[str, h5py.Dataset]:
+    """Return a layer's arrays by name."""
     group = groups.get(layer)
     if group is None or "weight_names" not in group.attrs:
-        return []
+        return {}
     names = [n.decode() if isinstance(n, bytes) else str(n) for n in group.attrs["weight_names"]]
-    chosen = [name for name in names if name.rpartition("/")[2].partition(":")[0] == kind]
-    return [array for name in chosen if (array := group[name][()]).shape == shape]
+    return {name: group[name] for name in names}
+
+
+def _of(held: Mapping[str, h5py.Dataset], kind: str) -> list[np.ndarray]:
+    """Return the arrays whose names end so."""
+    return [array[()] for name, array in held.items() if _last(name) == kind]
+
+
+def _of_gates(held: Mapping[str, h5py.Dataset], part: str | None) -> list[np.ndarray]:
+    """Return Keras 1's arrays of the gates side by side, where each gate has one."""
+    by_gate = {_last(name)[-1:]: each[()] for name, each in held.items() if f"_{part}_" in name}
+    found = [gates for gates in GATES if set(gates) == by_gate.keys()]
+    return [np.concatenate([by_gate[gate] for gate in gates], -1) for gates in found]
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2].partition(":")[0]
 
 
 def said_version(path: Path) -> str | None:

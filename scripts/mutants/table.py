@@ -18,12 +18,14 @@ def table(mutants: Sequence[Any], found: Mapping[str, Mapping[str, Any]]) -> str
     """
     lines = ["| part | bugs | `parity check` | tests | nobody | passed `parity check` |"]
     lines += ["|---|---|---|---|---|---|"]
-    for part in dict.fromkeys(m.part for m in mutants):
-        lines.append(_row(part, [m for m in mutants if m.part == part and m.name in found], found))
     total = [m for m in mutants if m.name in found]
+    for part in dict.fromkeys(m.part for m in total):
+        lines.append(_row(part, [m for m in total if m.part == part], found))
     port = [m for m in total if m.arithmetic]
     lines.append(_row("all", total, found, named=False))
     lines.append(_row("of these, the port's arithmetic", port, found, named=False))
+    if left := len(mutants) - len(total):
+        lines.append(f"\n{left} more are listed and were not tried.")
     return "\n".join(lines)
 
 

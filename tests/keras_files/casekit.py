@@ -17,7 +17,7 @@ class Case:
     Attributes:
         name: Reads as a sentence fragment.
         build: From a Keras to a model.
-        shapes: Shape of each float input by name; rows end in masked steps where ``mask`` says.
+        shapes: Shape of each float input by name; some steps are masked where ``mask`` says.
         ids: Shape of each integer input by name.
         mask: Value that every feature of a masked step has.
         bools: Shape of each mask input by name.
@@ -36,7 +36,12 @@ class Case:
     @property
     def quick(self) -> bool:
         """Whether it runs by default: each layer and each setting at least once."""
-        words = ("last step", "ave", "mul", "stride 2", "implementation", "linear gates", "hundred")
+        words = (
+            *("heads over axes (", "heads with weights masked", "heads causal", "heads without"),
+            *("volumes", "features before", "AdditiveAttention causal", "another order"),
+            *("row by row", "attention block"),
+            *("last step", "ave", "mul", "stride 2", "implementation", "linear gates", "hundred"),
+        )
         simple = ("activation", "conv1d valid", "layer ReLU with", "conv1d same")
         kept = ("activation hard_sigmoid", "activation gelu", "activation softplus")
         return self.name in kept or not (
@@ -49,6 +54,7 @@ class Case:
         for name, shape in self.shapes.items():
             held[name] = rng.normal(0, 1, shape)
             if self.mask is not None and len(shape) > 2:
+                held[name][:, ::3, 0] = self.mask  # one feature alone masks no step
                 held[name][holes(shape[:2])] = self.mask
         for name, shape in self.ids.items():
             held[name] = rng.integers(1, 8, shape).astype("int32")

@@ -18,6 +18,10 @@ from cases_functional import FUNCTIONAL_CASES
 from cases_more import OTHER_CASES
 from cases_spatial import SPATIAL_CASES
 
+NEW_ACTIVATIONS = (  # in Keras 3 alone
+    *("celu", "hard_shrink", "hard_silu", "log_sigmoid", "soft_shrink", "sparse_plus"),
+    *("sparse_sigmoid", "sparsemax", "squareplus", "tanh_shrink"),
+)
 SEQUENTIAL_CASES = [
     *(
         Case(
@@ -161,6 +165,7 @@ SEQUENTIAL_CASES = [
             "leaky_relu",
             "hard_sigmoid",
             "hard_tanh",
+            *NEW_ACTIVATIONS,
         )
     ),
     *(

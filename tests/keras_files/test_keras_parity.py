@@ -9,7 +9,7 @@ import pytest
 import theirs
 import torch
 from casekit import Case
-from cases import CASES
+from cases import CASES, NEW_ACTIVATIONS
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,6 +25,7 @@ NOT_IN_KERAS_3 = ("layers called as in inference",)
 KERAS_3_CASES = [case for case in CASES if case.name not in NOT_IN_KERAS_3]
 # What Keras 2 cannot build or save.
 NOT_IN_KERAS_2 = (
+    *(f"activation {name}" for name in NEW_ACTIVATIONS),
     *("activation hard_tanh", "masked beside unmasked", "first feature"),
     *("normalised in groups masked", "normalised by root mean squares", "features before rows"),
 )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from grulight.cli import main
 from grulight.errors import InputError
 from grulight.keras_files.model_description import rebuild
 from grulight.keras_files.port import load_keras
@@ -64,6 +65,16 @@ def test_table_says_what_became_of_each_layer(tmp_path: Path) -> None:
     assert (source.keras, source.output_shapes) == ("InputLayer", ((None, 7, 3),))
     assert (gru.torch, gru.parameters, gru.ignored) == ("nn.GRU", 108, ("stateful True",))
     assert (dense.output_shapes, dense.ignored) == (((None, 2),), ("kernel_constraint WeightClip",))
+
+
+def test_state_that_is_not_kept_is_said_of_a_checkpoint_too(tmp_path: Path) -> None:
+    config, weights = kb.small_model()
+    config["config"]["layers"][0]["config"]["stateful"] = True
+    path = kb.saved(tmp_path, kb.legacy(config, weights))
+    with pytest.warns(UserWarning, match="is stateful in Keras"):
+        assert main(["port", str(path), "-o", str(tmp_path / "model.ckpt")]) in (0, None)
+    with pytest.warns(UserWarning, match="model.ckpt.* is stateful in Keras"):
+        load_keras(tmp_path / "model.ckpt")
 
 
 def test_frozen_layers_do_not_train(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def opened(files: sb.Files, folder: Path) -> PortedModel | InputError:
     single = next((n for n in files if n.endswith((".keras", ".weights.json"))), "model.json")
     path = folder / single
     config = CONFIG if single.endswith(".weights.json") else None
-    start = time.perf_counter()
+    start = time.process_time()  # others may use the cores too
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*is stateful in Keras")  # as some mutants make it
@@ -63,7 +63,7 @@ def opened(files: sb.Files, folder: Path) -> PortedModel | InputError:
         except InputError as error:
             outcome = error
     assert isinstance(outcome, PortedModel) or str(outcome).isprintable()
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
     assert grown < 3 * sum(map(len, files.values())) + BYTES
     assert {each.name for each in folder.iterdir()} == {*files}

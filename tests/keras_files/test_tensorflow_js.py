@@ -124,6 +124,12 @@ def test_folder_its_json_and_a_zip_of_it_are_one_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("seeded")
+def test_config_json_of_another_program_beside_it_does_no_harm(tmp_path: Path) -> None:
+    files = {**sb.small_tensorflow_js(), "config.json": b'{"theme": "dark"}'}
+    assert same(load_keras(sb.written(tmp_path / "js", files)), whole(tmp_path))
+
+
+@pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize(
     "topology",
     [
@@ -293,7 +299,7 @@ def test_two_models_in_a_zip_are_refused(tmp_path: Path) -> None:
 
 
 def test_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"a folder without config.json or model.json"):
+    with pytest.raises(InputError, match=r"a folder without config.json"):
         load_keras(tmp_path)
 
 

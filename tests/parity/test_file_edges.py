@@ -1,6 +1,7 @@
 """What random inputs alone do not show: state that only training moves, and inputs at the edge."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,23 @@ from grulight.keras_files.layers.normalization import BatchNormalization
 from grulight.keras_files.layers.recurrent_base import Recurrent
 from grulight.keras_files.port import load_keras
 from parity.keras_files.ask import ask
-from parity.keras_files.edge_inputs import EDGES, MASKED, ROWS, STEP, edges, masked_throughout
+from parity.keras_files.edge_inputs import (
+    EDGES,
+    HUGE,
+    MASKED,
+    ONE,
+    ROWS,
+    STEP,
+    edges,
+    masked_throughout,
+)
 from parity.keras_files.file_questions import FileQuestions, random_weights
 from parity.keras_files.inputs import Input, inputs_of
 from parity.keras_files.keras_open import Opened, _copy, variables_of
 from parity.keras_files.keras_witness import Witness
 from parity.keras_files.layout import by_path
 from parity.keras_files.ported_side import PortedSide
+from parity.question import Question
 from parity.result import Result
 from parity.sides.keras_setup import keras
 from parity.sides.quiet import without_warnings
@@ -39,7 +50,10 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
             layers.Dense(2, name="dense"),
         ]
     )
-    path = tmp_path_factory.mktemp("edges") / "model.keras"
+    return sides_of(model, tmp_path_factory.mktemp("edges") / "model.keras")
+
+
+def sides_of(model: Any, path: Path) -> Sides:
     with without_warnings():
         model.save(path)
     ported = load_keras(path)
@@ -48,6 +62,12 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
     read = {name: v.numpy() for name, v in variables_of(model).items()}
     theirs = Witness(Opened(lambda dtype: _copy(model, dtype), "Keras", read))
     return FileQuestions(ported.network.graph, weights, inputs, ours.trained), ours, theirs
+
+
+def edge(sides: Sides, name: str) -> Question:
+    file_questions, ours, _ = sides
+    found = edges(file_questions.graph, file_questions.inputs, file_questions.random(ours))
+    return next(question for question in found if question.name == name)
 
 
 def asked(sides: Sides, change: Change, name: str) -> Result:
@@ -85,6 +105,12 @@ def zero_output_forgotten(module: nn.Module) -> None:
         module.zero_masked = False
 
 
+def state_forgotten(module: nn.Module) -> None:
+    if isinstance(module, Recurrent):
+        forward = module.forward
+        module.forward = lambda *signals: forward(signals[0])
+
+
 def mask_lost_where_all_is_masked(module: nn.Module) -> None:
     """Read rows that are masked throughout as if they were not masked."""
     if isinstance(module, Recurrent):
@@ -119,6 +145,20 @@ def test_a_right_port_agrees_at_every_edge(sides: Sides, name: str) -> None:
 @pytest.mark.parametrize("change", [zero_output_forgotten, mask_lost_where_all_is_masked])
 def test_rows_masked_throughout_show_what_is_wrong_there(sides: Sides, change: Change) -> None:
     assert any(finding.differs for finding in asked(sides, change, MASKED).findings)
+
+
+@pytest.mark.parametrize("name", [ONE, HUGE])
+def test_states_that_are_inputs_of_the_model_are_asked_at_the_edge(
+    name: str, tmp_path: Path
+) -> None:
+    layers = keras.layers
+    x, h = keras.Input((None, 3), name="x"), keras.Input((2,), name="h")
+    states = layers.GRU(2, return_state=True, name="gru")(layers.Masking(0.5)(x), initial_state=h)
+    given = sides_of(keras.Model([x, h], layers.Dense(1)(states[1])), tmp_path / "model.keras")
+    assert "input.h" in edge(given, name).inputs
+    assert all(finding.same for finding in asked(given, nothing, name).findings)
+    wrong = asked(given, state_forgotten, name).findings
+    assert name == HUGE or any(finding.differs for finding in wrong)
 
 
 def test_a_single_step_is_asked_where_the_file_leaves_their_number_open(sides: Sides) -> None:

@@ -36,6 +36,20 @@ def test_arrays_swapped_by_our_reading_come_back_as_the_file_names_them(path: Pa
     assert named_arrays(path, {"norm/gamma": np.zeros(4)}) == {}
 
 
+def test_gates_that_keras_1_keeps_apart_go_by_their_names(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "older.h5", "w") as file:
+        group = file.create_group("model_weights").create_group("gru")
+        names = [f"gru_{part}_{gate}:0" for gate in "rzh" for part in "WUb"]
+        group.attrs["weight_names"] = [name.encode() for name in names]
+        for number, name in enumerate(names):
+            group[name] = np.full((2, 2) if "_b_" not in name else 2, float(number))
+    like = {"gru/kernel": np.zeros((2, 6)), "gru/bias": np.zeros(6), "dense/kernel": np.zeros(2)}
+    found = named_arrays(tmp_path / "older.h5", like)
+    assert found.keys() == {"gru/kernel", "gru/bias"}
+    np.testing.assert_array_equal(found["gru/kernel"][0], [3, 3, 0, 0, 6, 6])
+    np.testing.assert_array_equal(found["gru/bias"], [5, 5, 2, 2, 8, 8])
+
+
 def test_the_version_is_the_one_that_the_file_says(path: Path, tmp_path: Path) -> None:
     assert said_major(path) == 2
     native = tmp_path / "new.keras"

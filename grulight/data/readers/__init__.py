@@ -6,8 +6,10 @@ from typing import Literal
 
 from grulight.data.readers.arrays import read_npy, read_npz
 from grulight.data.readers.checks import bad, checked
+from grulight.data.readers.file_kinds import check_file
 from grulight.data.readers.lit_data import PREFIX, read_lit
 from grulight.data.readers.memory import memory_errors
+from grulight.data.readers.offsets import Offset, shifted
 from grulight.data.readers.packed import is_packed, read_packed
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.table_columns import ColumnNames
@@ -15,27 +17,8 @@ from grulight.data.readers.tables import TABLES, read_table
 from grulight.data.readers.targets import Wish
 from grulight.data.readers.ts import read_aeon, read_ts
 from grulight.data.sequences import Sequences
-from grulight.errors import InputError
 
 __all__ = ["ReadOptions", "checked_path", "columns_of", "has_test_part", "read"]
-
-_KINDS = {
-    b"PK\x03\x04": "a zip archive",
-    b"PK\x05\x06": "a zip archive",
-    b"\x93NUMPY": "a NumPy .npy array",
-    b"PAR1": "a Parquet file",
-    b"\x1f\x8b": "a gzip file",
-    b"\x89HDF": "an HDF5 file",
-    b"\x80\x04": "a pickle",
-}
-_TEXT = "text or an unknown format"
-_EXPECTED = {
-    ".npz": "a zip archive",
-    ".npy": "a NumPy .npy array",
-    ".csv": _TEXT,
-    ".parquet": "a Parquet file",
-    ".ts": _TEXT,
-}
 
 
 @dataclass(frozen=True)
@@ -52,6 +35,7 @@ class ReadOptions:
         lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
         require_labels: Whether a source without labels is an error.
         targets: Whether labels are classes or values, for sequences or for steps.
+        offset: What to subtract from each feature before it is rounded to float32.
         scratch: Directory for what a compressed .npz has to be unpacked to, if it is not to be
             read into memory.
     """
@@ -65,6 +49,7 @@ class ReadOptions:
     lengths_file: str | None = None
     require_labels: bool = True
     targets: Wish = field(default_factory=Wish)
+    offset: Offset | None = None
     scratch: str | None = None
 
 
@@ -89,7 +74,7 @@ def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
             a check; the message names file and row or key.
     """
     with memory_errors(source):
-        return _read(source, options)
+        return shifted(_read(source, options), options.offset)
 
 
 def _read(source: str, options: ReadOptions) -> Sequences:
@@ -108,7 +93,8 @@ def _read(source: str, options: ReadOptions) -> Sequences:
         _check_options(source, "", options)
         return read_packed(path, require_labels=options.require_labels, wish=options.targets)
     raw = read_aeon(source, options.part) if source.startswith("aeon:") else _file(source, options)
-    return checked(source, raw, require_labels=options.require_labels, wish=options.targets)
+    wish, required = options.targets, options.require_labels
+    return checked(source, raw, require_labels=required, wish=wish, offset=options.offset)
 
 
 def has_test_part(source: str) -> bool:
@@ -124,7 +110,7 @@ def checked_path(source: str, options: ReadOptions) -> tuple[str, str]:
     """
     path = os.path.expanduser(source)
     suffix = os.path.splitext(path)[1].lower()
-    _check_file(path, suffix)
+    check_file(path, suffix)
     _check_options(source, suffix, options)
     return path, suffix
 
@@ -138,6 +124,7 @@ def columns_of(options: ReadOptions) -> ColumnNames:
         options.features,
         require_labels=options.require_labels,
         targets=options.targets,
+        offset=options.offset,
     )
 
 
@@ -159,31 +146,8 @@ def _array_file(option: str | None) -> str | None:
     if option is None:
         return None
     path = os.path.expanduser(option)
-    _check_file(path, ".npy")
+    check_file(path, ".npy")
     return path
-
-
-def _check_file(path: str, suffix: str) -> None:
-    if os.path.isdir(path):
-        raise bad(path, "is a directory, expected a file or what `grulight pack` wrote.")
-    if suffix not in _EXPECTED:
-        raise InputError(
-            f"Unknown data source {path!r}: expected waves, aeon:NAME or a path that ends in "
-            f"{', '.join(_EXPECTED)}, litdata:DIR or what `grulight pack` wrote."
-        )
-    try:
-        if not os.path.isfile(path):
-            raise bad(path, "is not a regular file." if os.path.exists(path) else "no such file.")
-        with open(path, "rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise bad(path, f"cannot be read ({error.strerror}).") from error
-    if not start:
-        raise bad(path, "is empty.")
-    kind = next((kind for magic, kind in _KINDS.items() if start.startswith(magic)), _TEXT)
-    if kind != _EXPECTED[suffix]:
-        expected = _EXPECTED[suffix].replace(_TEXT, "text")
-        raise bad(path, f"is {kind}, but a {suffix} file is {expected}.")
 
 
 def _check_options(source: str, suffix: str, options: ReadOptions) -> None:

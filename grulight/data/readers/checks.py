@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from grulight.data.readers.digits import Digits
 from grulight.data.readers.names import name_array
+from grulight.data.readers.offsets import Offset, less, require_fit, stored_less
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Labels, Sequences
@@ -22,7 +23,14 @@ def bad(source: str, problem: str) -> InputError:
     return InputError(" ".join(f"{source}: {problem}".split()))
 
 
-def checked(source: str, raw: RawSequences, *, require_labels: bool, wish: Wish) -> Sequences:
+def checked(
+    source: str,
+    raw: RawSequences,
+    *,
+    require_labels: bool,
+    wish: Wish,
+    offset: Offset | None = None,
+) -> Sequences:
     """Check what a reader found and put it into the one form.
 
     Raises:
@@ -36,11 +44,13 @@ def checked(source: str, raw: RawSequences, *, require_labels: bool, wish: Wish)
         raise bad(source, f"feature_names has duplicates: {listed(features.tolist())}.")
     lengths = _lengths(source, raw, ids)
     labels, class_names = _labels(source, raw, lengths, ids, wish, required=require_labels)
-    notes = raw.notes
+    require_fit(source, offset, features.tolist())
+    notes, needed = raw.notes, raw.needed_offset
     if not raw.is_whole:
-        notes += _check_values(source, raw.values, lengths, ids, features)
+        found = _check_values(source, raw.values, lengths, ids, features, offset)
+        notes, needed = notes + found[0], found[1]
     return Sequences(
-        values=raw.values if raw.is_whole else _stored(raw.values, lengths),
+        values=raw.values if raw.is_whole else _stored(raw.values, lengths, offset),
         lengths=lengths,
         labels=labels,
         class_names=class_names,
@@ -48,6 +58,8 @@ def checked(source: str, raw: RawSequences, *, require_labels: bool, wish: Wish)
         ids=ids,
         source=source,
         notes=notes,
+        offset=offset,
+        needed_offset=needed,
     )
 
 
@@ -137,17 +149,18 @@ def _check_values(
     lengths: NDArray[np.int64],
     ids: NDArray[np.str_],
     features: NDArray[np.str_],
-) -> tuple[str, ...]:
+    offset: Offset | None,
+) -> tuple[tuple[str, ...], Offset | None]:
     """Refuse values, within the valid steps, that float32 cannot hold as finite numbers.
 
-    Return a note of the features that it holds with too few digits.
+    Return a note of the features that it holds with too few digits, and what would save them.
     """
     count, steps, width = values.shape
     size = max(1, _CHUNK // (steps * width))
     total, message = 0, ""
     digits = None if np.can_cast(values.dtype, np.float32) else Digits(width)
     for start in range(0, count, size):
-        chunk = values[start : start + size]
+        chunk = less(values[start : start + size], offset)
         rounded = as_float32(chunk)
         if digits is not None:
             valid = np.arange(steps) < lengths[start : start + size, None]
@@ -165,7 +178,9 @@ def _check_values(
         total += int(wrong.sum())
     if total:
         raise bad(source, f"{total} values are NaN, infinite or too large for float32; {message}.")
-    return () if digits is None else digits.notes(source, features.tolist())
+    if digits is None:
+        return (), None
+    return digits.notes(source, features.tolist()), digits.offset()
 
 
 def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
@@ -174,11 +189,11 @@ def as_float32(values: NDArray[Any]) -> NDArray[np.float32]:
         return np.asarray(values, dtype=np.float32, order="C")
 
 
-def _stored(values: NDArray[Any], lengths: NDArray[np.int64]) -> NDArray[Any]:
+def _stored(values: NDArray[Any], lengths: NDArray[np.int64], offset: Offset | None) -> Any:
     """Return mapped values as they are, others as float32 with zeros for padding."""
     if isinstance(values, np.memmap):
-        return values
-    ours = as_float32(values)
+        return values if offset is None else stored_less(values, offset)
+    ours = as_float32(less(values, offset))
     steps = ours.shape[1]
     if (lengths < steps).any():
         ours[np.arange(steps) >= lengths[:, None]] = 0

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.data.readers.offsets import Offset
+
 _LOST = 1e-3  # of a feature's range, by which rounding may move a value unnoticed
 
 
@@ -27,12 +29,25 @@ class Digits:
             self._high = np.fmax(self._high, values.max(axis=0))
             self._error = np.fmax(self._error, np.abs(values - rounded).max(axis=0))
 
-    def notes(self, source: str, names: Sequence[str]) -> tuple[str, ...]:
-        """Return a line that names the features that lose what tells their values apart."""
+    def _lost(self) -> NDArray[np.intp]:
         with np.errstate(all="ignore"):
             spread = self._high - self._low
-            lost = np.flatnonzero(np.isfinite(spread) & (spread > 0))
-            lost = lost[self._error[lost] > _LOST * spread[lost]]
+            moving = np.flatnonzero(np.isfinite(spread) & (spread > 0))
+            lost: NDArray[np.intp] = moving[self._error[moving] > _LOST * spread[moving]]
+        return lost
+
+    def offset(self) -> Offset | None:
+        """Return what to subtract from each feature so that none loses digits; None for nothing."""
+        lost = self._lost()
+        if not len(lost):
+            return None
+        found = np.zeros(len(self._low))
+        found[lost] = self._low[lost] + (self._high[lost] - self._low[lost]) / 2
+        return tuple(found.tolist())
+
+    def notes(self, source: str, names: Sequence[str]) -> tuple[str, ...]:
+        """Return a line that names the features that lose what tells their values apart."""
+        lost = self._lost()
         if not len(lost):
             return ()
         first = int(lost[0])
@@ -40,6 +55,6 @@ class Digits:
         return (
             f"{source}: feature {names[first]!r} loses digits in float32, in which sequences are "
             f"held: its values, from {self._low[first]:.12g} to {self._high[first]:.12g}, are moved"
-            f" by up to {self._error[first]:.2g}{more}. Subtract an offset before, such as its "
-            "first value.",
+            f" by up to {self._error[first]:.2g}{more}. Training on this very source with "
+            "--data.standardize true subtracts an offset first; else subtract one before.",
         )

@@ -79,6 +79,7 @@ def gathered(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
         ids=ids,
         names={"y": "a label column" if label is None else f"column {names[label]!r}"},
         notes=rows.layout.notes + rows.notes,
+        needed_offset=rows.needed_offset,
     )
 
 

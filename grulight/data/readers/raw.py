@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.data.readers.offsets import Offset
+
 
 @dataclass(frozen=True)
 class RawSequences:
@@ -24,6 +26,7 @@ class RawSequences:
         is_whole: Whether the values are finite float32 with zeros for padding, so that nobody has
             to look at them, and take memory for the padding.
         notes: What the user should know of how it was read, a line each.
+        needed_offset: As in :class:`grulight.data.sequences.Sequences`.
     """
 
     values: NDArray[Any]
@@ -36,6 +39,7 @@ class RawSequences:
     names: dict[str, str] = field(default_factory=dict)
     is_whole: bool = False
     notes: tuple[str, ...] = ()
+    needed_offset: Offset | None = None
 
     def name(self, key: str) -> str:
         """Return what the source calls an array."""

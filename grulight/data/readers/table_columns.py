@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from grulight.data.readers.checks import bad
 from grulight.data.readers.hints import is_index
 from grulight.data.readers.names import name_array
+from grulight.data.readers.offsets import Offset, require_fit
 from grulight.data.readers.targets import Wish
 from grulight.errors import listed
 
@@ -23,6 +24,7 @@ class ColumnNames:
     features: Sequence[str] | None
     require_labels: bool
     targets: Wish
+    offset: Offset | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Layout:
     label: int | None
     features: Sequence[int]
     notes: tuple[str, ...] = ()
+    offset: Offset | None = None  # of each feature
 
 
 def find_columns(
@@ -80,7 +83,8 @@ def find_columns(
         raise bad(path, f"has no feature column (columns: {listed(names)}).")
     said = f"{path}: column {listed([*map(repr, left_out)])} is an index that pandas wrote, and no "
     notes = (f"{said}feature; --data.features takes it for one.",) if left_out else ()
-    return Layout(names, sequence, time, label, features, notes)
+    require_fit(path, wanted.offset, [names[i] for i in features])
+    return Layout(names, sequence, time, label, features, notes, wanted.offset)
 
 
 def _positions(path: str, names: Sequence[str]) -> dict[str, int]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from grulight.data.readers.arrow_columns import Texts, as_numbers, as_texts, as_times, merged_times
 from grulight.data.readers.checks import as_float32
 from grulight.data.readers.digits import Digits
+from grulight.data.readers.offsets import Offset
 from grulight.data.readers.table_columns import Layout, limit_rows
 
 
@@ -52,6 +53,7 @@ class Rows:
         layout: Where these columns were.
         place: Says where a row is, such as "line 7".
         notes: What the user should know of them, a line each.
+        needed_offset: As in :class:`grulight.data.sequences.Sequences`.
     """
 
     sequences: Texts
@@ -61,6 +63,7 @@ class Rows:
     layout: Layout
     place: Callable[[int], str]
     notes: tuple[str, ...] = ()
+    needed_offset: Offset | None = None
 
 
 def rows_of_whole_sequences(
@@ -136,6 +139,8 @@ class _Gathered:
         exact = np.empty((block.count, len(layout.features)), order="F")
         for at, i in enumerate(layout.features):
             exact[:, at] = as_numbers(path, names[i], block.columns[i], block.place)
+        if layout.offset is not None:
+            exact -= layout.offset
         self._features.append(as_float32(exact))
         self._digits.add(exact, self._features[-1])
         kept = ((layout.sequence, self._sequences), (layout.label, self._labels))
@@ -159,6 +164,7 @@ class _Gathered:
             layout,
             place,
             self._digits.notes(self._path, [layout.names[i] for i in layout.features]),
+            self._digits.offset(),
         )
 
     def _place(self) -> Callable[[int], str]:

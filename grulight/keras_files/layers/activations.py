@@ -39,6 +39,11 @@ def new_hard_sigmoid(x: Tensor) -> Tensor:
     return F.relu6(x + 3.0) / 6.0
 
 
+def hard_silu(x: Tensor) -> Tensor:
+    """Return x times Keras 3's hard_sigmoid."""
+    return x * new_hard_sigmoid(x)
+
+
 def leaky_relu(x: Tensor) -> Tensor:
     """Return Keras 3's function leaky_relu, whose slope is 0.2."""
     return F.leaky_relu(x, single(0.2))
@@ -64,6 +69,35 @@ def mish(x: Tensor) -> Tensor:
     return x * torch.tanh(softplus(x))
 
 
+def squareplus(x: Tensor) -> Tensor:
+    """Return (x + sqrt(x^2 + 4)) / 2."""
+    return (x + torch.sqrt(x.square() + 4.0)) / 2
+
+
+def sparse_plus(x: Tensor) -> Tensor:
+    """Return 0 below -1, x above 1, and (x + 1)^2 / 4 between."""
+    return torch.where(x <= -1, 0.0, torch.where(x < 1, 0.25 * (x + 1).square(), x))
+
+
+def sparse_sigmoid(x: Tensor) -> Tensor:
+    """Return (x + 1) / 2, from 0 to 1."""
+    return torch.where(x <= -1, 0.0, torch.where(x >= 1, 1.0, 0.5 * (x + 1)))
+
+
+def sparsemax(x: Tensor) -> Tensor:
+    """Return Keras 3's sparsemax along the last axis.
+
+    Its threshold takes the sum of all running sums (keras/src/backend/tensorflow/nn.py), where
+    Martins and Astudillo (2016) take the last one.
+    """
+    ordered = x.sort(-1, descending=True).values
+    sums = ordered.cumsum(-1)
+    support = ordered - (sums - 1) / torch.arange(1, x.shape[-1] + 1, device=x.device) > 0
+    count = support.to(x.dtype).sum(-1, keepdim=True)
+    total = torch.where(support, sums, 0.0).sum(-1, keepdim=True)
+    return torch.relu(x - (total - 1) / count)
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "linear": linear,
     "relu": torch.relu,
@@ -83,6 +117,17 @@ ACTIVATIONS: dict[str, Activation] = {
     "mish": mish,
     "leaky_relu": leaky_relu,
     "hard_tanh": F.hardtanh,
+    "hard_silu": hard_silu,
+    "hard_swish": hard_silu,
+    "celu": F.celu,
+    "hard_shrink": F.hardshrink,
+    "log_sigmoid": F.logsigmoid,
+    "soft_shrink": F.softshrink,
+    "sparse_plus": sparse_plus,
+    "sparse_sigmoid": sparse_sigmoid,
+    "sparsemax": sparsemax,
+    "squareplus": squareplus,
+    "tanh_shrink": F.tanhshrink,
 }
 
 

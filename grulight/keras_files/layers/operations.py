@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from grulight.keras_files.layers import more_operations, number_functions
 from grulight.keras_files.layers.activations import ACTIVATIONS, Activation, single
 from grulight.keras_files.layers.normalization import l2_normalized
 from grulight.keras_files.layers.shape_operations import (
@@ -113,6 +114,7 @@ def _leaky_relu(spec: LayerSpec, tensors: list[Tensor]) -> Tensor:
 
 
 ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
+    "Abs": torch.abs,
     "Absolute": torch.abs,
     "Add": torch.add,
     "ConvertToTensor": lambda x: x,
@@ -139,16 +141,18 @@ ELEMENTWISE: dict[str, Callable[..., Tensor]] = {
     "Subtract": torch.sub,
     "TrueDivide": torch.div,
     "Where": _where,
+    **number_functions.ONE_TENSOR,
+    **number_functions.TWO_TENSORS,
 }
 UNARY = (
-    *("Absolute", "ConvertToTensor", "Exp", "Identity", "Log", "LogicalNot", "Negative"),
-    *("Sqrt", "Square"),
+    *("Abs", "Absolute", "ConvertToTensor", "Exp", "Identity", "Log", "LogicalNot", "Negative"),
+    *("Sqrt", "Square", *number_functions.ONE_TENSOR),
 )  # of these, the functions of one tensor
 FUNCTIONS: dict[str, Function] = {
     **{name: _plain(function) for name, function in ELEMENTWISE.items()},
     **{
         name: _activation(ACTIVATIONS[name.lower()])
-        for name in ("Elu", "Gelu", "Relu", "Selu", "Sigmoid", "Silu", "Softplus", "Tanh")
+        for name in ("Relu", "Selu", "Sigmoid", "Silu", "Softplus", "Tanh")
     },
     "All": _reducing(_all),
     "Any": _reducing(_any),
@@ -180,4 +184,5 @@ FUNCTIONS: dict[str, Function] = {
     "Transpose": transpose,
     "Unstack": unstack,
     "ZerosLike": _like(0.0),
+    **more_operations.SETTINGS,
 }

@@ -9,7 +9,7 @@ from grulight.keras_files.layers.sliding_window import SlidingWindows
 from grulight.keras_files.layers.spatial import Spatial, SpatialLayer, apart, rank_of, together
 from grulight.keras_files.plan.spec import LayerSpec, Shape
 
-MAXIMA = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+MAXIMA = {2: F.max_pool2d, 3: F.max_pool3d}
 MEANS = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
@@ -42,6 +42,9 @@ class MaxPooling(Pooling):
         """Return the maxima; what is put at the ends never wins."""
         windows = self.windows
         padded = F.pad(x, windows.pads(x.shape[2:]), value=-torch.inf)
+        if self.rank == 1:  # torch.export fixes the number of steps in max_pool1d
+            [size], [stride] = windows.sizes, windows.strides
+            return F.max_pool2d(padded[..., None], (size, 1), (stride, 1))[..., 0]
         return MAXIMA[self.rank](padded, windows.sizes, windows.strides)
 
 

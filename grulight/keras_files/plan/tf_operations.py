@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from grulight.errors import InputError
+from grulight.keras_files.plan.tf_names import FUNCTIONS, WORDS
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
 MODULE = "keras.src.ops"
@@ -17,98 +18,6 @@ LAYERS = ("TFOpLambda", "SlicingOpLambda")
 CONSTANT = "_CONSTANT_VALUE"
 POSITIONAL = {"GetItem": "index", "Take": "indices"}  # Keras 3's arguments that become settings
 
-# TensorFlow's functions by Keras 3's names.
-FUNCTIONS = {
-    "__operators__.getitem": "GetItem",
-    "__operators__.add": "Add",
-    "cast": "Cast",
-    "clip_by_value": "Clip",
-    "concat": "Concatenate",
-    "expand_dims": "ExpandDims",
-    "gather": "Take",
-    "identity": "Identity",
-    "linalg.matmul": "Matmul",
-    "linalg.l2_normalize": "L2Normalize",
-    "nn.l2_normalize": "L2Normalize",
-    "ones_like": "OnesLike",
-    "repeat": "Repeat",
-    "reshape": "Reshape",
-    "reverse": "Flip",
-    "split": "Split",
-    "squeeze": "Squeeze",
-    "stack": "Stack",
-    "tile": "Tile",
-    "transpose": "Transpose",
-    "unstack": "Unstack",
-    "where": "Where",
-    "zeros_like": "ZerosLike",
-    **{
-        f"math.{name}": words
-        for name, words in {
-            "abs": "Absolute",
-            "add": "Add",
-            "add_v2": "Add",
-            "divide": "Divide",
-            "equal": "Equal",
-            "exp": "Exp",
-            "greater": "Greater",
-            "greater_equal": "GreaterEqual",
-            "l2_normalize": "L2Normalize",
-            "less": "Less",
-            "less_equal": "LessEqual",
-            "log": "Log",
-            "logical_and": "LogicalAnd",
-            "logical_not": "LogicalNot",
-            "logical_or": "LogicalOr",
-            "maximum": "Maximum",
-            "minimum": "Minimum",
-            "multiply": "Multiply",
-            "negative": "Negative",
-            "not_equal": "NotEqual",
-            "pow": "Power",
-            "reduce_all": "All",
-            "reduce_any": "Any",
-            "reduce_max": "Max",
-            "reduce_mean": "Mean",
-            "reduce_min": "Min",
-            "reduce_sum": "Sum",
-            "sigmoid": "Sigmoid",
-            "softplus": "Softplus",
-            "sqrt": "Sqrt",
-            "square": "Square",
-            "subtract": "Subtract",
-            "tanh": "Tanh",
-            "truediv": "TrueDivide",
-        }.items()
-    },
-    **{
-        f"nn.{name}": words
-        for name, words in {
-            "elu": "Elu",
-            "gelu": "Gelu",
-            "leaky_relu": "LeakyRelu",
-            "relu": "Relu",
-            "selu": "Selu",
-            "sigmoid": "Sigmoid",
-            "silu": "Silu",
-            "softmax": "Softmax",
-            "softplus": "Softplus",
-            "swish": "Silu",
-            "tanh": "Tanh",
-        }.items()
-    },
-}
-WORDS = {  # TensorFlow's names of settings in Keras 3's words
-    "slice_spec": "index",
-    "num_or_size_splits": "indices_or_sections",
-    "perm": "axes",
-    "shape": "newshape",
-    "multiples": "repeats",
-    "clip_value_min": "x_min",
-    "clip_value_max": "x_max",
-    "alpha": "negative_slope",
-    "features": "x",
-}
 INERT = {"name": None, "conjugate": False, "validate_indices": None, "batch_dims": 0}
 TENSOR_WORDS = ("y", "b", "x")  # in the order in which the functions take them
 
@@ -134,7 +43,7 @@ def _of_tensorflow(name: str, function: str, nodes: list[Json]) -> Mapping[str, 
     for node in nodes:
         args, words = arguments(name, node)
         tensors = [words.pop(word) for word in _tensor_words(function) if word in words]
-        held = {WORDS.get(key, key): each for key, each in words.items() if _acts(key, each)}
+        held = {_word(function, key): each for key, each in words.items() if _acts(key, each)}
         if settings not in (None, held):
             raise InputError(f"operation {quote(name)} is called in two ways. Refused.")
         settings = held
@@ -153,6 +62,10 @@ def _of_tensorflow(name: str, function: str, nodes: list[Json]) -> Mapping[str, 
 
 def _tensor_words(function: str) -> tuple[str, ...]:
     return ("x", "y") if function == "Where" else TENSOR_WORDS
+
+
+def _word(function: str, key: str) -> str:
+    return "shape" if (function, key) == ("BroadcastTo", "shape") else WORDS.get(key, key)
 
 
 def _acts(key: str, value: Json) -> bool:

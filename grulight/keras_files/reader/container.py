@@ -121,9 +121,10 @@ def _of_folder(folder: Folder, given: dict[str, Json] | None, what: str) -> Cont
     """Read the files of a `.keras` zip, of a SavedModel, or of TensorFlow.js."""
     if any(name in folder for name in SAVED_MODEL):
         return _container(*read_saved_model(folder, given))
+    weighted = HDF5 in folder or NPZ in folder  # else any program's config.json may be there
+    if MODEL in folder and not (CONFIG in folder and weighted):
+        return _of_json(folder, MODEL, given)
     if CONFIG not in folder:
-        if MODEL in folder:
-            return _of_json(folder, MODEL, given)
         raise InputError(
             f"{what} without {CONFIG} or {MODEL}, {SAVED_MODEL[0]} or a checkpoint of TensorFlow. "
             "Expected a file, or the folder of one model."

@@ -5,6 +5,7 @@ does not open it any more. Files with one plain array a member, by the same path
 """
 
 import io
+import math
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -72,13 +73,15 @@ def _arrays(
     with named_errors("weights", f"key {quote(path)}"):
         shape, fortran, dtype = any_header(file)
         if not dtype.hasobject:
-            size = array_size(shape, dtype, len(content) - file.tell())
-            flat = np.frombuffer(content[file.tell() :][:size], dtype)
+            at = file.tell()
+            array_size(shape, dtype, len(content) - at)
+            count = math.prod(shape)
+            flat = np.frombuffer(content, dtype, count, at * (count > 0))
             yield path, flat.reshape(shape, order="F" if fortran else "C")
             return
     if shape != () or dtype != np.dtype(object):
         raise InputError(f"key {quote(path)} holds objects, expected one dictionary of arrays.")
-    for name, array in pickled_arrays(content[file.tell() :], operations).items():
+    for name, array in pickled_arrays(file, operations).items():
         if "/" in name or name in ("", ".", ".."):
             raise InputError(f"key {quote(path)} has an array called {quote(name)}. Refused.")
         yield f"{path}/vars/{name}", array

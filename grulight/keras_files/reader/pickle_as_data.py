@@ -7,7 +7,7 @@ pickletools.
 
 import pickletools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from grulight.errors import InputError
 
@@ -46,16 +46,16 @@ class Made:
 
     @property
     def is_array(self) -> bool:
-        """Whether it is NumPy's array, whose parts NumPy 1 named otherwise than NumPy 2."""
-        known = isinstance(self.by, Named) and self.by.name == "_reconstruct"
+        """Whether it is NumPy's array or number, whose parts NumPy 1 named otherwise."""
+        known = isinstance(self.by, Named) and self.by.name in ("_reconstruct", "scalar")
         return known and self.by.module in ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
-def followed(content: bytes, operations: Iterator[int]) -> Made:
+def followed(file: IO[bytes], operations: Iterator[int]) -> Made:
     """Return what a pickle describes.
 
     Args:
-        content: The pickle.
+        file: Where the pickle begins.
         operations: Yields as often as operations may still be followed.
 
     Raises:
@@ -64,7 +64,7 @@ def followed(content: bytes, operations: Iterator[int]) -> Made:
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-    for operation, argument, _ in pickletools.genops(content):
+    for operation, argument, _ in pickletools.genops(file):
         given: Any = argument
         if next(operations, None) is None:
             raise refused("more operations than the pickles of a model have")

@@ -7,7 +7,7 @@ pickles. Layout: `ndarray.__reduce__` of NumPy (numpy/_core/src/multiarray/metho
 import math
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +20,18 @@ MAX_AXIS = (1 << 31) - 1
 KINDS = "biuf"  # of NumPy's types: numbers
 
 
-def pickled_arrays(content: bytes, operations: Iterator[int]) -> dict[str, NDArray[Any]]:
+def pickled_arrays(file: IO[bytes], operations: Iterator[int]) -> dict[str, NDArray[Any]]:
     """Return the arrays of a pickle of NumPy's that holds one dictionary of arrays or variables.
 
     Args:
-        content: The pickle.
+        file: Where the pickle begins.
         operations: Yields as often as operations may still be followed.
 
     Raises:
         InputError: It holds anything else, or is damaged.
     """
     try:
-        [held] = followed(content, operations).state[4]
+        [held] = followed(file, operations).state[4]
         return {_key(name): _array(_within(value)) for name, value in held.items()}
     # what damaged content makes of these steps: missing parts, parts of other types
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, struct.error) as error:
@@ -72,7 +72,11 @@ def _within(value: Any) -> Made:
 
 def _array(made: Made) -> NDArray[Any]:
     """Return an array from its shape, its type and its bytes, which must be all there."""
-    _, shape, kept, fortran, content = made.state
+    shape: tuple[int, ...]
+    if made.by.name == "scalar":  # a variable without axes
+        (kept, content), shape, fortran = made.given, (), False
+    else:
+        _, shape, kept, fortran, content = made.state
     [code, *_], order = kept.given, kept.state[1]
     sizes = all(type(size) is int and 0 <= size <= MAX_AXIS for size in shape)
     if not sizes or not isinstance(content, bytes) or not isinstance(code, str) or len(code) > 3:

@@ -15,6 +15,7 @@ from grulight.keras_files.reader.hdf5 import Stored
 from grulight.keras_files.reader.storage import Place
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
+BLOCK = 1 << 20  # numbers that are computed at once
 MAX_SHARDS = 10_000
 MAX_RANK = 8
 MAX_AXIS = (1 << 31) - 1
@@ -52,8 +53,12 @@ class Quantised:
 
     def fill(self, array: NDArray[Any]) -> None:
         """Write the numbers, computed in float64 as TensorFlow.js does."""
+        if self.count == 0:
+            return
         raw = np.frombuffer(self.raw.content, TYPES[self.type], self.count, self.raw.start)
-        array[...] = (raw * self.scale + self.least).reshape(array.shape)
+        flat = array.reshape(-1)
+        for at in range(0, self.count, BLOCK):  # float64 takes eight times a uint8
+            flat[at : at + BLOCK] = raw[at : at + BLOCK] * self.scale + self.least
 
 
 def arrays_of(manifest: Json, folder: Folder) -> tuple[dict[str, Stored], bool]:

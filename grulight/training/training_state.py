@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
+from lightning.pytorch import LightningModule
 from lightning.pytorch.core.optimizer import _configure_optimizers
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from grulight.checkpoint_files.rules import LARGEST, Unfit, shown
-from grulight.training.classifier import GRUClassifier
 
 State = Mapping[str, Any]
 _SQUARES = ("exp_avg_sq", "max_exp_avg_sq", "square_avg")  # their roots are taken
@@ -30,17 +30,17 @@ class _Trial(NamedTuple):
     names: dict[int, str]  # of the weights, by the ids of their stand-ins
 
 
-def require_training_state(checkpoint: State, classifier: GRUClassifier) -> None:
+def require_training_state(checkpoint: State, module: LightningModule) -> None:
     """Check optimisers' and schedulers' states, and random numbers'.
 
     Args:
         checkpoint: One that keeps :mod:`grulight.checkpoint_files.format`, and whose weights fit.
-        classifier: What goes on from it.
+        module: What goes on from it.
 
     Raises:
         Unfit: They are none of this run's.
     """
-    trial = _trial(classifier)
+    trial = _trial(module)
     states, schedules = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
     found, wanted = (len(states), len(schedules)), (len(trial.optimizers), len(trial.schedulers))
     if found != wanted:
@@ -60,14 +60,15 @@ def require_training_state(checkpoint: State, classifier: GRUClassifier) -> None
             raise Unfit(f"processes[{at}].rng is no state of torch's generator") from None
 
 
-def _trial(classifier: GRUClassifier) -> _Trial:
-    optimizers, configs, _ = _configure_optimizers(classifier.configure_optimizers())
+def _trial(module: LightningModule) -> _Trial:
+    chosen = module.configure_optimizers()
+    optimizers, configs, _ = _configure_optimizers(chosen)  # type: ignore[arg-type]  # or None
     schedulers = [each["scheduler"] if isinstance(each, dict) else each for each in configs]
     stands_for: dict[int, Any] = {
         id(weight): nn.Parameter(torch.empty_like(weight, device="meta"), weight.requires_grad)
-        for weight in classifier.parameters()
+        for weight in module.parameters()
     }
-    names = {id(stands_for[id(held)]): name for name, held in classifier.named_parameters()}
+    names = {id(stands_for[id(held)]): name for name, held in module.named_parameters()}
     # the copy's weights are those in the memo
     copied = copy.deepcopy((optimizers, schedulers), dict(stands_for))
     return _Trial(*copied, names)

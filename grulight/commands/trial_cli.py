@@ -1,0 +1,132 @@
+"""The LightningCLI that trains again and again: with other settings, on other folds."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from jsonargparse import Namespace
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities.types import LRSchedulerTypeTuple
+from torch.optim import Optimizer
+
+from grulight.commands.command_cli import as_list
+from grulight.commands.fit_cli import FitCLI, split_off
+from grulight.commands.lightning_messages import one_line_errors
+from grulight.data.datamodule import SequenceDataModule
+from grulight.data.folds import folds
+from grulight.data.splitting import Parts
+from grulight.errors import InputError
+from grulight.training.classifier import GRUClassifier
+from grulight.tuning.objective import ObjectiveReporter
+from grulight.tuning.spaces import as_options
+
+_MADE_ANEW = ("trainer", "optimizer", "lr_scheduler")  # for each training
+_SILENT = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+_READ_ALIKE = ("batch_size", "standardize", "seed")  # options that leave what is read as it is
+
+
+class TrialCLI(FitCLI):
+    """Parses ``fit``'s options once, and builds a training for each trial's settings.
+
+    Attributes:
+        given: What the user said of ``fit``'s options.
+    """
+
+    given: Sequence[str]
+    _read_as = ""  # how the data were read last
+
+    def before_instantiate_classes(self) -> None:
+        """Nothing is built before a trial."""
+
+    def instantiate_classes(self) -> None:
+        """Likewise."""
+
+    def after_instantiate_classes(self) -> None:
+        """Likewise."""
+
+    def configure(self, settings: Mapping[str, Any]) -> Namespace:
+        """Return the configuration of a training with a trial's settings.
+
+        Raises:
+            InputError: An option is not known, or refuses its value.
+        """
+        options, others = split_off("--optimizer.", [*self.given, *as_options(settings)])
+        with one_line_errors():
+            config = self.parser.parse_args(others)
+            if options and not config.get("optimizer"):
+                options = ["--optimizer=KerasAdam", *options]
+            return self.parser.parse_args([*others, *options]) if options else config
+
+    def take(self, settings: Mapping[str, Any]) -> None:
+        """Take the settings of a trial over."""
+        self.config = self.configure(settings)
+        data = self.config["data"]
+        if self.config["trainer"]["devices"] != 1 or self.config["trainer"]["num_nodes"] != 1:
+            raise InputError("--trainer.devices: a trial trains in one process; use --workers.")
+        key = {name: value for name, value in data.items() if name not in _READ_ALIKE}
+        if repr(key) != self._read_as:
+            super().before_instantiate_classes()
+            self._whole, self._read_as = SequenceDataModule(**data).parts, repr(key)
+            self.__dict__.pop("folds_of_training", None)
+
+    @cached_property
+    def folds_of_training(self) -> list[Parts]:
+        """What each fold trains on and validates with; without folds there is one."""
+        if count := self.config["folds"]:
+            return list(folds(self._whole.train, count, self.seed))
+        return [self._whole._replace(test=self._whole.test.part(0, 0))]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes of the training part that was read last."""
+        return self._whole.train.class_names
+
+    def train(self, parts: Parts, reporter: ObjectiveReporter) -> None:
+        """Train once.
+
+        Raises:
+            InputError: The settings do not fit the data, or the training diverged.
+        """
+        self.build(parts)
+        with one_line_errors():
+            trainer = self._trainer_for(reporter)
+            trainer.fit(self.model, datamodule=self.datamodule)
+
+    def build(self, parts: Parts) -> None:
+        """Build the data module, the model and the optimiser.
+
+        Raises:
+            InputError: An option does not fit the data.
+        """
+        config = self.config
+        seed_everything(self.seed, workers=True, verbose=False)
+        with one_line_errors(ValueError, TypeError):
+            self.datamodule = SequenceDataModule(**config["data"])
+            self.datamodule.parts = parts
+            self.model = GRUClassifier(**config["model"], **self.datamodule.describe())
+            chosen = config.clone()
+            for name in set(vars(config)) - set(_MADE_ANEW):
+                chosen.pop(name)
+            self.config_init = self._trainer_parser.instantiate_classes(chosen)
+            self._add_configure_optimizers_method_to_model(None)
+
+    @cached_property
+    def _trainer_parser(self) -> LightningArgumentParser:
+        """Makes all of a training but what reads the data."""
+        parser = LightningArgumentParser()
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.add_optimizer_args((Optimizer,))
+        parser.add_lr_scheduler_args(LRSchedulerTypeTuple)
+        return parser
+
+    def _trainer_for(self, reporter: ObjectiveReporter) -> Trainer:
+        chosen = {**self.config_init["trainer"]}
+        chosen["callbacks"] = [*as_list(chosen["callbacks"]), reporter]
+        return Trainer(**(chosen | dict.fromkeys(_SILENT, False)))
+
+    @property
+    def seed(self) -> int:
+        """The seed of the trainings, the folds and the sampler."""
+        chosen = self.config["seed_everything"]
+        return int(chosen) if isinstance(chosen, int) and not isinstance(chosen, bool) else 0

@@ -1,0 +1,138 @@
+"""The LightningCLI of ``tune``: the options of ``fit``, and what is searched among them."""
+
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+from lightning.pytorch.cli import LightningArgumentParser
+from rich.console import Console
+
+from grulight.commands.fit_cli import split_off
+from grulight.commands.trial_cli import TrialCLI
+from grulight.errors import InputError
+from grulight.tuning.algorithms import Pruner, Sampler
+from grulight.tuning.objective import Objective
+from grulight.tuning.spaces import corners, parse_spaces
+
+OWN = (
+    *("search", "objective", "folds", "trials", "workers", "timeout", "study", "storage"),
+    *("sampler", "pruner"),
+)
+_ONLY_IN_FIT = {"ckpt_path": None, "seeds": 1}  # what they must be
+
+
+class TuneCLI(TrialCLI):
+    """``tune``: builds a training for each trial from ``fit``'s options and the trial's settings.
+
+    Attributes:
+        spaces: What is searched, by option.
+        question: All that decides what the trials find.
+    """
+
+    def __init__(self, arguments: Sequence[str], console: Console) -> None:
+        super().__init__(arguments, console, "tune")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what a study is asked beside ``fit``'s options."""
+        super().add_arguments_to_parser(parser)
+        add = parser.add_argument
+        add(
+            "--search",
+            type=dict | None,
+            help="What is searched: --search.model.hidden_size 'int(8, 128, log)', "
+            "--search.optimizer.lr 'float(1e-4, 1e-1, log)', "
+            "--search.model.bidirectional 'choice(true, false)'; any option of fit.",
+        )
+        add("--objective", type=Objective, default="val_loss", help="What a trial is judged by.")
+        add(
+            "--folds",
+            type=int,
+            default=0,
+            help="Cross-validate in so many folds of the training part; 0: --data.val_size of it "
+            "(0.2 where nothing is said) validates.",
+        )
+        add("--trials", type=int, default=50, help="Trials of the study, over all workers.")
+        add("--workers", type=int | None, help="Processes; by default one per core.")
+        add("--timeout", type=float | None, help="Seconds after which no new trial begins.")
+        add("--study", type=str, default="study", help="Directory; a study in it is gone on with.")
+        add("--storage", type=str | None, help="URL of a database, instead of a file in --study.")
+        add("--sampler", type=Sampler, default="tpe", help="Who chooses settings (Optuna's).")
+        add("--pruner", type=Pruner, default="median", help="Who stops trials early (Optuna's).")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Take the spaces out of the command line, and check all that can be checked."""
+        searched, self.given = split_off("--search.", args)
+        super().parse_arguments(parser, self.given)
+        if not searched and not self.config["search"]:
+            usual = str(files("grulight") / "configs" / "tune.yaml")
+            self.given = [f"--config={usual}", *self.given]
+            self.config = parser.parse_args(self.given)
+        config = self.config
+        for name, unset in _ONLY_IN_FIT.items():
+            if config.get(name, unset) != unset:
+                raise InputError(f"--{name}: is for fit; tune trains anew.")
+        spaces = parse_spaces((config["search"] or {}) | _named(searched))
+        self.spaces = spaces
+        for name, least in (("trials", 1), ("workers", 1)):
+            if config[name] is not None and config[name] < least:
+                raise InputError(f"--{name} {config[name]}: expected at least {least}.")
+        if config["folds"] and config["data"]["val_size"]:
+            raise InputError("--folds: every fold validates once; leave out --data.val_size.")
+        self.question = self._question()
+        if not config["folds"] and not config["data"]["val_size"]:
+            self.given = ["--data.val_size=0.2", *self.given]
+
+    def _question(self) -> dict[str, Any]:
+        """Return all that decides what the trials find, as plain values."""
+        own = {name: self.config[name] for name in ("objective", "folds", "sampler", "pruner")}
+        asked = {f"search.{name}": str(space) for name, space in self.spaces.items()}
+        config = self.config.clone()
+        for name in (*OWN, "config", "__default_config__"):
+            config.pop(name, None)
+        return own | asked | {name: str(value) for name, value in vars(config.as_flat()).items()}
+
+    def check_spaces(self) -> None:
+        """Build a training at the borders of every space.
+
+        Raises:
+            InputError: An option is not known, or refuses its value.
+        """
+        first = {name: corners(space)[0] for name, space in self.spaces.items()}
+        self._try(first, "the first values of all spaces")
+        for name, space in self.spaces.items():
+            for value in corners(space)[1:]:
+                self._try(first | {name: value}, f"--search.{name}, {value}")
+
+    def _try(self, settings: Mapping[str, Any], what: str) -> None:
+        try:
+            self.take(settings)
+            self.build(self.folds_of_training[0])
+        except InputError as error:
+            tried = " ".join(f"{name} {value}" for name, value in settings.items())
+            raise InputError(f"{what}: {error} (Tried: {tried}.)") from error
+
+    @property
+    def _needs_validation(self) -> bool:
+        """Whether something of the user's watches the validation part while training."""
+        config = self.config
+        watching = (config["lr_scheduler"] or {}).get("init_args", {}).get("monitor")
+        return bool(config["trainer"]["callbacks"] or watching) and not config["folds"]
+
+    def settings_of_fit(self, settings: Mapping[str, Any]) -> str:
+        """Return the settings of a trial as a config file of ``fit``."""
+        config = self.configure(settings)
+        for name in (*OWN, "config", "ckpt_path"):
+            config.pop(name, None)
+        if not self._needs_validation:
+            config["data"]["val_size"] = 0.0  # it has served: the best settings train on all
+        return str(self.parser.dump(config, skip_validation=True))
+
+
+def _named(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return ``--search.NAME SPACE`` and ``--search.NAME=SPACE`` by name."""
+    found: dict[str, Any] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, space = argument.removeprefix("--search.").partition("=")
+        found[name] = space if equals else next(rest, "")
+    return found

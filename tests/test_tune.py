@@ -1,0 +1,219 @@
+"""``grulight tune``: every trial counted once, the same study twice, and no line lost."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from grulight.cli import main
+from grulight.data.folds import folds
+from grulight.data.waves import waves
+from grulight.errors import InputError
+from grulight.tuning.question import Asked
+from grulight.tuning.spaces import parse_space, parse_spaces
+from grulight.tuning.study import PLACE, Study
+from grulight.tuning.workers import is_alive, registered
+
+SEARCH = (
+    *("--search.model.hidden_size", "int(2, 6, log)"),
+    *("--search.optimizer.lr", "float(1e-3, 1e-1, log)"),
+)
+TUNE = ("tune", *SEARCH, "--trainer.max_epochs", "2", "--workers", "1", "--data.train_size", "80")
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def study_in(directory: Path, trials: int = 3, seed: int = 0, question: Any = None) -> Study:
+    spaces = {"a": IntDistribution(1, 100), "b": CategoricalDistribution(["x", "y"])}
+    asked = Asked(False, question or {"what": "this"})
+    return Study(directory, None, asked, spaces, trials, seed, "random", "none", 1)
+
+
+def settings_of(study: Study) -> list[dict[str, Any]]:
+    return [dict(trial.params) for trial in study.finished]
+
+
+@pytest.mark.parametrize(
+    ("text", "space"),
+    [
+        ("int(8, 128, log)", IntDistribution(8, 128, log=True)),
+        (" int( 8,16,step=4 ) ", IntDistribution(8, 16, step=4)),
+        ("float(1e-4, 1e-1, log)", FloatDistribution(1e-4, 1e-1, log=True)),
+        ("float(0, 0.5)", FloatDistribution(0, 0.5)),
+        ("choice(true, false)", CategoricalDistribution(["true", "false"])),
+    ],
+)
+def test_a_space_is_read_as_optuna_has_it(text: str, space: Any) -> None:
+    assert parse_space("model.dropout", text) == space
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "int", "int(8)", "int(9, 8)", "int(a, b)", "float(0, 1, log)", "float(0, inf)",
+     "float(0, 1, half)", "choice()", "choice(a, a)", "uniform(0, 1)", 7],
+)  # fmt: skip
+def test_what_is_no_space_is_named_with_its_option(text: Any) -> None:
+    with pytest.raises(InputError, match=r"--search\.model\.dropout") as refusal:
+        parse_space("model.dropout", text)
+    assert len(str(refusal.value)) <= 480
+
+
+def test_spaces_may_be_nested_as_yaml_has_them() -> None:
+    nested = {"model": {"hidden_size": "int(1, 2)"}, "optimizer.lr": "float(1, 2)"}
+    assert list(parse_spaces(nested)) == ["model.hidden_size", "optimizer.lr"]
+
+
+def test_the_same_study_gives_the_same_bytes(tmp_path: Path, run: Callable[..., str]) -> None:
+    tables = []
+    for name in ("one", "two"):
+        run(*TUNE, "--trials", 4, "--study", tmp_path / name)
+        tables.append((tmp_path / name / "trials.csv").read_bytes())
+    assert tables[0] == tables[1]
+    rows = list(csv.DictReader(tables[0].decode().splitlines()))
+    assert [row["trial"] for row in rows] == ["1", "2", "3", "4"]
+    assert min(float(row["objective"]) for row in rows) > 0
+    best = min(rows, key=lambda row: float(row["objective"]))
+    chosen = yaml.safe_load((tmp_path / "one" / "best.yaml").read_text())
+    assert chosen["model"]["hidden_size"] == int(best["model.hidden_size"])
+    assert chosen["optimizer"]["init_args"]["lr"] == float(best["optimizer.lr"])
+    trained = yaml.safe_load((tmp_path / "one/lightning_logs/version_0/config.yaml").read_text())
+    assert trained["model"].items() >= chosen["model"].items()
+    assert trained["data"]["val_size"] == 0  # the best settings train on all
+    page = (tmp_path / "one" / "study.html").read_text()
+    assert f"{float(best['objective']):.4f}" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_folds_judge_a_trial_by_their_mean(tmp_path: Path, run: Callable[..., str]) -> None:
+    objective = ("--objective", "val_balanced_accuracy")
+    run(*TUNE, "--trials", 2, "--folds", 3, "--study", tmp_path / "s", *objective)
+    [first, _] = rows_of(tmp_path / "s" / "trials.csv")
+    values = [float(first[f"fold_{n}"]) for n in (1, 2, 3)]
+    assert float(first["objective"]) == pytest.approx(np.mean(values), abs=1e-15)
+    assert "Confusion matrix" in (tmp_path / "s" / "study.html").read_text()
+
+
+def test_every_sequence_is_held_out_once_with_its_class_in_each_fold() -> None:
+    train = waves().part(0, 100)
+    held_out = [parts.val for parts in folds(train, 5, 0)]
+    assert sorted(np.concatenate([part.ids for part in held_out])) == sorted(train.ids)
+    counts = np.array([np.bincount(part.labels, minlength=3) for part in held_out])
+    assert np.ptp(counts, axis=0).max() <= 1
+
+
+def test_a_study_goes_on_where_it_ended(tmp_path: Path, run: Callable[..., str]) -> None:
+    at_once, later = tmp_path / "at_once", tmp_path / "later"
+    run(*TUNE, "--trials", 3, "--study", at_once)
+    run(*TUNE, "--trials", 2, "--study", later)
+    run(*TUNE, "--trials", 3, "--study", later)
+    assert (at_once / "trials.csv").read_bytes() == (later / "trials.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--search.model.hidden_sise", "int(1, 2)"), "hidden_sise"),
+        (("--search.model.hidden_size", "int(0, 4)"), "hidden_size 0"),
+        (("--search.model.dropout", "float(0, 3)"), "dropout"),
+        (
+            ("--search.data.batch_size", "int(1, 4, step=1)", "--search.data.seed", "int(-1, 3)"),
+            "seed -1",
+        ),
+        (("--objective", "val_mae"), "--objective val_mae"),
+        (("--folds", "90"), "--folds 90"),
+        (("--trials", "0"), "--trials 0"),
+        (("--trainer.devices", "2"), "--workers"),
+        (("--storage", "nowhere://x"), "nowhere"),
+        (("--ckpt_path", "auto"), "--ckpt_path"),
+    ],
+)
+def test_what_cannot_be_tried_is_one_line_before_any_trial(
+    arguments: tuple[str, ...], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*TUNE, "--trials", "2", "--study", str(tmp_path / "s"), *arguments]) == 2
+    said = capsys.readouterr().err
+    assert words in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "s" / "trials.csv").exists()
+
+
+def test_another_question_needs_another_directory(tmp_path: Path) -> None:
+    study_in(tmp_path)
+    with pytest.raises(InputError, match=r"what: this, now that"):
+        study_in(tmp_path, question={"what": "that"})
+
+
+def test_what_a_dead_worker_left_is_tried_again_with_the_same_settings(tmp_path: Path) -> None:
+    def finished(study: Study, worker: str) -> None:
+        while (trial := study.ask(worker)) is not None:
+            study.finish(trial, float(trial.params["a"]))
+
+    undisturbed = study_in(tmp_path / "undisturbed")
+    with registered(tmp_path / "undisturbed") as worker:
+        finished(undisturbed, worker)
+    left = study_in(tmp_path / "left")
+    assert left.ask("nobody-1-0") is not None
+    with registered(tmp_path / "left") as worker:
+        given_up = left.ask(worker)
+        assert given_up is not None
+        assert given_up.user_attrs[PLACE] == 0
+        left.give_up(given_up)
+        finished(study_in(tmp_path / "left"), worker)
+    assert settings_of(left) == settings_of(undisturbed)
+    states = [trial.state for trial in left._study.trials]
+    assert states.count(TrialState.FAIL) == 2
+    assert len(left.finished) == 3
+
+
+def test_the_end_is_done_once_and_again_for_more_trials(tmp_path: Path) -> None:
+    study = study_in(tmp_path, trials=2)
+    with registered(tmp_path) as one, registered(tmp_path) as other:
+        assert study.take_conclusion(one)
+        assert not study.take_conclusion(other)
+    with registered(tmp_path) as third:
+        assert study.take_conclusion(third)  # the one that had begun is dead
+        study.conclude()
+        assert not study.take_conclusion(third)
+        assert study_in(tmp_path, trials=3).take_conclusion(third)
+
+
+def test_a_place_is_asked_once_while_its_worker_lives(tmp_path: Path) -> None:
+    study = study_in(tmp_path, trials=2)
+    with registered(tmp_path) as one, registered(tmp_path) as other:
+        first, second = study.ask(one), study_in(tmp_path, trials=2).ask(other)
+        assert first is not None
+        assert second is not None
+        assert (first.user_attrs[PLACE], second.user_attrs[PLACE]) == (0, 1)
+        assert study.ask(one) is None
+        assert is_alive(tmp_path, one)
+    assert not is_alive(tmp_path, one)
+
+
+def test_seeds_are_compared_and_predict_averages_them(
+    tmp_path: Path, run: Callable[..., str]
+) -> None:
+    short = ("--trainer.max_epochs", 1, "--trainer.default_root_dir", tmp_path)
+    printed = run("fit", "--seeds", 2, *short)
+    assert "test, 2 seeds" in printed
+    together = tmp_path / "lightning_logs" / "version_0"
+    rows = rows_of(together / "seeds.csv")
+    assert [row["seed"] for row in rows] == ["8", "9"]
+    run("predict", "--ckpt_path", together, "--data.source", "waves", "--output", "all.csv")
+    found = rows_of(Path("all.csv"))
+    each = []
+    for version in (0, 1):
+        path = together / "lightning_logs" / f"version_{version}" / "checkpoints" / "last.ckpt"
+        run("predict", "--ckpt_path", path, "--data.source", "waves", "--output", "one.csv")
+        each.append([float(row["probability_up"]) for row in rows_of(Path("one.csv"))])
+    np.testing.assert_allclose(
+        [float(row["probability_up"]) for row in found], np.mean(each, axis=0), rtol=1e-6
+    )
+    assert max(float(row["disagreement"]) for row in found) > 0
