@@ -31,7 +31,7 @@ from grulight.tuning.table import trial_line, trials_csv
 from grulight.tuning.workers import registered
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial, Trial
+    from optuna.trial import Trial
 
 _WORKER = "GRULIGHT_TUNE_WORKER"  # set for the processes that a study starts
 _PICTURED = 30  # classes of a confusion matrix that a study keeps
@@ -176,7 +176,8 @@ def _conclude(cli: TuneCLI, study: Study, name: str) -> None:
             "none, a smaller --search.optimizer.lr, or more --trials."
         )
     trials_csv(study, study.directory / "trials.csv")
-    _write_best(cli, best, study.directory / "best.yaml")
+    with written_whole(study.directory / "best.yaml") as temporary:
+        temporary.write_text(cli.settings_of_fit(best.params), encoding="utf-8")
     write_study_page(
         study, study.directory / "study.html", cli.config["objective"], cli.class_names
     )
@@ -192,10 +193,3 @@ def _conclude(cli: TuneCLI, study: Study, name: str) -> None:
         where = f"--trainer.default_root_dir={study.directory}"
         fit.run([f"--config={study.directory / 'best.yaml'}", where])
         study.conclude()
-
-
-def _write_best(cli: TuneCLI, best: "FrozenTrial", path: Path) -> None:
-    """Write the settings of a trial as ``grulight fit --config`` takes them."""
-    text = cli.settings_of_fit(best.params)
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

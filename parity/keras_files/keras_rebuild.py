@@ -8,7 +8,7 @@ Keras that wrote the file, that meaning is restored.
 from collections.abc import Sequence
 from typing import Any
 
-from grulight.keras_files.layers.activations import activation_name
+from grulight.keras_files.layers.activations import activation_layer, activation_name
 from grulight.keras_files.layers.base import KERAS_1_PARTS
 from grulight.keras_files.layers.registry import SPATIAL
 from grulight.keras_files.penalties import read_regularizer
@@ -82,9 +82,9 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
     settings["trainable"] = spec.flag("trainable", True)
     settings |= _regularizers(spec)
     if spec.kind in ACTIVATED:
-        settings["activation"] = _activation(spec, "activation")
+        settings["activation"] = _activation(spec, "activation", dtype)
     if spec.kind in GATED:
-        settings["recurrent_activation"] = _activation(spec, "recurrent_activation")
+        settings["recurrent_activation"] = _activation(spec, "recurrent_activation", dtype)
         settings["use_cudnn"] = False
     if spec.kind == "BatchNormalization":
         [settings["axis"]] = spec.integers("axis", -1)  # a list in Keras 2
@@ -130,7 +130,9 @@ def _bidirectional(spec: LayerSpec, dtype: str) -> Any:
     return both
 
 
-def _activation(spec: LayerSpec, key: str) -> Any:
+def _activation(spec: LayerSpec, key: str, dtype: str) -> Any:
+    if (layer := activation_layer(spec, key)) is not None:
+        return _layer(layer, dtype)
     name = activation_name(spec, key)
     if name == "hard_sigmoid" and spec.version.major < 3:
         return old_hard_sigmoid
