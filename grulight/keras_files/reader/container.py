@@ -95,7 +95,7 @@ def _given_config(config: str | Path | dict[str, Any]) -> dict[str, Json]:
 def _required(config: dict[str, Json] | None) -> dict[str, Json]:
     if config is None:
         raise InputError(
-            f"holds weights but no configuration. Pass {option('config', 'FILE')} with the "
+            f"holds weights but no configuration. Pass {option('config')}=FILE with the "
             "model's JSON (model.to_json() in the program that made it)."
         )
     return config
