@@ -28,7 +28,7 @@ READMES = (
 )
 PARITY = ("check", "record", "replay")
 ENTRIES = {"grulight": main, "parity": parity_main}
-SCRIPTS = ("benchmark", "picture")
+SCRIPTS = ("benchmark", "mutation", "picture")
 # of classes that are named on the command line, and of other programs
 ELSEWHERE = ("--optimizer.lr", "--lr_scheduler.T_max", "--config")
 
