@@ -368,7 +368,7 @@ def test_prediction_takes_no_limits(
     capsys: pytest.CaptureFixture[str], last_checkpoint: Path
 ) -> None:
     arguments = ("predict", "--ckpt_path", last_checkpoint, "--trainer.limit_predict_batches", 2)
-    assert "labels every sequence" in refused(capsys, *arguments)
+    assert "answers for every sequence" in refused(capsys, *arguments)
 
 
 def test_a_checkpoint_without_training_or_weights_is_refused(

@@ -63,3 +63,14 @@ def test_names_of_classes_are_counted_in_the_words_that_were_typed(
 ) -> None:
     said = refused(capsys, "port", model, "-o", "m.ckpt", "--class-names", "one")
     assert "--class-names: got 1 names, expected 2" in said
+
+
+@pytest.mark.parametrize("command", ["test", "predict", "validate"])
+def test_sequences_of_another_width_are_refused_where_no_names_tell(
+    model: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main(["port", str(model), "-o", "m.ckpt"]) == 0
+    np.savez("wide.npz", x=np.zeros((20, 7, 5), "float32"), y=np.arange(20) % 2)
+    more = ["--data.val_size", 0.2] if command == "validate" else []
+    said = refused(capsys, command, "--ckpt_path", "m.ckpt", "--data.source", "wide.npz", *more)
+    assert "wide.npz: has 5 features per time step, expected 3" in said

@@ -82,7 +82,7 @@ def test_a_prediction_that_stops_leaves_nothing(
     arguments = ["--data.source", "x.npy", "--output", f"out.{suffix}"]
     arguments += ["--trainer.limit_predict_batches", "2"]
     assert main(["predict", "--ckpt_path", str(last_checkpoint), *arguments]) == 2
-    assert "labels every sequence" in capsys.readouterr().err
+    assert "answers for every sequence" in capsys.readouterr().err
     assert [path.name for path in Path().iterdir()] == ["x.npy"]
 
 

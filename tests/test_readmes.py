@@ -23,11 +23,12 @@ from parity.result import Result
 ROOT = Path(__file__).parent.parent
 READMES = (
     *("README.md", ".github/CONTRIBUTING.md", "grulight/data/README.md"),
-    *("grulight/keras_files/README.md", "parity/README.md", "scripts/README.md"),
+    *("grulight/keras_files/README.md", "grulight/tuning/README.md"),
+    *("parity/README.md", "scripts/README.md"),
 )
 PARITY = ("check", "record", "replay")
 ENTRIES = {"grulight": main, "parity": parity_main}
-SCRIPTS = ("benchmark", "picture")
+SCRIPTS = ("benchmark", "mutation", "picture")
 # of classes that are named on the command line, and of other programs
 ELSEWHERE = ("--optimizer.lr", "--lr_scheduler.T_max", "--config")
 

@@ -12,6 +12,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 
 from grulight.cli import main
+from grulight.commands.lightning_messages import one_line_errors
+from grulight.errors import InputError
 
 Run = Callable[..., str]
 FAST = ("--trainer.max_epochs", 1)
@@ -65,12 +67,31 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
             ["--trainer.callbacks=StochasticWeightAveraging", "--trainer.callbacks.swa_lrs=0.1"],
             "Leave it out",
         ),
+        (["--trainer.val_check_interval", "70"], "must be less than or equal to the number"),
+        (["--trainer.accumulate_grad_batches", "0"], "accumulate_grad_batches 0: expected at"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(
     capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
 ) -> None:
     assert says in refused(capsys, "fit", *arguments)
+
+
+def test_an_optimizer_that_cannot_train_says_so_in_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["fit", "--optimizer", "SparseAdam"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "SparseAdam does not support dense gradients" in line
+
+
+def test_a_mistake_of_ours_stays_one() -> None:
+    def mistaken() -> None:
+        raise ValueError("no setting")
+
+    with pytest.raises(ValueError, match="no setting") as caught, one_line_errors():
+        mistaken()
+    assert not isinstance(caught.value, InputError)
 
 
 @pytest.mark.parametrize("metric", ["train_loss", "train_accuracy", "val_loss", "val_accuracy"])

@@ -11,6 +11,7 @@ from rich.console import Console
 from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.commands.command_cli import CommandCLI
 from grulight.data.datamodule import SequenceDataModule
+from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.runs.checkpoint import load_classifier, offset_settings
 from grulight.runs.seeds import checkpoints_of
@@ -114,3 +115,15 @@ class CheckpointCLI(CommandCLI):
         if self.predicts and trainer.world_size > 1:
             raise InputError("predict runs in one process; start it without torchrun or srun.")
         return trainer
+
+    def require_features(self, sequences: Sequences) -> None:
+        """Refuse sequences of another width than the model reads, where no names tell.
+
+        Raises:
+            InputError: They have more or fewer features.
+        """
+        ours, theirs = self.classifier.hparams["input_size"], len(sequences.feature_names)
+        if ours != theirs:
+            raise InputError(
+                f"{sequences.source}: has {theirs} features per time step, expected {ours}."
+            )

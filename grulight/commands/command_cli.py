@@ -79,6 +79,11 @@ class CommandCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with our progress bar and checkpoint files."""
         chosen = self.config_init["trainer"]
+        if chosen.accumulate_grad_batches < 1:  # by which Lightning would divide
+            raise InputError(
+                f"--trainer.accumulate_grad_batches {chosen.accumulate_grad_batches}: expected at "
+                "least 1."
+            )
         callbacks = [*as_list(chosen.callbacks), *kwargs.pop("callbacks", [])]
         plugins = [WholeCheckpointIO(), *as_list(chosen.plugins)]
         launched = launched_as()  # before Lightning looks: it says why a job cannot run

@@ -2,10 +2,12 @@
 
 import logging
 import re
+import traceback
 import warnings
 from argparse import ArgumentError
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
@@ -24,6 +26,8 @@ _EXPECTED_WARNINGS = (
     r"It is recommended to use `self.log\(.*sync_dist=True",  # the sums are reduced by hand
 )
 
+_CHECKERS = ("/lightning/pytorch/", "/torch/optim/")  # whose own refusals are about settings
+
 
 @contextmanager
 def one_line_errors(*also: type[Exception]) -> Iterator[None]:
@@ -33,8 +37,20 @@ def one_line_errors(*also: type[Exception]) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except errors as error:
+    except Exception as error:
+        if not isinstance(error, errors) and not _refuses_settings(error):
+            raise
         raise InputError(re.sub(r"\s+", " ", str(error)).strip()) from error
+
+
+def _refuses_settings(error: Exception) -> bool:
+    """Return whether a Trainer or an optimizer has raised this itself: a check of what it got."""
+    if not isinstance(error, ValueError | RuntimeError):
+        return False
+    *_, place = traceback.extract_tb(error.__traceback__)
+    return (place.line or "").startswith("raise ") and any(
+        part in Path(place.filename).as_posix() for part in _CHECKERS
+    )
 
 
 def silence_expected_warnings() -> None:

@@ -81,7 +81,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Turn a Keras model file into a checkpoint; nothing in the file is run.",
     )
     parser.add_argument(
-        "model", help=".keras, .h5, weights, or a model's folder or model.json; the content decides"
+        "model",
+        help=".keras, .h5, weights, a SavedModel, a checkpoint's prefix, or a model's folder or "
+        "model.json; the content decides",
     )
     parser.add_argument("-o", "--output", required=True, help="checkpoint to write")
     parser.add_argument("--config", help="the model's JSON, for a file of weights alone")

@@ -26,6 +26,7 @@ def run(arguments: list[str]) -> None:
     data, read = cli.config["data"], ("source", "test_source", "labels_file", "lengths_file")
     require_apart(output, cli.config["ckpt_path"], *(data[name] for name in read))
     parts = cli.datamodule.unlabelled
+    cli.require_features(parts[0])
     require_writable(output.parent)
     show_notes(cli.datamodule, cli.console)
     with written_table(output, spreadsheet_safe=safe) as table, one_line_errors():

@@ -13,6 +13,7 @@ def run(arguments: list[str]) -> None:
     cli = CheckpointCLI("test", arguments, open_console())
     if not len(cli.datamodule.parts.test):
         raise InputError("there is no test part; set --data.train_size below 1.")
+    cli.require_features(cli.datamodule.parts.test)
     require_output(cli.trainer)
     show_notes(cli.datamodule, cli.console)
     cli.make_run_directory()

@@ -7,11 +7,11 @@ import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from optuna.trial import FrozenTrial, Trial
 from rich.console import Console
 
 from grulight.commands import fit
@@ -29,6 +29,9 @@ from grulight.tuning.question import Asked
 from grulight.tuning.study import CONFUSION, DIVERGED, FOLDS, Study
 from grulight.tuning.table import trial_line, trials_csv
 from grulight.tuning.workers import registered
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
 
 _WORKER = "GRULIGHT_TUNE_WORKER"  # set for the processes that a study starts
 _PICTURED = 30  # classes of a confusion matrix that a study keeps
@@ -136,7 +139,7 @@ def _work(cli: TuneCLI, study: Study, name: str) -> None:
         shown = _show(study, shown, cli.console)
 
 
-def _value(cli: TuneCLI, trial: Trial) -> float | None:
+def _value(cli: TuneCLI, trial: "Trial") -> float | None:
     """Train as a trial says; return its objective, None where it was stopped early or diverged."""
     cli.take(trial.params)
     values, confusion = [], np.zeros(())
@@ -173,7 +176,8 @@ def _conclude(cli: TuneCLI, study: Study, name: str) -> None:
             "none, a smaller --search.optimizer.lr, or more --trials."
         )
     trials_csv(study, study.directory / "trials.csv")
-    _write_best(cli, best, study.directory / "best.yaml")
+    with written_whole(study.directory / "best.yaml") as temporary:
+        temporary.write_text(cli.settings_of_fit(best.params), encoding="utf-8")
     write_study_page(
         study, study.directory / "study.html", cli.config["objective"], cli.class_names
     )
@@ -189,10 +193,3 @@ def _conclude(cli: TuneCLI, study: Study, name: str) -> None:
         where = f"--trainer.default_root_dir={study.directory}"
         fit.run([f"--config={study.directory / 'best.yaml'}", where])
         study.conclude()
-
-
-def _write_best(cli: TuneCLI, best: FrozenTrial, path: Path) -> None:
-    """Write the settings of a trial as ``grulight fit --config`` takes them."""
-    text = cli.settings_of_fit(best.params)
-    with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

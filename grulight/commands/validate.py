@@ -20,6 +20,7 @@ def run(arguments: list[str]) -> None:
     cli = CheckpointCLI("validate", arguments, open_console())
     if not len(cli.datamodule.parts.val):
         raise InputError("there is no validation part; set --data.val_size, such as 0.1.")
+    cli.require_features(cli.datamodule.parts.val)
     require_output(cli.trainer)
     show_notes(cli.datamodule, cli.console)
     cli.make_run_directory()

@@ -8,7 +8,7 @@ from grulight.errors import InputError
 from grulight.exporting.inputs import Array, Input, described
 from grulight.exporting.keras_settings import ACTIVATIONS, KEYS, PLAIN, WITH_AXIS
 from grulight.exporting.subject import Subject
-from grulight.keras_files.layers.activations import activation_name
+from grulight.keras_files.layers.activations import activation_layer, activation_name
 from grulight.keras_files.layers.layout import network_to_keras
 from grulight.keras_files.layers.network import PREFIX
 from grulight.keras_files.layers.wrappers import directions
@@ -137,6 +137,8 @@ def _settings(spec: LayerSpec) -> dict[str, Any]:
     settings = {n: each for n, each in given.items() if each is not None or n == "merge_mode"}
     for key in ACTIVATIONS.get(spec.kind, ()):
         settings[key] = activation_name(spec, key)
+        if activation_layer(spec, key) is not None:
+            raise spec.refuse(key, "the name of one; give the layer a place of its own")
         if settings[key] == "hard_sigmoid" and spec.version.major < 3:
             raise spec.refuse(key, "another one, since Keras 3 has no hard_sigmoid of this slope")
     if spec.kind == "GRU":

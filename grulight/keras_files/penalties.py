@@ -10,6 +10,7 @@ from grulight.keras_files.layers.base import KerasLayer
 from grulight.keras_files.layers.noise import ActivityRegularization
 from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.variables_in_torch import keras_variables
+from grulight.kernels.adam import round_to_float32
 
 _KINDS = {"L1": ("l1",), "L2": ("l2",), "L1L2": ("l1", "l2"), "WeightRegularizer": ("l1", "l2")}
 _DEFAULT = 0.01  # of Keras, for a regulariser that is noted by its name alone
@@ -37,9 +38,8 @@ class Penalty:
 
     def value(self) -> Tensor:
         """Return what it adds to the loss, a scalar."""
-        each = [
-            self.l1 * held.abs().sum() + self.l2 * held.square().sum() for held in self.parameters
-        ]
+        l1, l2 = round_to_float32(self.l1), round_to_float32(self.l2)  # as Keras' ops.cast does
+        each = [l1 * held.abs().sum() + l2 * held.square().sum() for held in self.parameters]
         return torch.stack(each).sum()
 
 

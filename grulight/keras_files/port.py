@@ -30,9 +30,11 @@ def load_keras(
     """Open a Keras model file of any generation in torch; nothing in the file is run.
 
     Args:
-        path: `.keras`, `.h5`, `.hdf5`, weights (`.weights.h5`, `.weights.json`, `.npz`), a folder
-            or `model.json` of TensorFlow.js, or a checkpoint of `grulight port` or of a training
-            with `--model.from_keras`; the content decides, not the name.
+        path: `.keras`, `.h5`, `.hdf5`, weights (`.weights.h5`, `.weights.json`, `.npz`), a
+            SavedModel (its folder, a zip of it, `saved_model.pb`), a checkpoint of TensorFlow (its
+            prefix, a file of it, its folder), a folder or `model.json` of TensorFlow.js, or a
+            checkpoint of `grulight port` or of a training with `--model.from_keras`; the content
+            decides, not the name.
         config: For a file of weights alone, the model's JSON (`model.to_json()`): a file, or the
             dictionary in it.
         up_to: Port the model up to this layer, its output, or its input where it cannot be

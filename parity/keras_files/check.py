@@ -16,12 +16,13 @@ from grulight.keras_files.reader.tensorflow_checkpoint import SAVED_MODEL, check
 from grulight.keras_files.reader.untrusted_text import Json
 from parity.compare import Incomparable
 from parity.keras_files.arrays import arrays_of
+from parity.keras_files.as_compiled import Compiled, as_compiled, compiled_of
 from parity.keras_files.ask import ask, settle
 from parity.keras_files.edge_inputs import edges
 from parity.keras_files.file_questions import FileQuestions, random_weights
 from parity.keras_files.inputs import inputs_of
 from parity.keras_files.layout import by_path
-from parity.keras_files.limits import limits_of, misread_version
+from parity.keras_files.limits import limits_of, misread_version, recorded
 from parity.keras_files.notes import notes_of
 from parity.keras_files.other_witnesses import judged, statements
 from parity.keras_files.ported_side import PortedSide
@@ -83,10 +84,15 @@ def check_file(path: str | Path, config: str | Path | None = None) -> Result:
     notes = [*reasons, *notes_of(ours.model, questions, [each.name for each in others])]
     result = Result(str(path), _sha256(questions.weights), ours.name, theirs.name, versions, notes)
     result.rebuilt = theirs.reason is not None and not others
-    result.limits = limits_of(path, ours.model, settings, questions)
+    compiled = compiled_of(ours.model, recorded(path, settings))
+    if compiled is not None:
+        notes.append(
+            f"Rungs 2 and 5 also train {compiled.words.replace('in Keras', 'in the file')}."
+        )
+    result.limits = limits_of(path, ours.model, settings, questions, compiled is not None)
     result.limits += misread_version(path, ours.model)
     try:
-        _climb(result, questions, ours, theirs)
+        _climb(result, questions, ours, theirs, compiled)
     except Incomparable as error:
         raise InputError(f"{path}: the two sides cannot be compared. {error}") from error
     sides: dict[str, Side] = {result.ours: ours, result.theirs: theirs}
@@ -116,7 +122,13 @@ def _sides(
     return questions, ours, Witness(opened, reason), settings
 
 
-def _climb(result: Result, questions: FileQuestions, ours: PortedSide, theirs: "Witness") -> None:
+def _climb(
+    result: Result,
+    questions: FileQuestions,
+    ours: PortedSide,
+    theirs: "Witness",
+    compiled: Compiled | None,
+) -> None:
     random, start = questions.random(ours), random_weights(questions.weights, 100)
     still: Collection[str] = ()
     asked = [questions.weights_question(), questions.own(), random]
@@ -131,7 +143,9 @@ def _climb(result: Result, questions: FileQuestions, ours: PortedSide, theirs: "
             for dtype in PRECISIONS:
                 ask(result, question.as_dtype(dtype), ours, theirs)
     if questions.settings["trained"]:
-        _train(result, questions, ours, theirs, (random, start, still))
+        held = _train(result, questions, ours, theirs, (random, start, still))
+        if compiled is not None:
+            ask(result, as_compiled(questions, start, compiled, held), ours, theirs)
 
 
 def _train(
@@ -140,8 +154,8 @@ def _train(
     ours: PortedSide,
     theirs: "Witness",
     given: tuple[Question, Arrays, Collection[str]],
-) -> None:
-    """Compare a training, all but what moves by rounding alone."""
+) -> Collection[str]:
+    """Compare a training, all but what moves by rounding alone; return the names of that."""
     random, start, still = given
     if questions.moves:  # what is added before a batch is normalised has no gradient then
         still = ask(result, questions.as_in_training(random), ours, theirs)
@@ -152,6 +166,7 @@ def _train(
             f"{names}: without a gradient but for rounding, so it stays as it is in rung 5."
         )
     ask(result, questions.training(start, held), ours, theirs)
+    return held
 
 
 def _sha256(weights: Arrays) -> str:

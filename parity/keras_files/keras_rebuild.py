@@ -8,8 +8,10 @@ Keras that wrote the file, that meaning is restored.
 from collections.abc import Sequence
 from typing import Any
 
-from grulight.keras_files.layers.activations import activation_name
+from grulight.keras_files.layers.activations import activation_layer, activation_name
+from grulight.keras_files.layers.base import KERAS_1_PARTS
 from grulight.keras_files.layers.registry import SPATIAL
+from grulight.keras_files.penalties import read_regularizer
 from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref
 from parity.keras_files.inputs import Input
 from parity.keras_files.keras_old_meanings import (
@@ -78,10 +80,11 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
     settings = {key: value for key, value in given.items() if value is not None}
     settings |= {key: 0.0 for key in NOISE if key in settings}
     settings["trainable"] = spec.flag("trainable", True)
+    settings |= _regularizers(spec)
     if spec.kind in ACTIVATED:
-        settings["activation"] = _activation(spec, "activation")
+        settings["activation"] = _activation(spec, "activation", dtype)
     if spec.kind in GATED:
-        settings["recurrent_activation"] = _activation(spec, "recurrent_activation")
+        settings["recurrent_activation"] = _activation(spec, "recurrent_activation", dtype)
         settings["use_cudnn"] = False
     if spec.kind == "BatchNormalization":
         [settings["axis"]] = spec.integers("axis", -1)  # a list in Keras 2
@@ -94,6 +97,17 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
     if spec.version.major < 3:
         kind = OLD_LAYERS.get(spec.kind, kind)
     return kind(**settings, dtype=dtype)
+
+
+def _regularizers(spec: LayerSpec) -> dict[str, Any]:
+    """Return the regularisers of weights that training takes over."""
+    found = {}
+    for key, value in spec.config.items():
+        name = KERAS_1_PARTS.get(key[:2], key[:2]) + key[2:]
+        factors = read_regularizer(value)
+        if name.endswith("_regularizer") and not name.startswith("activity") and factors:
+            found[name] = keras.regularizers.L1L2(*factors)
+    return found
 
 
 def _stacked(spec: LayerSpec, dtype: str) -> Any:
@@ -116,7 +130,9 @@ def _bidirectional(spec: LayerSpec, dtype: str) -> Any:
     return both
 
 
-def _activation(spec: LayerSpec, key: str) -> Any:
+def _activation(spec: LayerSpec, key: str, dtype: str) -> Any:
+    if (layer := activation_layer(spec, key)) is not None:
+        return _layer(layer, dtype)
     name = activation_name(spec, key)
     if name == "hard_sigmoid" and spec.version.major < 3:
         return old_hard_sigmoid

@@ -8,6 +8,7 @@ import numpy as np
 
 from parity.keras_files.file_questions import batches
 from parity.keras_files.inputs import fed
+from parity.keras_files.keras_compiled import pass_of, their_training
 from parity.keras_files.keras_forward_backward import forward_and_backward, outputs_of
 from parity.keras_files.keras_open import Opened, variables_of
 from parity.question import Arrays, Question
@@ -120,6 +121,13 @@ class Witness:
         What trains is what Keras says trains; the answer holds every variable.
         """
         variables, still = self._loaded(question), question.settings["still"]
+        if "compiled" in question.settings:
+            with _floatx(question.dtype):
+                key = ("compiled", question.dtype)
+                if key not in self.traced:
+                    model = self.models[question.dtype]
+                    self.traced[key] = pass_of(model, variables, question)
+                return their_training(self.traced[key], variables, question)
         trained = {n: v for n, v in variables.items() if v.trainable and n not in still}
         optimizer = keras.optimizers.Adam(1e-3)
         optimizer.build([*trained.values()])

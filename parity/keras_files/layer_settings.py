@@ -23,6 +23,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "GaussianDropout": ("rate",),
     "GaussianNoise": ("stddev",),
     "GroupNormalization": ("groups", "axis", "epsilon", "center", "scale"),
+    "Identity": (),
     "LayerNormalization": ("axis", "epsilon", "center", "scale", "rms_scaling"),
     "LeakyReLU": (),
     "Masking": ("mask_value",),

@@ -30,10 +30,22 @@ LOSSES = {
 
 
 def limits_of(
-    path: Path, model: PortedModel, config: Mapping[str, Json], questions: FileQuestions
+    path: Path,
+    model: PortedModel,
+    config: Mapping[str, Json],
+    questions: FileQuestions,
+    as_compiled: bool = False,
 ) -> list[Limit]:
-    """Return what the verdict on a file leaves out, in words."""
-    found = [*_of_layers(model), *_of_precision(config)]
+    """Return what the verdict on a file leaves out, in words.
+
+    Args:
+        path: The file.
+        model: The port.
+        config: The file's configuration.
+        questions: What is asked.
+        as_compiled: Whether both sides also train with what the port takes over of `compile`.
+    """
+    found = [*_of_layers(model, as_compiled), *_of_precision(config)]
     if draws := [*_named(config, NOISE)]:
         found.append(Limit(f"dropout and noise are off on both sides ({_some(draws)})"))
     layers = [each for each in model.modules() if isinstance(each, KerasLayer)]
@@ -41,7 +53,11 @@ def limits_of(
         found.append(
             Limit(f"{_some(awake)} is called as in training in the file, and compared in inference")
         )
-    if (text := _compiled(path, config, questions.heads)) is not None:
+    text = _compiled(path, config, questions.heads)
+    if text is not None and as_compiled:
+        if left := (model.description.get("compiled") or {}).get("dropped"):
+            found.append(Limit(f"compiled with, and no rung trains with it: {', '.join(left)}"))
+    elif text is not None:
         found.append(
             Limit(
                 f"the file was compiled with {text}; rungs 2 to 5 take Keras' losses of "
@@ -53,11 +69,11 @@ def limits_of(
     return found
 
 
-def _of_layers(model: PortedModel) -> Iterator[Limit]:
+def _of_layers(model: PortedModel, as_compiled: bool) -> Iterator[Limit]:
     """Yield what the port leaves out of layers: state between batches, terms of the loss."""
     held: dict[str, list[str]] = {}
     for row in model.table:
-        for setting in (*row.ignored, *row.penalties):
+        for setting in (*row.ignored, *(() if as_compiled else row.penalties)):
             held.setdefault(setting.partition(" ")[0], []).append(row.name)
         if row.keras == "ActivityRegularization":
             held.setdefault("activity_regularizer", []).append(row.name)
@@ -111,8 +127,7 @@ def _settings(config: Any, keys: tuple[str, ...], name: str = "") -> Iterator[tu
 
 def _compiled(path: Path, config: Mapping[str, Json], heads: Mapping[str, str]) -> str | None:
     """Return what a file was compiled with, where the rungs take something else."""
-    compiled = config.get("compile_config") or _training_config(path)
-    found = read_compiled(compiled, KerasVersion.parse(None, "3"))
+    found = read_compiled(recorded(path, config), KerasVersion.parse(None, "3"))
     loss, name = found.loss, found.optimizer_name
     if loss.name is None and name is None:
         return None
@@ -122,6 +137,11 @@ def _compiled(path: Path, config: Mapping[str, Json], heads: Mapping[str, str]) 
     settings = [*compile_words(found.described, loss.known or {}), *found.dropped]
     listed = f" ({', '.join(settings)})" if settings else ""
     return f"optimizer {quote(name)} and loss {quote(loss.name)}{listed}"
+
+
+def recorded(path: Path, config: Mapping[str, Json]) -> Json:
+    """Return what a file says of `compile`, if anything."""
+    return config.get("compile_config") or _training_config(path)
 
 
 def _training_config(path: Path) -> Json:

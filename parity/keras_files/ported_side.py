@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from grulight.keras_files.layers.base import KerasLayer
 from grulight.keras_files.layers.normalization import BatchNormalization
 from grulight.keras_files.ported_model import PortedModel
+from parity.keras_files.as_compiled import our_training
 from parity.keras_files.file_questions import batches
 from parity.keras_files.inputs import fed
 from parity.keras_files.layout import by_path, places_of
@@ -113,6 +114,9 @@ class PortedSide:
         """
         state = self._state(question.weights, question.dtype)
         moves = self._state(self._marks(question), question.dtype)
+        if "compiled" in question.settings:
+            model = self.models[question.dtype]
+            return our_training(model, state, moves, question, self._in_keras_layout)
         trained = [
             nn.Parameter(state[name]) if held.requires_grad else None
             for name, held in self.model.state_dict(keep_vars=True).items()

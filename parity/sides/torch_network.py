@@ -111,7 +111,7 @@ def _lower_layers(
     """Run the lowest layers of a stack with the stack's own parameters and kernel."""
     ways = 1 + gru.bidirectional
     sizes = gru.input_size, gru.hidden_size, layers, gru.bias, True, 0.0, gru.bidirectional
-    below = FusedGRU(*sizes, kernel=gru.asked)
+    below = FusedGRU(*sizes, kernel=gru.asked).to(given[0].dtype)
     shared: dict[str, Tensor] = {
         name: p for name, p in gru.named_parameters() if name in dict(below.named_parameters())
     }

@@ -102,6 +102,11 @@ def _embedded(k: Any) -> Any:
     return k.Sequential([ids, k.Embedding(9, 3, mask_zero=True), k.GRU(4), k.Dense(2)])
 
 
+def _within_steps(k: Any) -> Any:
+    words = k.TimeDistributed(k.Embedding(9, 3, mask_zero=True)), k.TimeDistributed(k.GRU(4))
+    return k.Sequential([k.Input((5, 6), dtype="int32"), *words, k.GRU(3), k.Dense(2)])
+
+
 def _norms(k: Any) -> Any:
     norms = [k.BatchNormalization(), k.GRU(4, return_sequences=True), k.LayerNormalization()]
     return k.Sequential([k.Input((9, 3)), *norms, k.Dense(2)])
@@ -123,6 +128,7 @@ OWN: dict[str, Callable[[Any], Any]] = {
     "normalization of data": _normalization,
     "twelve layers of a class": _twelve,
     "embedded ids": _embedded,
+    "masks within steps": _within_steps,
     "two normalisations": _norms,
     "momentum": _momentum,
     "pooling with padding": _pooled,

@@ -31,6 +31,24 @@ def self_attention(k: Layers, x: Any) -> Any:
     return k.Dense(2)(k.GRU(4)(k.LayerNormalization(epsilon=1e-6)(both)))
 
 
+def blocks(k: Layers, x: Any) -> Any:
+    """Return two blocks, of which Keras 3 masks the first alone: it takes the mask off."""
+    x = k.Masking(0.5)(x)
+    for name in ("a", "b"):
+        heads = k.MultiHeadAttention(2, 3, name=name)
+        x = k.LayerNormalization()(k.Add()([x, heads(x, x)]))
+    return [x, k.GRU(2)(x)]
+
+
+def readers(k: Layers, x: Any) -> Any:
+    """Return what reads a masked tensor before and after its mask is taken off."""
+    x = k.Masking(0.5)(x)
+    heads = [k.MultiHeadAttention(2, 3, name=name) for name in "abc"]
+    a, b = heads[0](x, x), heads[1](x, x)
+    both = [k.GRU(2)(k.Multiply()([x, a])), k.GRU(2)(k.Add()([x, b]))]
+    return [*both, heads[2](k.Add()([x, a]), x)]
+
+
 ATTENTION_CASES = [
     *(
         Case(
@@ -80,6 +98,18 @@ ATTENTION_CASES = [
             **UNSEEN,
         )
         for axes in ((1,), (2,), (1, 2), None)
+    ),
+    Case(
+        "two blocks of a transformer",
+        functional(blocks, x=(9, 3)),
+        mask=0.5,
+        zeros=("weight a/key/bias", "weight b/key/bias"),
+    ),
+    Case(
+        "several readers of a masked tensor",
+        functional(readers, x=(9, 3)),
+        mask=0.5,
+        zeros=tuple(f"weight {name}/key/bias" for name in "abc"),
     ),
     Case("transformer block", functional(self_attention, x=(9, 3)), mask=0.5, **UNSEEN),
     *(

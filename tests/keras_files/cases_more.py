@@ -141,6 +141,15 @@ OTHER_CASES = [
         )
     ),
     Case(
+        "layers as activations",
+        sequential(
+            lambda k: k.Dense(5, activation=k.LeakyReLU(0.125)),
+            lambda k: k.Identity(),
+            lambda k: k.Dense(4, activation=k.ELU(0.5)),
+            lambda k: k.GRU(3, activation=k.ReLU(max_value=1.5)),
+        ),
+    ),
+    Case(
         "noise at rest",
         sequential(
             masking,

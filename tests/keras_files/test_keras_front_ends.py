@@ -124,6 +124,7 @@ def test_words_are_bounded_and_shown_as_text() -> None:
     assert found == ("a", "x" * MAX_LETTERS, "\x1b[2J\ufffd")
 
 
+@pytest.mark.slow
 def test_what_follows_the_text_is_proven(tmp_path: Path) -> None:
     model = reads_text(KERAS_3)
     quietly(model.save, tmp_path / "model.keras")

@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
+import torch
 from conftest import CASES, Answers
 
+from grulight.model import GRUNet
 from parity.cases import Case
 from parity.compare import compare
 from parity.question import Side
 from parity.rungs import judge, rung_of
 from parity.sides.reference_side import answer as reference_answer
+from parity.sides.torch_network import hidden_states
 from parity.tolerances import noise_floor
 
 
@@ -40,3 +43,13 @@ def test_outputs_past_the_end_are_zero_on_both_sides(answers: Answers) -> None:
     for answer in answers("random_weights_ragged_odd_batch", "float64"):
         assert not answer["hidden.l0.forward"][-1, 1:].any()
         assert np.abs(answer["hidden.l0.forward"][-1, 0]).min() > 0
+
+
+def test_lower_layers_compute_in_the_precision_of_their_stack() -> None:
+    net = GRUNet(3, 2, 4, num_layers=2).double()
+    values = torch.zeros(2, 5, 3, dtype=torch.float64)
+    _, hidden, _ = hidden_states(net, values, torch.tensor([5, 2]), None)
+    assert {name: each.dtype for name, each in hidden.items()} == {
+        "l0.forward": torch.float64,
+        "l1.forward": torch.float64,
+    }

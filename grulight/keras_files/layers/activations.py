@@ -8,9 +8,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grulight.errors import listed
+from grulight.keras_files.layers.base import KINDS
 from grulight.keras_files.plan.spec import LayerSpec
 from grulight.keras_files.reader.untrusted_text import quote
 
+LAYERS = ("ELU", "LeakyReLU", "ReLU", "ThresholdedReLU")  # that serve as activations
 Activation = Callable[[Tensor], Tensor]
 
 
@@ -137,15 +139,29 @@ def activation(spec: LayerSpec, key: str, default: str = "linear") -> Activation
     Raises:
         InputError: It is not in the table, such as a function of somebody's own.
     """
+    if (layer := activation_layer(spec, key)) is not None:
+        return KINDS[layer.kind](layer, {}).compute
     name = activation_name(spec, key, default)
     if name == "hard_sigmoid":
         return old_hard_sigmoid if spec.version.major < 3 else new_hard_sigmoid
     return ACTIVATIONS[name]
 
 
+def activation_layer(spec: LayerSpec, key: str) -> LayerSpec | None:
+    """Return the layer that a layer has as its activation, as in `Dense(4, LeakyReLU(0.1))`."""
+    value = spec.config.get(key)
+    if not isinstance(value, dict) or value.get("class_name") not in LAYERS:
+        return None
+    config = value.get("config")
+    settings = config if isinstance(config, dict) else {}
+    return LayerSpec(spec.name, value["class_name"], settings, spec.version)
+
+
 def activation_name(spec: LayerSpec, key: str, default: str = "linear") -> str:
-    """Return the name of the activation that a layer names."""
+    """Return the name of the activation that a layer names, a class where it is a layer."""
     value = spec.config.get(key, default)
+    if (layer := activation_layer(spec, key)) is not None:
+        return layer.kind
     if value is None:
         return "linear"
     if isinstance(value, dict) and value.get("class_name") == "function":

@@ -17,6 +17,7 @@ from grulight.keras_files.layers.base import (
     nested,
     numbers,
 )
+from grulight.keras_files.plan.ordering import by_depth, refs
 from grulight.keras_files.plan.spec import Argument, Call, Graph, LayerSpec, Ref, Shape
 from grulight.keras_files.plan.variables import Place, Variables
 from grulight.keras_files.reader.untrusted_text import quote
@@ -46,6 +47,10 @@ class Network(KerasLayer):
         for name, held in modes.items():
             if spec.version.major < 3 and len(held) == 1:  # Keras 3 takes the model's own mode
                 [self.layer(name).always] = held
+        # Keras 3's MultiHeadAttention takes the masks off what it reads: later layers see none
+        heads = {n for n, each in graph.layers.items() if each.kind == "MultiHeadAttention"}
+        self.takes_masks = heads if spec.version.major >= 3 else set()
+        self.calls = by_depth(graph.calls) if self.takes_masks else graph.calls
         self.float_inputs = {*graph.inputs} - ids
 
     @classmethod
@@ -77,10 +82,12 @@ class Network(KerasLayer):
             if ref in self.float_inputs and not value.dtype.is_floating_point:
                 value = value if value.dtype == torch.bool else value.to(self.dtype)
             seen[ref] = Signal(value, mask)
-        for call in self.graph.calls:
+        for call in self.calls:
             outputs = self.layers[self.keys[call.layer]](*self._arguments(call, seen))
             for at, output in enumerate(outputs):
                 seen[Ref(call.layer, call.index, at)] = output
+            if call.layer in self.takes_masks:
+                seen |= {ref: Signal(seen[ref].value) for ref in refs(call)}
         return tuple(seen[ref] for ref in self.graph.outputs)
 
     def _arguments(self, call: Call, seen: dict[Ref, Signal]) -> Iterable[Signal]:
@@ -99,8 +106,7 @@ class Network(KerasLayer):
     def _drops_masks(self, call: Call) -> bool:
         """Return whether Keras attaches no mask to this call.
 
-        Keras 3 does so only for layers called with one tensor (layers/layer.py, __call__, 6.), so
-        that a GRU called with its initial state takes no mask but one given by name.
+        Keras 3 does so only for layers called with one tensor (layers/layer.py, __call__, 6.).
         """
         spec = self.graph.layers[call.layer]
         return spec.version.major >= 3 and spec.kind in RECURRENT and len(call.inputs) > 1

@@ -25,6 +25,14 @@ class Pointwise(KerasLayer):
     passes_mask = True
 
 
+class Identity(Pointwise):
+    """The input."""
+
+    def compute(self, x: Tensor) -> Tensor:
+        """Return the input."""
+        return x
+
+
 class Activation(Pointwise):
     """A named activation."""
 

@@ -40,6 +40,7 @@ from grulight.keras_files.layers.operation_layer import OPERATIONS
 from grulight.keras_files.layers.pointwise import (
     ELU,
     Activation,
+    Identity,
     LeakyReLU,
     PReLU,
     ReLU,
@@ -111,6 +112,7 @@ KINDS.update(
         "RMSNormalization": RMSNormalization,
         "GaussianDropout": GaussianDropout,
         "GaussianNoise": GaussianNoise,
+        "Identity": Identity,
         "LSTM": LSTM,
         "LayerNormalization": LayerNormalization,
         "LeakyReLU": LeakyReLU,

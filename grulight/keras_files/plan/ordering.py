@@ -45,6 +45,26 @@ def refs(call: Call) -> list[Ref]:
     return [each for each in (*call.inputs, *call.masks) if isinstance(each, Ref)]
 
 
+def by_depth(calls: tuple[Call, ...]) -> tuple[Call, ...]:
+    """Return calls in the order in which Keras 3 makes them: the farthest from an output first.
+
+    All calls of a layer are as far as its farthest one (keras/src/ops/function.py, map_graph).
+    """
+    known = {(call.layer, call.index): call for call in calls}
+    depths: dict[Place, int] = {}
+    layers: dict[str, int] = {}
+    for call in reversed(calls):
+        place = (call.layer, call.index)
+        depth = max(depths.setdefault(place, 0), layers.get(call.layer, 0))
+        depths[place] = layers[call.layer] = depth
+        for ref in refs(call):
+            parent = (ref.layer, ref.call)
+            if parent in known:
+                depths[parent] = max(depth + 1, depths.get(parent, 0))
+    places = sorted(depths, key=lambda place: -depths[place])  # those as far keep their order
+    return tuple(known[place] for place in places)
+
+
 def ordered(
     calls: list[Call], inputs: tuple[Ref, ...], outputs: tuple[Ref, ...]
 ) -> tuple[Call, ...]:

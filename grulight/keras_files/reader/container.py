@@ -95,7 +95,7 @@ def _given_config(config: str | Path | dict[str, Any]) -> dict[str, Json]:
 def _required(config: dict[str, Json] | None) -> dict[str, Json]:
     if config is None:
         raise InputError(
-            f"holds weights but no configuration. Pass {option('config', 'FILE')} with the "
+            f"holds weights but no configuration. Pass {option('config')}=FILE with the "
             "model's JSON (model.to_json() in the program that made it)."
         )
     return config
@@ -126,7 +126,7 @@ def _of_folder(folder: Folder, given: dict[str, Json] | None, what: str) -> Cont
         return _of_json(folder, MODEL, given)
     if CONFIG not in folder:
         raise InputError(
-            f"{what} without {CONFIG}, {MODEL}, {SAVED_MODEL[0]} or a checkpoint of TensorFlow. "
+            f"{what} without {CONFIG} or {MODEL}, {SAVED_MODEL[0]} or a checkpoint of TensorFlow. "
             "Expected a file, or the folder of one model."
         )
     metadata = folder.read(METADATA, MAX_JSON_BYTES) if METADATA in folder else b"{}"

@@ -11,12 +11,12 @@ from typing import Any
 from grulight.errors import InputError
 from grulight.keras_files.reader.bundle import Bundle
 from grulight.keras_files.reader.hdf5 import Stored
-from grulight.keras_files.reader.protobuf_messages import parse
+from grulight.keras_files.reader.protobuf_messages import parse, parts
 from grulight.keras_files.reader.untrusted_text import quote
 
 KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
-MAX_BYTES = 16 << 20
-MAX_NODES = 500_000
+MAX_BYTES = 64 << 20
+MAX_NODES = 200_000
 MAX_NODE = 1 << 20  # bytes of one
 MAX_LINKS = 500_000  # of all nodes that are looked at
 LAYER = re.compile(r"layer-(\d{1,5})")
@@ -29,8 +29,6 @@ class ObjectGraph:
 
     Args:
         bundle: The tensors of the checkpoint.
-        kind: Which message a node is.
-        data: The graph's bytes.
 
     Raises:
         InputError: It is damaged, or larger than any model's.
@@ -107,9 +105,9 @@ def nodes_of(data: bytes, where: str) -> Sequence[bytes]:
     Raises:
         InputError: It is damaged, or has too many.
     """
-    nodes: Sequence[bytes] = parse("Nodes", data, where).nodes
-    if not 0 < len(nodes) <= MAX_NODES:
-        raise InputError(f"{where} has {len(nodes)} objects, expected 1 to {MAX_NODES}. Refused.")
+    nodes = parts(data, 1, MAX_NODES, where)
+    if not nodes:
+        raise InputError(f"{where} has no objects. Copy or download the files again.")
     return nodes
 
 
@@ -122,5 +120,5 @@ def node_at(nodes: Sequence[bytes], number: int) -> bytes:
     if not 0 <= number < len(nodes):
         raise InputError(f"the object graph leads to object {number} of {len(nodes)}. Refused.")
     if len(nodes[number]) > MAX_NODE:
-        raise InputError(f"an object of the object graph takes more than {MAX_NODE} bytes. Refused")
+        raise InputError(f"an object of the object graph takes more than {MAX_NODE} bytes.")
     return nodes[number]

@@ -1,23 +1,24 @@
 """The few protobuf messages that a SavedModel's metadata and variables are read from.
 
-Fields that are not needed are left undeclared, so that nothing is made of them: above all not of
-the graph. What comes in great numbers stays bytes until it is looked at. Numbers and names:
-tensorflow/core/protobuf/{saved_model,meta_graph,saved_object_graph,trackable_object_graph,
-tensor_bundle}.proto and keras/protobuf/saved_metadata.proto.
+Fields that are not needed are left undeclared, so that nothing is made of them. What may be large
+or many (the graph, the objects) is passed over, or stays bytes until it is looked at: a message
+takes many times the memory of its bytes. Numbers and names: tensorflow/core/protobuf/
+{saved_model,meta_graph,saved_object_graph,trackable_object_graph,tensor_bundle}.proto and
+keras/protobuf/saved_metadata.proto.
 """
 
 from functools import cache
 from typing import Any
 
 from grulight.errors import InputError
+from grulight.keras_files.reader.table import varint
 
+VARINT, DELIMITED = 0, 2  # kinds of fields
+WIDTHS = {1: 8, 5: 4}  # bytes of the others
 PACKAGE = "grulight"
 REPEATED = "repeated "
 # message: field: number and type
 MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
-    "SavedModel": {"meta_graphs": (2, "repeated MetaGraph")},
-    "MetaGraph": {"object_graph_def": (7, "Nodes")},
-    "Nodes": {"nodes": (1, "repeated bytes")},
     "SavedObject": {"children": (1, "repeated Child"), "user_object": (4, "UserObject")},
     "UserObject": {"identifier": (1, "bytes"), "metadata": (3, "bytes")},
     "MetadataNode": {
@@ -64,10 +65,52 @@ def parse(name: str, data: bytes, where: str) -> Any:
     try:
         found.ParseFromString(data)
     except (DecodeError, ValueError) as error:
-        raise InputError(
-            f"{where} is damaged ({error}). Copy or download the files again."
-        ) from None
+        raise _damaged(where) from error
     return found
+
+
+def parts(data: bytes, field: int, most: int, where: str) -> list[bytes]:
+    """Return the values of a field that is text or messages; other fields are passed over.
+
+    Args:
+        data: A message.
+        field: The field's number.
+        most: How many fields the message may have in all.
+        where: What it is, for the refusal.
+
+    Raises:
+        InputError: The message is damaged, or has too many fields.
+    """
+    found: list[bytes] = []
+    at = 0
+    for _ in range(most):
+        if at == len(data):
+            return found
+        tag, at = _varint(data, at, where)
+        length = WIDTHS.get(tag & 7, 0)
+        if tag & 7 == DELIMITED:
+            length, at = _varint(data, at, where)
+        elif tag & 7 == VARINT:
+            _, at = _varint(data, at, where)
+        elif not length:
+            raise _damaged(where)
+        if at + length > len(data):
+            raise _damaged(where)
+        if tag == field << 3 | DELIMITED:
+            found.append(data[at : at + length])
+        at += length
+    raise InputError(f"{where} has more than {most} parts. Refused: no Keras model needs that.")
+
+
+def _varint(data: bytes, at: int, where: str) -> tuple[int, int]:
+    try:
+        return varint(data, at)
+    except InputError:
+        raise _damaged(where) from None
+
+
+def _damaged(where: str) -> InputError:
+    return InputError(f"{where} is damaged. Copy or download the files again.")
 
 
 @cache

@@ -6,7 +6,7 @@ configuration of the model, and the name of each layer (KERAS_FACTS section 7.1)
 
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,9 @@ from grulight.keras_files.reader.object_graph import (
     Links,
     ObjectGraph,
     node_at,
+    nodes_of,
 )
-from grulight.keras_files.reader.protobuf_messages import parse
+from grulight.keras_files.reader.protobuf_messages import parse, parts
 from grulight.keras_files.reader.untrusted_text import Json, parse_json, quote
 
 MODEL = "saved_model.pb"
@@ -27,6 +28,8 @@ VARIABLES = "variables/variables"
 MAX_METADATA = 64 << 20
 MAX_MODEL = 1 << 30
 MAX_NAMES = 20_000
+META_GRAPHS, OBJECTS = 2, 7  # fields of SavedModel and MetaGraphDef
+MAX_FIELDS = 100_000  # of each of them
 # The way from the root to a layer: of models inside models, and through wrappers.
 STEP = r"(?:layer(?:_with_weights)?-\d{1,5}|layer|forward_layer|backward_layer)"
 LAYER = re.compile(STEP)
@@ -128,11 +131,8 @@ Found = Iterator[tuple[int, str, bytes]]  # object, what kind it is, and its met
 
 
 def _from_metadata(data: bytes, graph: ObjectGraph) -> Found:
-    nodes: Sequence[bytes] = parse("Nodes", data, quote(METADATA)).nodes
-    if len(nodes) > MAX_NODES:
-        raise InputError(f"{quote(METADATA)} has {len(nodes)} objects. Refused.")
     layers: list[tuple[int, str, bytes]] = []
-    for each in nodes:
+    for each in parts(data, 1, MAX_NODES, quote(METADATA)):
         node = parse("MetadataNode", each, quote(METADATA))
         path = node.node_path.decode("utf-8", "replace")
         if path == "root":
@@ -153,17 +153,19 @@ def _follow(graph: ObjectGraph, steps: list[str]) -> int | None:
 
 def _from_saved_model(data: bytes, graph: ObjectGraph) -> Found:
     """Walk the objects of `saved_model.pb` beside those of its variables."""
-    graphs = parse("SavedModel", data, quote(MODEL)).meta_graphs
+    where = quote(MODEL)
+    graphs = parts(data, META_GRAPHS, MAX_FIELDS, where)
     if len(graphs) > 1:
-        raise InputError(f"{quote(MODEL)} holds {len(graphs)} models, expected 1.")
-    nodes: Sequence[bytes] = graphs[0].object_graph_def.nodes if graphs else ()
-    if not nodes or len(nodes) > MAX_NODES:
+        raise InputError(f"{where} holds {len(graphs)} models, expected 1.")
+    objects = [each for graph in graphs for each in parts(graph, OBJECTS, MAX_FIELDS, where)]
+    if not objects:
         return
+    nodes = nodes_of(objects[0], where)
     links = Links()
     queue, seen = deque([(0, 0)]), {0}
     while queue:
         number, twin = queue.popleft()
-        node = parse("SavedObject", node_at(nodes, number), quote(MODEL))
+        node = parse("SavedObject", node_at(nodes, number), where)
         user = node.user_object
         yield twin, _text(user.identifier), user.metadata
         twins = graph.children(twin)

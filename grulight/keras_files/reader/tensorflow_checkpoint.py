@@ -72,7 +72,7 @@ def read_saved_model(folder: Folder, given: dict[str, Json] | None) -> Parts:
         if given is None:
             raise InputError(
                 "a SavedModel without Keras' metadata, so without the model's configuration: "
-                f"tf.saved_model.save and export leave it out. Pass {option('config', 'FILE')} "
+                f"tf.saved_model.save and export leave it out. Pass {option('config')}=FILE "
                 "with the model's JSON (model.to_json()), or save it with model.save."
             )
         return _parts(graph, given)

@@ -1,0 +1,129 @@
+"""A Keras file is trained as it was compiled, by `fit`'s means and by Keras' own."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grulight.keras_files import compiled_optimizer, penalties
+from parity.keras_files.as_compiled import Compiled, as_compiled, compiled_of
+from parity.keras_files.ask import ask
+from parity.keras_files.check import _sides
+from parity.keras_files.file_questions import random_weights
+from parity.keras_files.limits import limits_of, recorded
+from parity.result import Result
+from parity.sides.keras_setup import keras
+from parity.sides.quiet import without_warnings
+
+L, O, R = keras.layers, keras.optimizers, keras.regularizers  # noqa: E741
+
+
+def saved(path: Path, optimizer: Any, loss: Any = "mse", **gru: Any) -> Path:
+    model = keras.Sequential([keras.Input((None, 3)), L.GRU(2, **gru), L.Dense(2)])
+    model.compile(optimizer, loss)
+    with without_warnings():
+        model.save(path)
+    return path
+
+
+def trained(path: Path, change: Callable[[Compiled], Compiled] = lambda held: held) -> Result:
+    """Train both sides as a file was compiled."""
+    questions, ours, theirs, settings = _sides(path, None)
+    compiled = compiled_of(ours.model, recorded(path, settings))
+    assert compiled is not None
+    result = Result("x", "", "ours", "theirs", {})
+    result.limits = limits_of(path, ours.model, settings, questions, True)
+    start = random_weights(questions.weights, 100)
+    still = [name for name in questions.weights if name.endswith("_norm/beta")]
+    ask(result, as_compiled(questions, start, change(compiled), still), ours, theirs)
+    assert {finding.rung for finding in result.findings} == {2, 5}
+    return result
+
+
+@pytest.fixture(scope="module")
+def clipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("compiled") / "model.keras"
+    return saved(
+        *(path, O.Adam(0.05, 0.87, clipnorm=0.01), keras.losses.LogCosh()),
+        kernel_regularizer=R.L1L2(0.01, 0.03),
+    )
+
+
+def test_loss_penalties_and_optimizer_of_a_file_agree_for_twenty_steps(clipped: Path) -> None:
+    result = trained(clipped)
+    assert result.limits == []
+    assert max(finding.difference.relative for finding in result.findings) <= 1e-13
+
+
+def test_what_is_held_still_neither_moves_nor_decays_and_statistics_move(tmp_path: Path) -> None:
+    model = keras.Sequential(
+        [keras.Input((4, 3)), L.BatchNormalization(name="a_norm"), L.GRU(2), L.Dense(1)]
+    )
+    model.compile(O.AdamW(0.01, weight_decay=0.1), "mse")
+    with without_warnings():
+        model.save(tmp_path / "model.keras")
+    result = trained(tmp_path / "model.keras")
+    assert all(finding.same for finding in result.findings)
+    assert {f"train.a_norm/{name}" for name in ("beta", "moving_mean", "moving_variance")} <= {
+        finding.difference.tensor for finding in result.findings
+    }
+
+
+def no_clipping(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled_optimizer.Clipping, "__call__", lambda self: None)
+
+
+def clipping_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = compiled_optimizer.Clipping
+    monkeypatch.setattr(
+        compiled_optimizer, "Clipping", lambda rule, *rest: made("global_clipnorm", *rest)
+    )
+
+
+def squares_halved(monkeypatch: pytest.MonkeyPatch) -> None:
+    value = penalties.Penalty.value
+    monkeypatch.setattr(
+        penalties.Penalty, "value", lambda self: value(replace(self, l2=self.l2 / 2))
+    )
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        clipping_over_all,
+        *(pytest.param(m, marks=pytest.mark.slow) for m in (no_clipping, squares_halved)),
+    ],
+)
+def test_a_wrong_port_of_what_was_compiled_is_different(
+    mistake: Callable[..., None], clipped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistake(monkeypatch)
+    assert any(finding.differs for finding in trained(clipped).findings)
+
+
+@pytest.mark.slow
+def test_another_learning_rate_is_different(clipped: Path) -> None:
+    def faster(held: Compiled) -> Compiled:
+        optimizer: Any = held.raw["optimizer"]
+        config = {**optimizer["config"], "learning_rate": 0.0501}
+        return replace(held, raw={**held.raw, "optimizer": {**optimizer, "config": config}})
+
+    assert any(finding.differs for finding in trained(clipped, faster).findings)
+
+
+def test_a_schedule_is_left_out_by_both_sides_and_named(tmp_path: Path) -> None:
+    schedule = O.schedules.CosineDecay(0.125, 9)
+    result = trained(saved(tmp_path / "model.keras", O.SGD(schedule)))
+    assert all(finding.same for finding in result.findings)
+    [limit] = result.limits
+    assert "no rung trains with it: schedule 'CosineDecay'" in limit.what
+
+
+def test_what_cannot_be_trained_is_not_asked(tmp_path: Path) -> None:
+    path = saved(tmp_path / "model.keras", O.Nadam(0.01))
+    questions, ours, _, settings = _sides(path, None)
+    assert compiled_of(ours.model, recorded(path, settings)) is None
+    [limit] = limits_of(path, ours.model, settings, questions)
+    assert "compiled with optimizer 'Nadam'" in limit.what
