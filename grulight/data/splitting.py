@@ -2,18 +2,17 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from grulight.data.notes import class_notes, offset_notes, shape_notes
-from grulight.data.readers import ReadOptions, has_test_part, read
+from grulight.data.readers import ReadOptions, has_test_part, read, without_columns
+from grulight.data.readers.tables import is_table
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError, listed
 
 Notes = dict[str, None]  # lines in order, each once
-_TABLES = (".csv", ".parquet")  # their features have names of their own
 
 
 class Parts(NamedTuple):
@@ -104,6 +103,12 @@ class Split:
             part: Literal["train", "test"] = "test" if has_test_part(self.test_source) else "train"
             # those files belong to the source; labels of a test part come in its .npz
             others = replace(options, part=part, labels_file=None, lengths_file=None)
+            tables = [is_table(each) for each in (self.source, self.test_source)]
+            if any(tables):  # options that have an effect on one of both are meant for it
+                options, others = (
+                    each if table else without_columns(each)
+                    for each, table in zip((options, others), tables, strict=True)
+                )
             first = self._read_one(self.source, options, notes)
             second = self._read_one(self.test_source, others, notes)
             _require_same_features(first, second)
@@ -116,7 +121,7 @@ class Split:
         return whole.part(0, count), whole.part(count, len(whole))
 
     def _read_one(self, source: str, options: ReadOptions, notes: Notes) -> Sequences:
-        if self.features is None or Path(source).suffix.lower() in _TABLES:
+        if self.features is None or is_table(source):
             found = read(source, replace(options, features=self.features))
         else:
             found = read(source, options).with_features(self.features)

@@ -1,7 +1,7 @@
 """Read sequences from the built-in set, a file or an archive."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from grulight.data.readers.arrays import read_npy, read_npz
@@ -17,8 +17,9 @@ from grulight.data.readers.tables import TABLES, read_table
 from grulight.data.readers.targets import Wish
 from grulight.data.readers.ts import read_aeon, read_ts
 from grulight.data.sequences import Sequences
+from grulight.errors import listed
 
-__all__ = ["ReadOptions", "checked_path", "columns_of", "has_test_part", "read"]
+__all__ = ["ReadOptions", "checked_path", "columns_of", "has_test_part", "read", "without_columns"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class ReadOptions:
 
 
 _DEFAULT = ReadOptions()
+# options that have an effect on some files only, by the suffixes of these
+_ONLY_FOR = {
+    TABLES: ("a .csv or .parquet table", ("label", "sequence", "time", "features")),
+    (".npy",): ("a .npy source", ("labels_file", "lengths_file")),
+}
 
 
 def read(source: str, options: ReadOptions = _DEFAULT) -> Sequences:
@@ -152,9 +158,15 @@ def _array_file(option: str | None) -> str | None:
 
 def _check_options(source: str, suffix: str, options: ReadOptions) -> None:
     """Refuse options that would have no effect."""
-    arrays = {"labels_file": options.labels_file, "lengths_file": options.lengths_file}
-    for name, value in arrays.items():
-        if value is not None and suffix != ".npy":
-            raise bad(source, f"{name} {value} is only for a .npy source.")
-    if options.features is not None and suffix not in TABLES:
-        raise bad(source, "features are chosen by name only in a .csv or .parquet table.")
+    for suffixes, (words, names) in _ONLY_FOR.items():
+        for name in names:
+            value = getattr(options, name)
+            if value not in (None, getattr(_DEFAULT, name)) and suffix not in suffixes:
+                shown = listed(value) if isinstance(value, tuple) else value
+                raise bad(source, f"{name} {shown} is only for {words}. Leave it out.")
+
+
+def without_columns(options: ReadOptions) -> ReadOptions:
+    """Return options that name no columns, for a source beside a table that has none."""
+    names = (name for name in _ONLY_FOR[TABLES][1] if name != "features")
+    return replace(options, **{name: getattr(_DEFAULT, name) for name in names})

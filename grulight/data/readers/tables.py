@@ -17,6 +17,11 @@ from grulight.errors import InputError
 TABLES = (".csv", ".parquet")
 
 
+def is_table(source: str) -> bool:
+    """Return whether a source is a table by its name."""
+    return source.lower().endswith(TABLES)
+
+
 def read_table(path: str, columns: ColumnNames) -> RawSequences:
     """Read a table.
 
