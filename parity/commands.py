@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from grulight.commands.console import open_console
 from grulight.errors import InputError
+from grulight.files import require_apart
 from parity.check import LiveSide, Theirs, against_reference, climb, in_onnx
 from parity.compare import Incomparable
 from parity.distribution import Equivalence, equivalence
@@ -34,6 +35,7 @@ def check(options: argparse.Namespace) -> int:
     """Climb the rungs with a running Keras."""
     began = time.monotonic()
     _require_tensorflow("check")
+    _require_apart(options, options.target, options.config, options.data)
     if is_keras_file(options.target):
         _require_plain(options)
         return _finish(check_file(options.target, options.config), options, began)
@@ -60,6 +62,7 @@ def check(options: argparse.Namespace) -> int:
 def record(options: argparse.Namespace) -> int:
     """Write what a running Keras computes to a file."""
     _require_tensorflow("record")
+    require_apart(options.output, options.target, options.data)
     target = load_target(options.target, options.data)
     from parity.sides.keras_side import KerasSide
 
@@ -80,6 +83,7 @@ def record(options: argparse.Namespace) -> int:
 def replay(options: argparse.Namespace) -> int:
     """Climb the rungs against a recorded Keras."""
     began = time.monotonic()
+    _require_apart(options, options.record)
     theirs = Record(options.record)
     ours = TorchSide(options.kernel, options.device)
     facts, network = theirs.facts, theirs.questions[0].network
@@ -147,6 +151,11 @@ def _finish(result: Result, options: argparse.Namespace, began: float) -> int:
         if options.report:
             write_page(result, options.report)
     return EXIT_CODES[result.verdict]
+
+
+def _require_apart(options: argparse.Namespace, *read: str | None) -> None:
+    for output in filter(None, (options.json, options.report)):
+        require_apart(output, *read)
 
 
 @contextmanager

@@ -394,3 +394,61 @@ def test_predictions_need_a_known_suffix(
 ) -> None:
     arguments = ("predict", "--ckpt_path", last_checkpoint, "--output", "labels.xlsx")
     assert "labels.xlsx" in refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"\xd2\x00", "is not a YAML file"),
+        (b"a: [b", "is not a YAML file"),
+        (b"just text", "holds no settings"),
+        (b"[1, 2]", "holds no settings"),
+        (b"", "holds no settings"),
+        (b"model:\n  offset: [1, 2]\n", "model.offset: the data decide it; --data.offset"),
+    ],
+)
+@pytest.mark.parametrize("form", ["--config={}", "--config {}"])
+def test_a_config_file_without_settings_is_named(
+    form: str, content: bytes, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    assert main(["fit", *form.format(path).split(" ")]) == 2
+    said = capsys.readouterr().err
+    assert f"{path}" in said
+    assert words in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--model.offset=3", "--data.offset is the option"),
+        ("--model.input_size=3", "leave it out"),
+        ("--model.feature_names=[a]", "--data.features is the option"),
+        ("--model.mean=[1]", "--data.standardize is the option"),
+    ],
+)
+def test_what_the_data_decide_is_no_option_of_the_model(
+    option: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", option]) == 2
+    said = capsys.readouterr().err
+    assert f"{option.partition('=')[0]}: the data decide it; {words}." in said
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--data.offset=[1,2,3,4,5]", "--data.offset 1.0, 2.0, 3.0, 4.0, 5.0: this checkpoint"),
+        ("--data.features=[a,b,c,d,e]", "--data.features a, b, c, d, e: this checkpoint"),
+        ("--data.class_names=[up,down,other]", "--data.class_names up, down, other: this"),
+    ],
+)
+def test_what_a_checkpoint_decides_is_not_replaced_without_a_word(
+    command: str, option: str, words: str, last_checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    assert main([command, "--ckpt_path", str(last_checkpoint), option]) == 2
+    assert words in capsys.readouterr().err

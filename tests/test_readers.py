@@ -9,6 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from grulight.cli import main
+from grulight.data.datamodule import SequenceDataModule
 from grulight.data.readers import ReadOptions, has_test_part, read
 from grulight.errors import InputError
 
@@ -383,6 +385,62 @@ def test_options_that_do_not_fit_are_refused(
     tmp_path: Path, options: ReadOptions, says: str
 ) -> None:
     assert says in refusal(text(tmp_path, TABLE + "s,1,3,1,2\n"), options)
+
+
+SOURCES = ["waves", "a.npz", "a.npy", "a.ts", "packed", "a.csv", "a.parquet"]
+NO_EFFECT = {
+    "label": ("target", (".csv", ".parquet")),
+    "sequence": ("case", (".csv", ".parquet")),
+    "time": ("when", (".csv", ".parquet")),
+    "features": (("a", "b"), (".csv", ".parquet")),
+    "labels_file": ("l.npy", (".npy",)),
+    "lengths_file": ("l.npy", (".npy",)),
+}
+
+
+@pytest.fixture
+def source_of_each_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("a.npz", x=np.ones((4, 3, 2)), y=np.arange(4))
+    np.save("a.npy", np.ones((4, 3, 2)))
+    Path("a.ts").write_text("@problemName a\n@classLabel true a b\n@data\n1,2:a\n3,4:b\n")
+    Path("a.csv").write_text(TABLE)
+    Path("a.parquet").write_bytes(b"PAR1")
+    assert main(["pack", "waves", "-o", "packed"]) == 0
+
+
+@pytest.mark.usefixtures("source_of_each_kind")
+@pytest.mark.parametrize("option", NO_EFFECT)
+def test_options_without_effect_on_a_source_are_refused(option: str) -> None:
+    value, kinds = NO_EFFECT[option]
+    options = ReadOptions(**{option: value})
+    for source in SOURCES:
+        said = f"{option} {', '.join(value) if isinstance(value, tuple) else value} is only for"
+        if source.endswith(kinds):
+            with pytest.raises(InputError) as refusal:
+                read(source, options)
+            assert said not in str(refusal.value)  # it is read, and something is missing
+        else:
+            with pytest.raises(InputError, match=said):
+                read(source, options)
+
+
+@pytest.mark.usefixtures("source_of_each_kind")
+def test_options_without_effect_are_refused_by_commands_too() -> None:
+    assert main(["pack", "a.npz", "-o", "p", "--label", "target"]) == 2
+    assert main(["fit", "--data.source", "a.npz", "--data.time", "when"]) == 2
+
+
+def test_columns_are_those_of_the_table_beside_another_source(tmp_path: Path) -> None:
+    rows = "".join(f"s{n},{t},{n % 2},{t + n},1\n" for n in range(6) for t in range(3))
+    (tmp_path / "a.csv").write_text(f"sequence,time,target,feature_0,feature_1\n{rows}")
+    np.savez(tmp_path / "b.npz", x=np.ones((4, 3, 2)), y=np.array([0, 1, 0, 1]))
+    for one, other in (("a.csv", "b.npz"), ("b.npz", "a.csv")):
+        both = str(tmp_path / one), str(tmp_path / other)
+        parts = SequenceDataModule(*both, label="target").parts
+        assert {len(parts.train), len(parts.test)} == {4, 6}
+    with pytest.raises(InputError, match=r"label target is only for"):
+        SequenceDataModule(str(tmp_path / "b.npz"), label="target").parts  # noqa: B018
 
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1).filter(

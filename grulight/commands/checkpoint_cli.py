@@ -12,7 +12,7 @@ from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.commands.command_cli import CommandCLI
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.sequences import Sequences
-from grulight.errors import InputError
+from grulight.errors import InputError, listed
 from grulight.runs.checkpoint import load_classifier, offset_settings
 from grulight.runs.seeds import checkpoints_of
 from grulight.runs.trained_on import trained_on
@@ -63,7 +63,8 @@ class CheckpointCLI(CommandCLI):
         super().parse_arguments(parser, args)
         self.checkpoints = self._checkpoints()
         known = trained_on(read_checkpoint(self.checkpoints[0]))
-        columns = (f"--data.{use}={name}" for use, name in known.columns.items())
+        named = known.columns_for(self.config["data"]["source"], self.config["data"]["test_source"])
+        columns = (f"--data.{use}={name}" for use, name in named.items())
         # what the user says comes later and counts
         self.config = parser.parse_args(["--data.source=", *columns, *args])
         if not self.config["data"]["source"]:
@@ -83,15 +84,34 @@ class CheckpointCLI(CommandCLI):
     def before_instantiate_classes(self) -> None:
         """Read data as the checkpoint's model expects it."""
         self.classifier = load_classifier(self.checkpoints[0])
-        # a model ported from Keras may know no names
         head, names = self.classifier.head, self.classifier.hparams["class_names"]
-        self.config["data"]["class_names"] = list(names) if names and head.num_classes else None
+        # a model ported from Keras may know no names
+        if not head.num_classes or names:
+            self._decide("class_names", names if head.num_classes else None)
         self.set_label_options(head, positions=not names)
         self._fill_as_in_training()
         if self.classifier.hparams["feature_names"] is not None:
-            self.config["data"]["features"] = list(self.classifier.feature_names)
-        for name, value in offset_settings(self.classifier).items():
-            self.config["data"][name] = value
+            self._decide("features", self.classifier.feature_names)
+        settings = offset_settings(self.classifier)
+        self._decide("offset", settings["offset"])
+        self.config["data"]["standardize"] = settings["standardize"]
+
+    def _decide(self, option: str, known: Sequence[Any] | None) -> None:
+        """Read data as the checkpoint says.
+
+        Raises:
+            InputError: The user says something else.
+        """
+        data, ours = self.config["data"], None if known is None else list(known)
+        if data[option] is not None and list(data[option]) != ours:
+            said, expected = (
+                listed([*map(str, each or ["none"])]) for each in (data[option], ours)
+            )
+            raise InputError(
+                f"--data.{option} {said}: this checkpoint was trained with {expected}. Leave it "
+                "out."
+            )
+        data[option] = ours
 
     def _fill_as_in_training(self) -> None:
         """Let missing values be filled by what the checkpoint holds.

@@ -14,6 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 
+from grulight.commands.config_files import with_shipped_configs
 from grulight.commands.lightning_messages import one_line_errors
 from grulight.commands.trainer_checks import let_profiler_write, with_directory
 from grulight.data.datamodule import SequenceDataModule
@@ -45,7 +46,7 @@ class CommandCLI(LightningCLI):
                     "default_config_files": [str(files("grulight") / "configs" / "default.yaml")],
                     "exit_on_error": False,
                 },
-                args=_with_shipped_configs(arguments),
+                args=with_shipped_configs(arguments),
                 run=False,
                 load_from_checkpoint_support=False,  # our own checkpoints hold plain values only
                 **kwargs,
@@ -154,20 +155,6 @@ class CommandCLI(LightningCLI):
         version = make_run_directory(self.root) if version is None else version
         self.trainer.loggers = self.loggers(version, step)
         return directory_of(self.root, version)
-
-
-def _with_shipped_configs(arguments: Sequence[str]) -> list[str]:
-    """Let ``--config`` take the name of a file in ``grulight/configs`` as well."""
-    found, after_config = [], False
-    for argument in arguments:
-        option, equals, value = argument.partition("=")
-        name = argument if after_config else value if option == "--config" and equals else None
-        after_config = argument == "--config"
-        if name is not None and not Path(name).exists():
-            shipped = files("grulight") / "configs" / f"{name}.yaml"
-            argument = argument.removesuffix(name) + (str(shipped) if shipped.is_file() else name)
-        found.append(argument)
-    return found
 
 
 def as_list(value: Any) -> list[Any]:

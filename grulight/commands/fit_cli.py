@@ -12,6 +12,7 @@ from rich.console import Console
 
 from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
 from grulight.commands.command_cli import CommandCLI, as_list
+from grulight.commands.config_files import require_undescribed
 from grulight.commands.trainer_checks import check_callbacks
 from grulight.data.description import DESCRIPTION
 from grulight.errors import InputError
@@ -65,6 +66,7 @@ class FitCLI(CommandCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Let options of an optimizer, or a schedule, without one be those of the default's."""
+        require_undescribed(args)
         options, others = split_off("--optimizer.", args)
         super().parse_arguments(parser, others)
         asked = options or (self.config.get("lr_scheduler") and ["--lr_scheduler"])

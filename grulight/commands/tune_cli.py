@@ -64,7 +64,7 @@ class TuneCLI(TrialCLI):
         searched, self.given = split_off("--search.", args)
         super().parse_arguments(parser, self.given)
         if not searched and not self.config["search"]:
-            usual = str(files("grulight") / "configs" / "tune.yaml")
+            usual = str(files("grulight") / "tuning" / "tune.yaml")
             self.given = [f"--config={usual}", *self.given]
             self.config = parser.parse_args(self.given)
         config = self.config

@@ -7,7 +7,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from grulight.data.notes import class_notes, offset_notes, shape_notes
-from grulight.data.readers import Given, ReadOptions, has_names, has_test_part, read
+from grulight.data.readers import (
+    Given,
+    ReadOptions,
+    has_names,
+    has_test_part,
+    read,
+    without_columns,
+)
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError, listed
 
@@ -102,6 +109,12 @@ class Split:
             part: Literal["train", "test"] = "test" if has_test_part(self.test_source) else "train"
             # those files belong to the source; labels of a test part come in its .npz
             others = replace(options, part=part, labels_file=None, lengths_file=None)
+            tables = [has_names(each) for each in (self.source, self.test_source)]
+            if any(tables):  # options that have an effect on one of both are meant for it
+                options, others = (
+                    each if table else without_columns(each)
+                    for each, table in zip((options, others), tables, strict=True)
+                )
             first = self._read_one(self.source, options, notes)
             second = self._read_one(self.test_source, others, notes)
             _require_same_features(first, second)

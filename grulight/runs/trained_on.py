@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from grulight.checkpoint_files.reader import Checkpoint
+from grulight.data.readers import has_names
 from grulight.errors import InputError
 
 
@@ -17,6 +18,10 @@ class TrainedOn:
 
     source: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
+
+    def columns_for(self, *sources: str | None) -> dict[str, str]:
+        """Return the names of columns for sources, of which at least one is a table; else none."""
+        return self.columns if any(has_names(each) for each in sources if each) else {}
 
     def require_named(self, option: str) -> None:
         """Ask for a source where it is not the built-in one.

@@ -84,6 +84,24 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        *(("check", each) for each in ("--json", "--report")),
+        *(("replay", each) for each in ("--json", "--report")),
+        ("record", "-o"),
+    ],
+)
+def test_nothing_is_written_over_what_is_read(
+    command: str, output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    read = tmp_path / "read.keras"
+    read.write_bytes(b"of the user's")
+    assert main([command, str(read), output, str(read)]) == 2
+    assert "is read here, and would be lost" in capsys.readouterr().err
+    assert read.read_bytes() == b"of the user's"
+
+
 def test_an_unexpected_exception_is_one_line_and_never_a_difference(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

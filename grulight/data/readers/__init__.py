@@ -4,7 +4,12 @@ import os
 
 from grulight.data.readers.arrays import read_npy, read_npz
 from grulight.data.readers.checks import bad, checked
-from grulight.data.readers.file_kinds import check_file, check_options, checked_path
+from grulight.data.readers.file_kinds import (
+    check_file,
+    check_options,
+    checked_path,
+    without_columns,
+)
 from grulight.data.readers.given import Given, given_sequences, named
 from grulight.data.readers.lit_data import PREFIX, read_lit
 from grulight.data.readers.memory import memory_errors
@@ -25,6 +30,7 @@ __all__ = [
     "has_test_part",
     "named",
     "read",
+    "without_columns",
 ]
 
 _DEFAULT = ReadOptions()

@@ -1,12 +1,13 @@
 """Whether a file is what its name says, and options are for such a file."""
 
 import os
+from dataclasses import replace
 
 from grulight.data.readers.checks import bad
 from grulight.data.readers.options import ReadOptions
 from grulight.data.readers.tables import TABLES
 from grulight.data.readers.text_file import COMPRESSED
-from grulight.errors import InputError
+from grulight.errors import InputError, listed
 
 _KINDS = {
     b"PK\x03\x04": "a zip archive",
@@ -31,6 +32,15 @@ _EXPECTED = {
     ".tsv.gz": "a gzip file",
     ".tsv.zst": "a Zstandard file",
     ".xlsx": "a zip archive",
+}
+_DEFAULT = ReadOptions()
+# options that have an effect on some files only, by the suffixes of these
+_ONLY_FOR = {
+    TABLES: (
+        "a table, such as a .csv",
+        ("label", "sequence", "time", "features", "separator", "decimal", "layout", "steps"),
+    ),
+    (".npy",): ("a .npy source", ("labels_file", "lengths_file")),
 }
 
 
@@ -87,14 +97,15 @@ def check_options(source: str, suffix: str, options: ReadOptions) -> None:
     Raises:
         InputError: There is one.
     """
-    arrays = {"labels_file": options.labels_file, "lengths_file": options.lengths_file}
-    for name, value in arrays.items():
-        if value is not None and suffix != ".npy":
-            raise bad(source, f"{name} {value} is only for a .npy source.")
-    if suffix in TABLES:
-        return
-    for name in ("features", "separator", "decimal", "steps"):
-        if getattr(options, name) is not None:
-            raise bad(source, f"{name} of columns and cells are only for a table, such as a .csv.")
-    if options.layout != "long":
-        raise bad(source, f"layout {options.layout} is only for a table, such as a .csv.")
+    for suffixes, (words, names) in _ONLY_FOR.items():
+        for name in names:
+            value = getattr(options, name)
+            if value not in (None, getattr(_DEFAULT, name)) and suffix not in suffixes:
+                shown = listed(value) if isinstance(value, tuple) else value
+                raise bad(source, f"{name} {shown} is only for {words}. Leave it out.")
+
+
+def without_columns(options: ReadOptions) -> ReadOptions:
+    """Return options that name no columns, for a source beside a table that has none."""
+    names = (name for name in _ONLY_FOR[TABLES][1] if name != "features")
+    return replace(options, **{name: getattr(_DEFAULT, name) for name in names})
