@@ -26,7 +26,7 @@ from parity.keras_files.numpy_shapes import MERGES, MOVED, merged
 from parity.question import Array, Arrays, Question
 
 Signal = tuple[Array, Array | None]  # a value, and which of its steps are not masked
-_FAILURES = (NotFollowedError, KeyError, ValueError, TypeError, IndexError, AttributeError, OSError)
+FAILURES = (NotFollowedError, KeyError, ValueError, TypeError, IndexError, AttributeError, OSError)
 _OPERATIONS: dict[str, Callable[..., Array]] = {"NotEqual": np.not_equal, "Any": np.any}
 
 
@@ -64,7 +64,7 @@ def witness(path: Path, config: str | Path | None, question: Question) -> NumpyW
     try:
         found = NumpyWitness(path, config, most)
         found(question, own=True)
-    except _FAILURES:
+    except FAILURES:
         return None
     return found
 

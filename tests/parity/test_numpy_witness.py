@@ -13,7 +13,7 @@ import pytest
 
 from grulight.keras_files.layers.normalization import BatchNormalization
 from grulight.keras_files.port import load_keras
-from grulight.keras_files.reader import container
+from grulight.keras_files.reader import hdf5_model
 from grulight.keras_files.reader.versions import KerasVersion
 from parity.compare import compare
 from parity.keras_files.arrays import arrays_of
@@ -170,5 +170,5 @@ def test_convolution_turned_for_the_wrong_backend_is_noticed(
     assert distance(path) is not None
     assert (distance(path) or 0.0) <= 1e-13
     other = {"theano": "tensorflow", "tensorflow": "theano"}[backend]
-    monkeypatch.setattr(container, "_backend_of_keras_1", lambda *given: other)
+    monkeypatch.setattr(hdf5_model, "_backend_of_keras_1", lambda *given: other)
     assert (distance(path) or 0.0) > 1e-3
