@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = [m for m in chosen if m.name not in found]
     if options.again:
         chosen = [m for m in chosen if not _caught_by_all(m, found.get(m.name, {}))]
-    for mutant in every:
+    for mutant in chosen:
         mutant.patched(ROOT)
     tree = copied()
     preload()
