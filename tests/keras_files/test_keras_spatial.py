@@ -87,6 +87,7 @@ def test_transposed_convolutions_may_be_dilated(tmp_path: Path, padding: str) ->
     np.testing.assert_allclose(ours.detach().numpy(), quietly(model, x), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_keras_computes_only_otherwise_is_proven_rebuilt(tmp_path: Path) -> None:
     def build(k: Flavour) -> Any:
         pictures = k.Input((3, 2, 5, 6))
