@@ -19,6 +19,7 @@ from grulight.commands.running import (
 )
 from grulight.errors import InputError
 from grulight.keras_files.compiled_words import not_taken_over, taken_over
+from grulight.keras_files.layer_report import state_not_kept
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.runs.metrics_csv import MetricsFile
 from grulight.runs.run_directory import directory_of, make_run_directory
@@ -73,7 +74,7 @@ def run_once(cli: FitCLI) -> dict[str, float]:
     require_output(cli.trainer)
     measured: dict[str, float] = {}
     show_notes(cli.datamodule, cli.console)
-    _say_what_it_was_compiled_with(cli)
+    _say_what_keras_did(cli)
     with cli.run_directory():
         _train(cli)
         if len(cli.datamodule.parts.test):
@@ -86,11 +87,15 @@ def run_once(cli: FitCLI) -> dict[str, float]:
     return {name: value for name, value in measured.items() if name.startswith("test_")}
 
 
-def _say_what_it_was_compiled_with(cli: FitCLI) -> None:
+def _say_what_keras_did(cli: FitCLI) -> None:
     network = cli.model.network
     if isinstance(network, PortedNetwork):
         named = cli.config.get("optimizer") is not None
-        lines = (taken_over(network.model, own_optimizer=named), not_taken_over(network.model))
+        lines = (
+            taken_over(network.model, own_optimizer=named),
+            not_taken_over(network.model),
+            state_not_kept(network.model.table),
+        )
         for line in filter(None, lines):
             cli.console.print(escape(line))
 

@@ -1,6 +1,6 @@
 """What became of every layer of a Keras file, as data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -11,7 +11,7 @@ from grulight.keras_files.layers.gru import GRU
 from grulight.keras_files.layers.network import Network, graph_of, trace
 from grulight.keras_files.penalties import penalties_of
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref, Shape
-from grulight.keras_files.reader.untrusted_text import Json
+from grulight.keras_files.reader.untrusted_text import Json, quote
 
 # Settings that only matter while Keras trains, or only for how it computes; shown where set.
 TRAINING_ONLY = ("_regularizer", "_constraint")
@@ -41,6 +41,17 @@ class LayerRow:
     trainable: int
     ignored: tuple[str, ...]
     penalties: tuple[str, ...] = ()
+
+
+def state_not_kept(rows: Iterable[LayerRow]) -> str | None:
+    """Return that a stateful layer starts every call from zero, as a sentence; None without one."""
+    stateful = next((row.name for row in rows if "stateful True" in row.ignored), None)
+    if stateful is None:
+        return None
+    return (
+        f"{quote(stateful)} is stateful in Keras, which keeps its state from one batch to the "
+        "next; the port starts every call from zero."
+    )
 
 
 def layer_rows(graph: Graph, network: Network) -> tuple[LayerRow, ...]:

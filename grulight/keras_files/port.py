@@ -6,6 +6,7 @@ from typing import Any
 
 from grulight.checkpoint_files.reader import read_checkpoint, require_described, require_weights
 from grulight.errors import InputError, option
+from grulight.keras_files.layer_report import state_not_kept
 from grulight.keras_files.model_description import (
     build_model,
     describe,
@@ -81,12 +82,8 @@ def _ported(
 
 def _warn_of_state(path: Path, model: PortedModel) -> None:
     """Say that a stateful layer starts every call from zero, where Keras goes on."""
-    if stateful := [row.name for row in model.table if "stateful True" in row.ignored]:
-        warnings.warn(
-            f"{quote(path)}: {quote(stateful[0])} is stateful in Keras, which keeps its state from "
-            "one batch to the next; the port starts every call from zero.",
-            stacklevel=3,
-        )
+    if (text := state_not_kept(model.table)) is not None:
+        warnings.warn(f"{quote(path)}: {text}", stacklevel=3)
 
 
 def _is_checkpoint(path: Path) -> bool:

@@ -29,6 +29,7 @@ from parity.keras_files.ported_side import PortedSide
 from parity.keras_files.zero_gradients import moved_by_rounding
 from parity.question import Arrays, Precision, Question, Side
 from parity.result import Result
+from parity.sides.quiet import without_warnings
 
 if TYPE_CHECKING:
     from parity.keras_files.keras_witness import Witness
@@ -107,7 +108,8 @@ def _sides(
     path: Path, config: str | Path | None
 ) -> tuple[FileQuestions, PortedSide, "Witness", dict[str, Json]]:
     """Return what is asked, who answers, and the file's configuration."""
-    model = load_keras(path, config=config)
+    with without_warnings():  # the verdict says what a port leaves out
+        model = load_keras(path, config=config)
     ours, graph = PortedSide(model), model.network.graph
     weights, settings = arrays_of(path, config, graph, by_path(model.keras_arrays()))
     if unfit := [name for name, array in weights.items() if not np.isfinite(array).all()]:

@@ -25,10 +25,8 @@ def refuted(case: Case, flavour: theirs.Flavour, folder: Path) -> list[str]:
         try:
             witness = NumpyWitness(path, config, 10**6)
             outputs = run(witness.model, [*inputs.values()], witness.own)
-        except FAILURES as error:
-            print("NOT", end, case.name, type(error).__name__, error)
+        except FAILURES:
             continue
-        print("YES", end, case.name)
         for at, output in enumerate(outputs):
             right = expected[f"output {at}"]
             near = output.shape == right.shape and np.allclose(output, right, BOUND, BOUND)

@@ -181,3 +181,20 @@ def test_hundred_megabytes_port_in_two_seconds_and_three_times_their_size(tmp_pa
     assert seconds < 2
     assert grown < 3 * size + (200 << 20)
     print(f"{seconds:.2f} s, {grown / size:.2f} times the file")
+
+
+def test_fit_says_in_one_line_that_state_is_not_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, weights = kb.small_model()
+    config["config"]["layers"][0]["config"]["stateful"] = True
+    path = kb.saved(tmp_path, kb.legacy(config, weights))
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 7, 3)).astype("f4")
+    np.savez(tmp_path / "data.npz", x=x, y=np.arange(12) % 2)
+    run = ("--trainer.max_epochs=1", f"--trainer.default_root_dir={tmp_path}")
+    source = f"--data.source={tmp_path / 'data.npz'}"
+    assert main(["fit", f"--model.from_keras={path}", source, *run]) == 0
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert said.count("'gru' is stateful in Keras") == 1
+    assert "the port starts every call from zero" in said
