@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -136,9 +137,8 @@ def require_sound(tree: Path, chosen: Sequence[Mutant]) -> None:
     Raises:
         SystemExit: One does not.
     """
-    checks = dict.fromkeys(m.check for m in chosen if m.check is not None)
     tests = dict.fromkeys(test for m in chosen for test in m.tests)
-    for check in checks:
+    for check in dict.fromkeys(m.check for m in chosen if m.check is not None):
         run = run_in_child("check", tree, WORK / "kernels", prepared(check, tree, WORK))
         print(f"  without a bug: {check}: {run.code} ({run.seconds:.0f} s)", flush=True)
         if run.code != 0:
@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("words", nargs="*", help="only mutants whose part or name has such a word")
     parser.add_argument("--trust", action="store_true", help="do not try the tree without a bug")
     parser.add_argument("--left", action="store_true", help="only those that were not tried yet")
-    parser.add_argument("--again", action="store_true", help="only those that somebody let through")
+    parser.add_argument("--again", action="store_true", help="only those somebody let through")
     parser.add_argument("--readme", action="store_true", help="write the table from what was found")
     options = parser.parse_args(arguments)
     every = mutants()
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = [m for m in chosen if m.name not in found]
     if options.again:
         chosen = [m for m in chosen if not _caught_by_all(m, found.get(m.name, {}))]
-    for mutant in chosen:
+    for mutant in every:
         mutant.patched(ROOT)
     tree = copied()
     preload()
@@ -178,14 +178,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for mutant in sorted(chosen, key=lambda each: each.check is not None):  # the quick ones first
         began = time.monotonic()
         found[mutant.name] = result = tried(tree, mutant)
-        spent = time.monotonic() - began
+        result |= {"day": f"{datetime.now(tz=UTC):%d %B %Y}", "sound": not options.trust}
         who = f"check {result['check']}, tests {result['tests']}"
-        print(f"{mutant.part}: {mutant.name}: {who} ({spent:.0f} s)", flush=True)
+        spent = f"{time.monotonic() - began:.0f} s"
+        print(f"{mutant.part}: {mutant.name}: {who} ({spent})", flush=True)
         FOUND.write_text(json.dumps(found, indent=1))
     print(table(every, found))
     missed = [m.name for m in chosen if not (found[m.name]["check"] or found[m.name]["tests"])]
-    print("\n".join(f"nobody noticed: {name}" for name in missed))
-    return 1 if missed else 0
+    print(*(f"nobody noticed: {name}" for name in missed), sep="\n")
+    return int(bool(missed))
 
 
 def _wanted(mutant: Mutant, words: Sequence[str]) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mutants.child import run_in_child
+from mutants.old_files import BYTES
 
 
 def prepared(name: str, tree: Path, work: Path) -> Path:
@@ -122,7 +123,30 @@ def _pooled(k: Any) -> Any:
     return k.Sequential([k.Input((9, 3)), *inner, k.GRU(4), k.Dense(2)])
 
 
+def _compiled(loss: str, optimizer: str, **settings: Any) -> Callable[[Any], Any]:
+    """Return what builds a model that was compiled; `smoothing` goes to the loss."""
+    smoothing = settings.pop("smoothing", 0.0)
+
+    def build(k: Any) -> Any:
+        last = k.Dense(3, activation="softmax")
+        model = k.Sequential([k.Input((9, 3)), k.GRU(4), last])
+        stated = {"class_name": optimizer, "config": settings}
+        asked = {"class_name": loss, "config": {"label_smoothing": smoothing}}
+        model.compile(stated, asked)
+        return model
+
+    return build
+
+
 OWN: dict[str, Callable[[Any], Any]] = {
+    "compiled AMSGrad": _compiled("CategoricalCrossentropy", "Adam", amsgrad=True),
+    "compiled RMSprop": _compiled("CategoricalCrossentropy", "RMSprop", centered=True),
+    "compiled Nesterov": _compiled(
+        "CategoricalCrossentropy", "SGD", momentum=0.9, nesterov=True, global_clipnorm=0.1
+    ),
+    "compiled clipping": _compiled(
+        "CategoricalCrossentropy", "Adam", clipvalue=0.01, beta_1=0.8, smoothing=0.2
+    ),
     "frozen layers": _frozen,
     "average of three": _average,
     "normalization of data": _normalization,
@@ -132,64 +156,4 @@ OWN: dict[str, Callable[[Any], Any]] = {
     "two normalisations": _norms,
     "momentum": _momentum,
     "pooling with padding": _pooled,
-}
-
-
-def _keras_1() -> bytes:
-    import kerasbytes as kb
-    from test_keras_generations import KERAS_1_GRU
-
-    settings = {
-        **KERAS_1_GRU,
-        "input_dim": 3,
-        "batch_input_shape": [None, 6, 3],
-        "return_sequences": True,
-    }
-    config = {"class_name": "Sequential", "config": [kb.layer("GRU", **settings)]}
-    parts = kb.arrays(*[(3, 4), (4, 4), (4,)] * 3)
-    names = [f"gru_{part}_{gate}:0" for gate in "zrh" for part in "WUb"]
-    return kb.legacy(config, {"gru": list(zip(names, parts, strict=True))}, None)
-
-
-def _cudnn() -> bytes:
-    import kerasbytes as kb
-
-    settings = {"name": "gru", "units": 4, "batch_input_shape": [None, 6, 3]}
-    config = {"class_name": "Sequential", "config": [kb.layer("CuDNNGRU", **settings)]}
-    names = ("gru/kernel:0", "gru/recurrent_kernel:0", "gru/bias:0")
-    arrays = kb.gru_arrays(3, 4, "flat")
-    return kb.legacy(config, {"gru": list(zip(names, arrays, strict=True))})
-
-
-def _theano() -> bytes:
-    import kerasbytes as kb
-    from test_keras_generations import KERAS_1_GRU
-
-    words = {"nb_filter": 2, "filter_length": 3, "border_mode": "valid", "subsample_length": 1}
-    words |= {"name": "conv", "activation": "linear", "bias": True}
-    conv = kb.layer("Convolution1D", batch_input_shape=[None, 6, 3], **words)
-    config = {"class_name": "Sequential", "config": [conv, kb.layer("GRU", **KERAS_1_GRU)]}
-    kernel, bias, *parts = kb.arrays((2, 3, 3, 1), (2,), *[(2, 4), (4, 4), (4,)] * 3)
-    names = [f"gru_{part}_{gate}" for gate in "zrh" for part in "WUb"]  # Theano's, without :0
-    gru = list(zip(names, parts, strict=True))
-    weights = {"conv": [("conv_W", kernel), ("conv_b", bias)], "gru": gru}
-    change = lambda file: file["model_weights"].attrs.pop("backend", None)  # noqa: E731
-    return kb.legacy(config, weights, "1.2.2", change)
-
-
-def _without_settings() -> bytes:
-    import kerasbytes as kb
-
-    config = kb.gru_config(batch_input_shape=[None, 6, 3])
-    del config["recurrent_activation"], config["reset_after"]
-    names = ("gru/kernel:0", "gru/recurrent_kernel:0", "gru/bias:0")
-    weights = {"gru": list(zip(names, kb.gru_arrays(3, 4, "one row"), strict=True))}
-    return kb.legacy({"class_name": "Sequential", "config": [kb.layer("GRU", **config)]}, weights)
-
-
-BYTES: dict[str, Callable[[], bytes]] = {
-    "gru of keras 1": _keras_1,
-    "gru of cudnn": _cudnn,
-    "convolution of theano": _theano,
-    "gru without settings": _without_settings,
 }

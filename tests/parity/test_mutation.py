@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import mutation  # noqa: E402 - the scripts are no package
-from mutants.models import BYTES  # noqa: E402
+from mutants.old_files import BYTES  # noqa: E402
 from mutants.table import table  # noqa: E402
 
 MUTANTS = mutation.mutants()
