@@ -1,5 +1,6 @@
 """The LightningCLI of ``validate``, ``test`` and ``predict``."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ class CheckpointCLI(CommandCLI):
     def _checkpoints(self) -> list[Path]:
         """Return the checkpoint, or those of a run of several seeds, which only predict takes."""
         path = Path(self.config["ckpt_path"])
-        if not path.is_dir():
+        if not os.path.isdir(path):  # False also for a name that is too long
             return [path]
         found = checkpoints_of(path)
         if not self.predicts:
