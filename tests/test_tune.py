@@ -4,6 +4,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from grulight.cli import main
+from grulight.commands import tune
 from grulight.data.folds import folds
 from grulight.data.waves import waves
 from grulight.errors import InputError
@@ -130,6 +132,12 @@ def test_a_study_goes_on_where_it_ended(tmp_path: Path, run: Callable[..., str])
         (("--objective", "val_mae"), "--objective val_mae"),
         (("--folds", "90"), "--folds 90"),
         (("--trials", "0"), "--trials 0"),
+        (("--timeout", "-1"), "--timeout -1"),
+        (("--folds", "-2"), "--folds -2"),
+        (("--search.trials", "int(1, 2)"), "--search.trials"),
+        (("--search.folds", "int(2, 3)"), "--search.folds"),
+        (("--search.seed_everything", "int(1, 2)"), "--search.seed_everything"),
+        (("--search.model.num_layers=",), "--search.model.num_layers"),
         (("--trainer.devices", "2"), "--workers"),
         (("--storage", "nowhere://x"), "nowhere"),
         (("--ckpt_path", "auto"), "--ckpt_path"),
@@ -217,3 +225,19 @@ def test_seeds_are_compared_and_predict_averages_them(
         [float(row["probability_up"]) for row in found], np.mean(each, axis=0), rtol=1e-6
     )
     assert max(float(row["disagreement"]) for row in found) > 0
+
+
+def test_who_is_asked_to_stop_while_others_work_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = mock.Mock(**{"poll.return_value": None, "wait.return_value": 75})
+    monkeypatch.setattr(tune.subprocess, "Popen", lambda *_, **__: worker)
+    monkeypatch.setattr(tune, "asked", lambda: True)
+    with pytest.raises(SystemExit) as stop:
+        tune._employ([], 2, study_in(tmp_path), mock.Mock())
+    assert stop.value.code == 75
+    assert worker.terminate.call_count == worker.wait.call_count == 2
+    waiting = mock.Mock(finished=[], trials=1, **{"ask.return_value": None})
+    with pytest.raises(SystemExit) as stop:
+        tune._work(mock.Mock(config={"timeout": None}), waiting, "worker")
+    assert stop.value.code == 75

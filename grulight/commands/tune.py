@@ -88,6 +88,8 @@ def _employ(arguments: Sequence[str], count: int, study: Study, console: Console
     shown = 0
     try:
         while any(worker.poll() is None for worker in workers):
+            if asked():
+                raise SystemExit(EXIT_CODE)
             shown = _show(study, shown, console)
             time.sleep(_PAUSE)
     except BaseException:
@@ -123,6 +125,8 @@ def _work(cli: TuneCLI, study: Study, name: str) -> None:
     while len(study.finished) < study.trials:
         if cli.config["timeout"] and time.monotonic() - start > cli.config["timeout"]:
             return
+        if asked():  # also while others work
+            raise SystemExit(EXIT_CODE)
         trial = study.ask(name)
         if trial is None:
             time.sleep(_PAUSE)

@@ -18,6 +18,7 @@ OWN = (
     *("search", "objective", "folds", "trials", "workers", "timeout", "study", "storage"),
     *("sampler", "pruner"),
 )
+_NOT_SEARCHED = (*OWN, *("config", "ckpt_path", "seeds", "checkpoint", "seed_everything"))
 _ONLY_IN_FIT = {"ckpt_path": None, "seeds": 1}  # what they must be
 
 
@@ -73,9 +74,11 @@ class TuneCLI(TrialCLI):
                 raise InputError(f"--{name}: is for fit; tune trains anew.")
         spaces = parse_spaces((config["search"] or {}) | _named(searched))
         self.spaces = spaces
-        for name, least in (("trials", 1), ("workers", 1)):
+        for name, least in (("trials", 1), ("workers", 1), ("timeout", 0), ("folds", 0)):
             if config[name] is not None and config[name] < least:
                 raise InputError(f"--{name} {config[name]}: expected at least {least}.")
+        if own := next((name for name in spaces if name.split(".")[0] in _NOT_SEARCHED), None):
+            raise InputError(f"--search.{own}: is asked of the whole study; say --{own} once.")
         if config["folds"] and config["data"]["val_size"]:
             raise InputError("--folds: every fold validates once; leave out --data.val_size.")
         self.question = self._question()
