@@ -1,5 +1,6 @@
 """SavedModels and TensorFlow's checkpoints: what is read of them, and what is refused."""
 
+import os
 import shutil
 import struct
 import subprocess
@@ -259,6 +260,7 @@ DAMAGE: dict[str, tuple[Change, str]] = {
     ),
     "another shard": (kernel(f3=7), "lies in shard 7 of 1"),
     "bytes past the end": (kernel(f4=1 << 40), "144 bytes from byte 1099511627776 on"),
+    "a hole": (lambda folder: os.truncate(shard_of(folder), 1 << 40), "of which its index knows"),
     "bytes before the start": (kernel(f4=-8), "bytes from byte -8 on"),
     "a huge shape": (
         kernel(f2=bb.field(2, bb.field(1, 1 << 30)) * 3, f5=144),

@@ -58,6 +58,9 @@ class Checked:
         array[...] = np.frombuffer(held, array.dtype).reshape(array.shape)
 
 
+_SLACK = 1 << 20  # bytes of a shard that no tensor takes
+
+
 class Bundle:
     """The tensors of a checkpoint by key.
 
@@ -80,7 +83,22 @@ class Bundle:
             raise damaged(f"it claims {shards} shards")
         names = [f"{prefix}.data-{at:05d}-of-{shards:05d}" for at in range(shards)]
         sizes = [folder.size(name) for name in names]  # all are there before one is read
+        for name, size, end in zip(names, sizes, self._ends(shards), strict=True):
+            if size > end + _SLACK:  # a hole in a file may claim any length
+                raise InputError(
+                    f"{quote(name)} has {size} bytes, of which its index knows {end}. Refused: "
+                    "copy or download the files again."
+                )
         self._shards = [folder.read(*each) for each in zip(names, sizes, strict=True)]
+
+    def _ends(self, shards: int) -> list[int]:
+        """Return where the last tensor of each shard ends."""
+        ends = [0] * shards
+        for key, held in self._entries.items():
+            entry = parse("BundleEntry", held, f"the index of the variables, at {quote(key)},")
+            if 0 <= entry.shard_id < shards:
+                ends[entry.shard_id] = max(ends[entry.shard_id], entry.offset + entry.size)
+        return ends
 
     def __contains__(self, key: str) -> bool:
         return key.encode() in self._entries
