@@ -83,6 +83,7 @@ SEQUENCES = [
     layer("Rescaling", scale=0.5, offset=1.0),
     layer("Masking", mask_value=0.0),
     layer("Activation", activation="tanh"),
+    layer("Identity"),
 ]
 PICTURES = [
     layer("Conv2D", filters=2, kernel_size=[3, 2], strides=[1, 2], padding="same", groups=2),
@@ -94,6 +95,21 @@ PICTURES = [
     layer("ZeroPadding2D", padding=[[1, 0], [2, 1]]),
     layer("Cropping2D", cropping=[[1, 0], [2, 1]]),
     layer("UpSampling2D", size=[2, 1], interpolation="nearest"),
+    layer("AveragePooling2D", pool_size=[2, 1], padding="same"),
+    layer("GlobalMaxPooling2D", data_format="channels_first"),
+    layer("SpatialDropout2D", rate=0.5),
+]
+VOLUMES = [
+    layer("Conv3D", filters=2, kernel_size=[3, 2, 1], strides=[1, 2, 1], padding="same"),
+    layer("Conv3DTranspose", filters=2, kernel_size=[2, 2, 1], strides=[2, 1, 1]),
+    layer("MaxPooling3D", pool_size=[2, 1, 2], strides=[1, 1, 1], padding="same"),
+    layer("AveragePooling3D", pool_size=2, padding="valid"),
+    layer("GlobalAveragePooling3D", keepdims=True),
+    layer("GlobalMaxPooling3D"),
+    layer("ZeroPadding3D", padding=[[1, 0], [2, 1], [0, 1]]),
+    layer("Cropping3D", cropping=[[1, 0], [0, 1], [0, 1]]),
+    layer("UpSampling3D", size=[2, 1, 2]),
+    layer("SpatialDropout3D", rate=0.5),
 ]
 SLICE = {"start": None, "stop": None, "step": -2}
 OPERATIONS = [
@@ -132,6 +148,7 @@ def configurations() -> list[Json]:
     return [
         *(sequential(each) for each in SEQUENCES),
         *(sequential(each, shape=(9, 8, 2)) for each in PICTURES),
+        *(sequential(each, shape=(5, 4, 3, 2)) for each in VOLUMES),
         *(functional(each) for each in OPERATIONS),
         *(embedded, repeated, nested, sequential(sequential(GRU), layer("Dense", units=2))),
     ]

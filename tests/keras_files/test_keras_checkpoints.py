@@ -68,7 +68,8 @@ def test_a_model_of_several_inputs_comes_back_from_its_checkpoint(
         line = refused(capsys, command, "--ckpt_path", "model.ckpt")
         assert "model.ckpt: a model with inputs of shape (None, None), (None, None)" in line
         assert "`grulight.load_keras` runs it from Python" in line
-    assert "inputs of shape" in refused(capsys, "export", "model.ckpt", "-o", "model.onnx")
+    run("export", "model.ckpt", "-o", "model.onnx")
+    assert Path("model.onnx").is_file()
 
 
 def test_fit_on_a_file_of_several_inputs_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,13 +150,11 @@ def test_a_grunet_names_one_class_per_sequence(
     assert "--model.from_keras" in line
 
 
-def test_only_what_names_a_class_per_sequence_is_exported(
-    run: Run, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_of_values_is_exported(run: Run) -> None:
     sequential(L.Input((3, 2)), L.GRU(3), L.Dense(2))
     run("port", "model.keras", "-o", "model.ckpt")
-    line = refused(capsys, "export", "model.ckpt", "-o", "model.onnx")
-    assert "answers with 2 values per sequence" in line
+    run("export", "model.ckpt", "-o", "model.onnx")
+    assert Path("model.onnx").is_file()
 
 
 def test_names_given_to_a_port_come_back_in_predictions(run: Run) -> None:

@@ -83,7 +83,7 @@ def test_keras_1_names_no_version(tmp_path: Path) -> None:
 def test_weights_alone_need_a_configuration(tmp_path: Path) -> None:
     config, weights = kb.small_model()
     path = kb.saved(tmp_path, kb.legacy(None, weights), "w.h5")
-    with pytest.raises(InputError, match=r"no configuration.*config='FILE'"):
+    with pytest.raises(InputError, match=r"no configuration.*config=FILE"):
         legacy_weights(path)
     container = read_container(path, config)
     assert container.config == config

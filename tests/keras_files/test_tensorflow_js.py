@@ -145,7 +145,7 @@ def test_configuration_may_be_nested_or_not(topology: Callable[..., Any], tmp_pa
 @pytest.mark.usefixtures("seeded")
 def test_weights_alone_take_a_configuration(tmp_path: Path) -> None:
     folder = sb.written(tmp_path / "js", sb.tensorflow_js(None, sb.small_weights()))
-    with pytest.raises(InputError, match="config='FILE'"):
+    with pytest.raises(InputError, match="config=FILE"):
         load_keras(folder)
     config = {**sb.small_config(), "keras_version": "2.2.4"}
     assert same(load_keras(folder, config=config), whole(tmp_path))
