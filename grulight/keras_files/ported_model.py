@@ -73,10 +73,11 @@ class PortedModel(nn.Module):
         names = self.input_names
         if len(inputs) == 1 and isinstance(inputs[0], Mapping):
             named, inputs = self._of_dictionary(inputs[0], named), ()
-        given = dict(zip(names, inputs, strict=False)) | named
-        if len(inputs) + len(named) != len(names) or set(given) != set(names):
+        placed = [each for each in inputs if isinstance(each, Tensor)]
+        given = dict(zip(names, placed, strict=False)) | named
+        if len(placed) + len(named) != len(names) or set(given) != set(names):
             raise TypeError(
-                f"expected {len(names)} tensors for {', '.join(names)}, got {len(inputs)} by place "
+                f"expected {len(names)} tensors for {', '.join(names)}, got {len(placed)} by place "
                 f"and {', '.join(named) or 'none'} by name."
             )
         if not torch.compiler.is_compiling():
