@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from grulight.errors import InputError
 from grulight.keras_files.layer_report import LayerRow, layer_rows
 from grulight.keras_files.layers.base import Pick, Signal, Tree
 from grulight.keras_files.layers.network import Network, trace
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Shape
-from grulight.keras_files.reader.untrusted_text import Json
+from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.reader.versions import KerasVersion
 
 MOST_SHAPES = 1000  # of inputs that are remembered
@@ -18,8 +19,9 @@ MOST_SHAPES = 1000  # of inputs that are remembered
 class PortedModel(nn.Module):
     """A Keras model in torch.
 
-    Called with tensors in the order of the file's inputs, or by the inputs' names; returns one
-    tensor, a tuple in the order of the file's outputs, or a dictionary where Keras' model does.
+    Called with tensors in the order of the file's inputs, by the inputs' names, or with one
+    dictionary by these names; returns one tensor, a tuple in the order of the file's outputs, or
+    a dictionary where Keras' model does.
 
     Attributes:
         network: The layers and the calls between them.
@@ -52,7 +54,7 @@ class PortedModel(nn.Module):
         return names
 
     def forward(
-        self, *inputs: Tensor, **named: Tensor
+        self, *inputs: Tensor | Mapping[str, Tensor], **named: Tensor
     ) -> Tensor | tuple[Tensor, ...] | dict[str, Tensor]:
         """Return the model's output, a tuple of them, or a dictionary of them."""
         values = tuple(each.value for each in self.signals(*inputs, **named))
@@ -60,13 +62,22 @@ class PortedModel(nn.Module):
             return dict(zip(keys, values, strict=True))
         return values if len(values) > 1 else values[0]
 
-    def signals(self, *inputs: Tensor, **named: Tensor) -> tuple[Signal, ...]:
-        """Return the outputs with the masks that Keras would attach to them."""
+    def signals(
+        self, *inputs: Tensor | Mapping[str, Tensor], **named: Tensor
+    ) -> tuple[Signal, ...]:
+        """Return the outputs with the masks that Keras would attach to them.
+
+        Raises:
+            InputError: A dictionary has other keys than the inputs' names.
+        """
         names = self.input_names
-        given = dict(zip(names, inputs, strict=False)) | named
-        if len(inputs) + len(named) != len(names) or set(given) != set(names):
+        if len(inputs) == 1 and isinstance(inputs[0], Mapping):
+            named, inputs = self._of_dictionary(inputs[0], named), ()
+        placed = [each for each in inputs if isinstance(each, Tensor)]
+        given = dict(zip(names, placed, strict=False)) | named
+        if len(placed) + len(named) != len(names) or set(given) != set(names):
             raise TypeError(
-                f"expected {len(names)} tensors for {', '.join(names)}, got {len(inputs)} by place "
+                f"expected {len(names)} tensors for {', '.join(names)}, got {len(placed)} by place "
                 f"and {', '.join(named) or 'none'} by name."
             )
         if not torch.compiler.is_compiling():
@@ -75,6 +86,18 @@ class PortedModel(nn.Module):
             *(Signal(self._cast(given[name])) for name in names)
         )
         return outputs
+
+    def _of_dictionary(
+        self, given: Mapping[str, Tensor], named: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        names = self.input_names
+        if named or given.keys() != {*names}:
+            found = ", ".join(map(quote, (*given, *named))) or "none"
+            raise InputError(
+                f"the model is called with a dictionary of {found}, expected the keys "
+                f"{', '.join(map(quote, names))}. Give one tensor for each."[:500]
+            )
+        return dict(given)
 
     def _require_room(self, shapes: tuple[Shape, ...]) -> None:
         """Refuse inputs of which the file would make far more than any model needs."""

@@ -1,6 +1,5 @@
 """A model as a torch module: its layers, called in the order of its graph."""
 
-import re
 from collections.abc import Iterable
 
 import torch
@@ -17,8 +16,10 @@ from grulight.keras_files.layers.base import (
     nested,
     numbers,
 )
+from grulight.keras_files.layers.constants import constant_tensors, placed, require_constants
+from grulight.keras_files.layers.module_names import module_names
 from grulight.keras_files.plan.ordering import by_depth, refs
-from grulight.keras_files.plan.spec import Argument, Call, Graph, LayerSpec, Ref, Shape
+from grulight.keras_files.plan.spec import Argument, Call, Constant, Graph, LayerSpec, Ref, Shape
 from grulight.keras_files.plan.variables import Place, Variables
 from grulight.keras_files.reader.untrusted_text import quote
 
@@ -34,7 +35,7 @@ class Network(KerasLayer):
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
         self.graph = graph = graph_of(spec)
-        self.keys = _keys(graph.layers)
+        self.keys = module_names(graph.layers)
         self.layers = nn.ModuleDict()
         for name, layer in graph.layers.items():
             self.layers[self.keys[name]] = layer_class(layer)(layer, arrays.get(name, {}))
@@ -51,6 +52,8 @@ class Network(KerasLayer):
         heads = {n for n, each in graph.layers.items() if each.kind == "MultiHeadAttention"}
         self.takes_masks = heads if spec.version.major >= 3 else set()
         self.calls = by_depth(graph.calls) if self.takes_masks else graph.calls
+        # no buffers: these are settings of the file, not weights
+        self.constants = constant_tensors(graph.calls)
         self.float_inputs = {*graph.inputs} - ids
 
     @classmethod
@@ -98,6 +101,8 @@ class Network(KerasLayer):
                 if self._drops_masks(call):
                     mask = None
                 yield Signal(value, mask if given is None else seen[given].value.bool())
+            elif isinstance(argument, Constant):
+                yield Signal(placed(self.constants[argument], self))
             else:
                 # a lone double takes the type of what it meets
                 wide = torch.float64 if isinstance(argument, float) else None
@@ -151,6 +156,7 @@ def trace(graph: Graph, shapes: tuple[Shape, ...]) -> dict[Ref, Shape]:
         inputs = tuple(_shape(each, seen) for each in call.inputs)
         if () in inputs and not layer.kind.startswith(PREFIX):
             raise layer.refuse("inputs", f"tensors with a batch axis, got {inputs}")
+        require_constants(layer, call, layer.kind.startswith(PREFIX))
         for at, shape in enumerate(layer_class(layer).output_shapes(layer, inputs)):
             seen[Ref(call.layer, call.index, at)] = shape
             left -= numbers(shape)
@@ -163,6 +169,8 @@ def trace(graph: Graph, shapes: tuple[Shape, ...]) -> dict[Ref, Shape]:
 
 
 def _shape(argument: Argument, seen: dict[Ref, Shape]) -> Shape:
+    if isinstance(argument, Constant):
+        return argument.shape
     if not isinstance(argument, Ref):
         return ()
     if argument not in seen:
@@ -184,17 +192,3 @@ def _places(graph: Graph) -> dict[str, Place]:
         for kind, names in same.items()
         for at, name in enumerate(names)
     }
-
-
-def _keys(names: Iterable[str]) -> dict[str, str]:
-    """Return names that torch accepts for modules, all different."""
-    keys: dict[str, str] = {}
-    used = set()
-    taken = nn.ModuleDict()  # what a module has by itself, such as `training`
-    for at, name in enumerate(names):
-        key = re.sub(r"\W", "_", name)
-        while not key or key in used or hasattr(taken, key):
-            key = f"{key}_{at}_"
-        used.add(key)
-        keys[name] = key
-    return keys

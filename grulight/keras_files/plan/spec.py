@@ -21,7 +21,14 @@ class Ref(NamedTuple):
     tensor: int
 
 
-Argument = Ref | float | bool | None
+class Constant(NamedTuple):
+    """A tensor that the file holds among the arguments of a call: its shape, its numbers."""
+
+    shape: tuple[int, ...]
+    numbers: tuple[float | bool, ...]
+
+
+Argument = Ref | Constant | float | bool | None
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 
 from grulight.errors import InputError
+from grulight.keras_files.plan.constants import constant, is_constant
 from grulight.keras_files.plan.spec import Argument, Call, Ref
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
 TENSOR = "__keras_tensor__"
+CONSTANT = "_CONSTANT_VALUE"  # in place of a layer's name, where Keras 2 writes a constant
 
 
 def calls_of(name: str, nodes: Json) -> list[Call]:
@@ -93,10 +95,13 @@ def _keras_2_node(name: str, node: list[Json]) -> tuple[tuple[Argument, ...], di
     """Read `[[layer, call, tensor, words], ...]`."""
     inputs: list[Argument] = []
     words: dict[str, Json] = {}
-    for entry in node:
+    for entry in [node] if node[:1] == [CONSTANT] else node:
         if not isinstance(entry, list) or len(entry) not in (3, 4):
             raise _unreadable(name, node)
-        inputs.append(_ref(name, entry[:3]))
+        if entry[0] == CONSTANT:
+            inputs.append(constant(name, entry[2]))
+        else:
+            inputs.append(_ref(name, entry[:3]))
         if len(entry) == 4:
             if not isinstance(entry[3], dict):
                 raise _unreadable(name, node)
@@ -110,7 +115,7 @@ def _keras_3_node(name: str, node: dict[str, Json]) -> tuple[tuple[Argument, ...
     if not isinstance(node.get("args"), list) or not isinstance(words, dict):
         raise _unreadable(name, node)
     words = dict(words)
-    inputs = tuple(_leaves(name, node["args"]))
+    inputs = tuple(leaf for each in node["args"] for leaf in _leaves(name, each))
     first = next((key for key in ("inputs", "sequences") if key in words), None)
     if not inputs and first is not None:
         inputs = tuple(_leaves(name, words[first]))
@@ -119,12 +124,14 @@ def _keras_3_node(name: str, node: dict[str, Json]) -> tuple[tuple[Argument, ...
 
 
 def _leaves(name: str, entry: Json, keep_none: bool = False) -> Iterator[Argument]:
-    """Yield tensors and numbers of nested lists and dictionaries in order."""
+    """Yield tensors, constants and numbers of nested lists and dictionaries in order."""
     if isinstance(entry, dict) and entry.get("class_name") == TENSOR:
         config = entry.get("config")
         yield _ref(name, config.get("keras_history") if isinstance(config, dict) else None)
     elif isinstance(entry, list) and len(entry) == 3 and isinstance(entry[0], str):
         yield _ref(name, entry)
+    elif is_constant(entry):
+        yield constant(name, entry)
     elif isinstance(entry, (list, dict)):
         for child in entry.values() if isinstance(entry, dict) else entry:
             yield from _leaves(name, child, keep_none)
