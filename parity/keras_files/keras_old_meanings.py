@@ -75,6 +75,20 @@ class OldMultiHeadAttention(layers.MultiHeadAttention):  # type: ignore[misc]  #
         return ops.einsum(self._combine_equation, weights, value), weights
 
 
+class OldTimeDistributed(layers.TimeDistributed):  # type: ignore[misc]  # no types there
+    """One that asks the layer inside for the mask: tf-keras, src/layers/rnn/time_distributed."""
+
+    def compute_mask(self, inputs: Any, mask: Any = None) -> Any:
+        """Return the inner layer's mask of each step, else which steps hold anything unmasked."""
+        held = None if mask is None else ops.reshape(mask, (-1, *mask.shape[2:]))
+        found = self.layer.compute_mask(ops.reshape(inputs, (-1, *inputs.shape[2:])), held)
+        if found is not None:
+            return ops.reshape(found, (-1, inputs.shape[1], *found.shape[1:]))
+        for _ in range(2, 0 if mask is None else len(mask.shape)):
+            mask = ops.any(mask, -1)
+        return mask
+
+
 def old_hard_sigmoid(x: Any) -> Any:
     """Return clip(0.2 x + 0.5, 0, 1): tf-keras, src/backend.py, hard_sigmoid."""
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
@@ -109,4 +123,5 @@ def mask_of(tensor: Any) -> Any:
 OLD_LAYERS = {
     "BatchNormalization": OldBatchNormalization,
     "MultiHeadAttention": OldMultiHeadAttention,
+    "TimeDistributed": OldTimeDistributed,
 }

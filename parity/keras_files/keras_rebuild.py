@@ -69,7 +69,9 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
     if spec.kind.startswith("operation "):
         return operation(spec)
     if spec.kind == "TimeDistributed":
-        return layers.TimeDistributed(_layer(spec.inner["layer"], dtype), dtype=dtype)
+        old = spec.version.major < 3
+        kind = OLD_LAYERS["TimeDistributed"] if old else layers.TimeDistributed
+        return kind(_layer(spec.inner["layer"], dtype), dtype=dtype)
     if spec.kind == "Bidirectional":
         return _bidirectional(spec, dtype)
     if spec.kind == "RNN":

@@ -6,16 +6,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from grulight.keras_files.layers.standardization import Normalization
 from grulight.keras_files.port import load_keras
 from parity.keras_files.arrays import arrays_of
 from parity.keras_files.file_questions import FileQuestions
-from parity.keras_files.inputs import inputs_of
+from parity.keras_files.inputs import Input, inputs_of
+from parity.keras_files.keras_rebuild import rebuilt
 from parity.keras_files.layout import by_path
 from parity.keras_files.other_witnesses import judged, statements
 from parity.keras_files.ported_side import PortedSide
 from parity.result import Implementation
+from parity.sides.keras_setup import keras
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -66,3 +69,22 @@ def test_port_that_hands_on_a_mask_that_keras_2_drops_is_noticed(
     monkeypatch.setattr(Normalization, "forward", handed_on)
     [found] = said(masked).values()
     assert not all(each.same for each in found)
+
+
+def test_mask_that_a_layer_makes_of_each_step_is_handed_on(tmp_path: Path) -> None:
+    words = [L.Embedding(9, 3, mask_zero=True), L.GRU(4)]
+    layers = [*map(L.TimeDistributed, words), L.GRU(3), L.Dense(2)]
+    model = tf_keras.Sequential([tf_keras.Input((5, 6), dtype="int32"), *layers])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(tmp_path / "m.h5")
+    ids = np.random.default_rng(0).integers(0, 9, (4, 5, 6)).astype("int32")
+    ids[0, 1], ids[1], ids[2, :, 2:], ids[3, -1] = 0, 0, 0, 0
+    right = model(ids).numpy()
+    ported = load_keras(tmp_path / "m.h5")
+    graph = ported.network.graph
+    again = rebuilt(graph, [Input("ids", ids.shape, "ids")], "float32")
+    again.set_weights(model.get_weights())
+    ours = ported(torch.tensor(ids)).detach().numpy()
+    assert np.abs(ours - right).max() <= 1e-6
+    assert np.abs(keras.ops.convert_to_numpy(again(ids)) - right).max() <= 1e-6
