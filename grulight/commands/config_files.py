@@ -75,7 +75,7 @@ def require_undescribed(arguments: Sequence[str]) -> None:
 
 def _of_model(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the options of the model that are given, and where each is."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in pairwise([*arguments, ""]):
         option, equals, value = argument.partition("=")
         if option.startswith("--model."):
             yield option.removeprefix("--model."), option

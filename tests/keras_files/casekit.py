@@ -51,10 +51,11 @@ class Case:
     def inputs(self) -> dict[str, NDArray[Any]]:
         rng = np.random.default_rng(3)
         held: dict[str, NDArray[Any]] = {}
-        for name, shape in self.shapes.items():
+        for at, (name, shape) in enumerate(self.shapes.items()):
             held[name] = rng.normal(0, 1, shape)
             if self.mask is not None and len(shape) > 2:
-                held[name][:, ::3, 0] = self.mask  # one feature alone masks no step
+                # one feature alone masks no step; of several inputs others, lest they tie
+                held[name][:, at::3, 0] = self.mask
                 held[name][holes(shape[:2])] = self.mask
         for name, shape in self.ids.items():
             held[name] = rng.integers(1, 8, shape).astype("int32")
