@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from grulight.checkpoint_files.reader import read_checkpoint, require_described, require_weights
-from grulight.errors import InputError, option
+from grulight.errors import InputError, one_line, option
 from grulight.keras_files.layer_report import state_not_kept
 from grulight.keras_files.model_description import (
     build_model,
@@ -83,7 +83,7 @@ def _ported(
 def _warn_of_state(path: Path, model: PortedModel) -> None:
     """Say that a stateful layer starts every call from zero, where Keras goes on."""
     if (text := state_not_kept(model.table)) is not None:
-        warnings.warn(f"{quote(path)}: {text}", stacklevel=3)
+        warnings.warn(f"{one_line(path)}: {text}", stacklevel=3)
 
 
 def _is_checkpoint(path: Path) -> bool:
