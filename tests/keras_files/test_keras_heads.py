@@ -9,9 +9,12 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from grulight.data.batches import shuffled
+from grulight.keras_files.port import load_keras
+from grulight.keras_files.ported_network import PortedNetwork
 
 # Keras 3.15 on NumPy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -273,3 +276,27 @@ def test_a_ported_checkpoint_tests_and_predicts_as_keras(run: Run, name: str) ->
         for row in rows
     ]
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
+def test_a_probability_of_none_costs_what_keras_clips_it_to(
+    activation: str, tmp_path: Path
+) -> None:
+    outputs = 1 if activation == "sigmoid" else 3
+    bias = keras.initializers.Constant(200.0 if outputs == 1 else 0.0)
+    head = L.Dense(outputs, activation=activation, bias_initializer=bias)
+    model = keras.Sequential([L.Input((STEPS, FEATURES)), gru(), head])
+    if outputs == 3:
+        kernel, bias = head.get_weights()
+        head.set_weights([kernel, np.float32([0, 200, 0])])
+    model.save(tmp_path / "model.keras")
+    network = PortedNetwork(load_keras(tmp_path / "model.keras"))
+    wrong = torch.zeros(COUNT, dtype=torch.int64)
+    loss = network.head.score(network(torch.from_numpy(SEQUENCES)), wrong).loss
+    probabilities = np.asarray(model(SEQUENCES))  # a tensor would bring its logits along
+    losses = keras.losses
+    binary = outputs == 1
+    cost = losses.BinaryCrossentropy() if binary else losses.SparseCategoricalCrossentropy()
+    expected = float(cost(np.zeros((COUNT, 1) if binary else COUNT), probabilities))
+    assert 15 < expected < 17
+    assert loss.item() == pytest.approx(expected, rel=2e-2)
