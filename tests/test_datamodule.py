@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from lightning.pytorch import Trainer
 
 from grulight.data.datamodule import SequenceDataModule
@@ -138,3 +139,13 @@ def test_shuffling_follows_seed_and_epoch() -> None:
 
     assert first_labels(1) == first_labels(1)
     assert first_labels(1) != first_labels(2)
+
+
+def test_a_run_that_goes_on_shuffles_as_before() -> None:
+    first, again = SequenceDataModule(saved(), seed=5), SequenceDataModule(saved())
+    again.load_state_dict(first.state_dict())
+    assert again.seed == 5
+    orders = [
+        [batch.labels.tolist() for batch in data.train_dataloader()] for data in (first, again)
+    ]
+    assert orders[0] == orders[1]

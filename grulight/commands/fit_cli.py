@@ -69,13 +69,7 @@ class FitCLI(CommandCLI):
         require_undescribed(args)
         options, others = split_off("--optimizer.", args)
         super().parse_arguments(parser, others)
-        asked = options or (self.config.get("lr_scheduler") and ["--lr_scheduler"])
-        if asked and not self.config.get("optimizer"):
-            if self.config["model"]["from_keras"] is not None:
-                option = asked[0].partition("=")[0]
-                raise InputError(f"{option}: needs an --optimizer, such as KerasAdam.")
-            options = ["--optimizer=KerasAdam", *options]
-        if options:
+        if options := with_default_optimizer(options, self.config):
             self.config = parser.parse_args([*others, *options])
 
     def before_instantiate_classes(self) -> None:
@@ -160,6 +154,25 @@ class FitCLI(CommandCLI):
             )
             if self.resumed is None:
                 require_epochs_left(self.ckpt_path, checkpoint, self.trainer)
+
+
+def with_default_optimizer(options: list[str], config: Namespace) -> list[str]:
+    """Return options of an optimizer; where no optimizer is chosen, they name the default's.
+
+    Args:
+        options: Such as ``--optimizer.lr=0.01``.
+        config: The others, parsed; a schedule among them needs an optimizer too.
+
+    Raises:
+        InputError: They would be those of what a Keras model was compiled with.
+    """
+    asked = options or (config.get("lr_scheduler") and ["--lr_scheduler"])
+    if not asked or config.get("optimizer"):
+        return options
+    if config["model"]["from_keras"] is not None:
+        option = asked[0].partition("=")[0]
+        raise InputError(f"{option}: needs an --optimizer, such as KerasAdam.")
+    return ["--optimizer=KerasAdam", *options]
 
 
 def split_off(prefix: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import LRSchedulerTypeTuple
 from torch.optim import Optimizer
 
 from grulight.commands.command_cli import as_list
-from grulight.commands.fit_cli import FitCLI, split_off
+from grulight.commands.fit_cli import FitCLI, split_off, with_default_optimizer
 from grulight.commands.lightning_messages import one_line_errors
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.folds import folds
@@ -54,8 +54,7 @@ class TrialCLI(FitCLI):
         options, others = split_off("--optimizer.", [*self.given, *as_options(settings)])
         with one_line_errors():
             config = self.parser.parse_args(others)
-            if options and not config.get("optimizer"):
-                options = ["--optimizer=KerasAdam", *options]
+            options = with_default_optimizer(options, config)
             return self.parser.parse_args([*others, *options]) if options else config
 
     def take(self, settings: Mapping[str, Any]) -> None:

@@ -138,8 +138,6 @@ def _work(cli: TuneCLI, study: Study, name: str) -> None:
             if isinstance(error, SIGTERMException):  # Lightning's own, while it trains
                 raise SystemExit(EXIT_CODE) from error
             raise
-        if asked():
-            raise SystemExit(EXIT_CODE)
         shown = _show(study, shown, cli.console)
 
 

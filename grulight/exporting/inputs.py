@@ -1,7 +1,6 @@
 """What an exported model takes: its inputs by name, and batches of them to try."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from grulight.errors import InputError
 from grulight.keras_files.layers.network import PREFIX, TOOK_IDS, trace
-from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref, Shape
+from grulight.keras_files.plan.consumers import consumers_of
+from grulight.keras_files.plan.spec import Graph, Ref, Shape
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.untrusted_text import quote
 
@@ -102,7 +102,7 @@ def described(graph: Graph) -> tuple[Input, ...]:
 def _described(graph: Graph, ref: Ref, shape: Shape) -> Input:
     if any(ref in call.masks for call in graph.calls):
         return Input(ref.layer, shape, "mask")
-    readers = [*readers_of(graph, ref)]
+    readers = [*consumers_of(graph, ref, (*PASSING, "Masking"))]
     tables = [spec for spec in readers if spec.kind == "Embedding"]
     if tables:
         ids = min(spec.integer("input_dim") for spec in tables)
@@ -112,22 +112,6 @@ def _described(graph: Graph, ref: Ref, shape: Shape) -> Input:
         return Input(ref.layer, shape, "whole" if whole else "ids", ids, padding=0.0)
     values = [spec.number("mask_value", 0.0) for spec in readers if spec.kind == "Masking"]
     return Input(ref.layer, shape, padding=values[0] if values else 0.0)
-
-
-def readers_of(graph: Graph, ref: Ref) -> Iterator[LayerSpec]:
-    """Yield the layers that read an input as it is, in nested models too."""
-    for call in graph.calls:
-        if ref not in call.inputs:
-            continue
-        spec = graph.layers[call.layer]
-        while spec.kind == "TimeDistributed" and "layer" in spec.inner:
-            spec = spec.inner["layer"]
-        if spec.graph is not None:
-            yield from readers_of(spec.graph, spec.graph.inputs[call.inputs.index(ref)])
-            continue
-        yield spec
-        if spec.kind in (*PASSING, "Masking"):
-            yield from readers_of(graph, Ref(call.layer, call.index, 0))
 
 
 def _lacks_features(given: Input) -> bool:

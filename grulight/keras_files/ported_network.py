@@ -1,6 +1,6 @@
 """A ported Keras model in the place of GRUNet: padded sequences in, answers out."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,8 @@ from grulight.keras_files.answer_meaning import SUPPORTED, last_activation, mean
 from grulight.keras_files.compiled_optimizer import compiled_optimizer
 from grulight.keras_files.layers.network import trace
 from grulight.keras_files.penalties import penalties_of, penalty_of
-from grulight.keras_files.plan.spec import Graph, Ref, Shape
+from grulight.keras_files.plan.consumers import consumers_of
+from grulight.keras_files.plan.spec import Graph, Shape
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.untrusted_text import Json
 
@@ -47,7 +48,8 @@ class PortedNetwork(nn.Module):
         self.flat = len(source) == 2  # one number per step, such as the id of a word
         self.input_size = 1 if self.flat else int(source[2] or 0)
         self.steps = source[1]
-        self.num_ids = min(_ids(graph, graph.inputs[0]), default=None)
+        tables = (spec for spec in consumers_of(graph, graph.inputs[0]) if spec.kind == "Embedding")
+        self.num_ids = min((spec.integer("input_dim") for spec in tables), default=None)
         self.num_outputs = int(answer[-1] or 0)
         # whether an answer belongs to each step that was read, so that padding has none
         self.follows_steps = len(answer) == 3 and answer[1] == self.steps
@@ -157,20 +159,6 @@ def _shapes(graph: Graph) -> tuple[Shape, Shape]:
             f"expected one output (batch, number) or (batch, step, number). {FROM_PYTHON}"
         )
     return inputs[0], outputs[0]
-
-
-def _ids(graph: Graph, source: Ref) -> Iterator[int]:
-    """Yield how many ids each Embedding that reads an input has."""
-    for call in graph.calls:
-        if source not in call.inputs:
-            continue
-        layer = graph.layers[call.layer]
-        while layer.kind == "TimeDistributed" and "layer" in layer.inner:
-            layer = layer.inner["layer"]
-        if layer.kind == "Embedding":
-            yield layer.integer("input_dim")
-        if layer.graph is not None:
-            yield from _ids(layer.graph, layer.graph.inputs[call.inputs.index(source)])
 
 
 def _require_ids(values: Tensor, count: int) -> None:

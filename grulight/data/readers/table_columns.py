@@ -98,23 +98,35 @@ def find_columns(
     time = at(wanted.time, "time") if has_time else None
     has_label = wanted.label is not None and (wanted.require_labels or wanted.label in position)
     label = at(wanted.label, "label") if has_label and wanted.label is not None else None
-    left_out: list[str] = []
+    others = [i for i in range(len(names)) if i not in (sequence, time, label)]
+    left_out: list[int] = []
     if wanted.features is None:
-        others = [i for i in range(len(names)) if i not in (sequence, time, label)]
-        left_out = [names[i] for i in others if names[i] in indices or is_index(names[i])]
-        features = [i for i in others if names[i] not in left_out]
+        left_out = [i for i in others if names[i] in indices or is_index(names[i])]
+        features = [i for i in others if i not in left_out]
     elif row_each and wanted.layout == "wide":
-        features = [i for i in range(len(names)) if i not in (sequence, label)]
+        features = others
     else:
         features = [at(name, "feature") for name in wanted.features]
-    for index in (sequence, label):
+    _require_features(path, names, features, (sequence, label))
+    notes = _index_notes(path, [names[i] for i in left_out])
+    return Layout(names, sequence, time, label, features, notes)
+
+
+def _require_features(
+    path: str, names: Sequence[str], features: Sequence[int], others: Sequence[int | None]
+) -> None:
+    for index in others:
         if index is not None and index in features:
             raise bad(path, f"column {names[index]!r} cannot be a feature as well.")
     if not features:
         raise bad(path, f"has no feature column (columns: {listed(names)}).")
+
+
+def _index_notes(path: str, left_out: Sequence[str]) -> tuple[str, ...]:
+    if not left_out:
+        return ()
     said = f"{path}: column {listed([*map(repr, left_out)])} is an index that pandas wrote, and no "
-    notes = (f"{said}feature; --data.features takes it for one.",) if left_out else ()
-    return Layout(names, sequence, time, label, features, notes)
+    return (f"{said}feature; --data.features takes it for one.",)
 
 
 def _positions(path: str, names: Sequence[str]) -> dict[str, int]:

@@ -24,6 +24,7 @@ MAX_SHARDS = 1000
 MAX_RANK = 8
 MAX_SIZE = (1 << 31) - 1
 STRING = 7
+_SLACK = 1 << 20  # bytes of a shard that no tensor takes
 # TensorFlow's numbers for types (types.proto) that are floats here, and the sizes of the others.
 FLOATS = {1: "<f4", 2: "<f8", 19: "<f2"}
 SIZES = {3: 4, 4: 1, 5: 2, 6: 1, 9: 8, 10: 1, 14: 2, 17: 2, 22: 4, 23: 8}
@@ -56,9 +57,6 @@ class Checked:
         held = memoryview(self.content)[self.start : self.start + self.size]
         _require_checksum(self.name, crc32c(held), self.checksum)
         array[...] = np.frombuffer(held, array.dtype).reshape(array.shape)
-
-
-_SLACK = 1 << 20  # bytes of a shard that no tensor takes
 
 
 class Bundle:
