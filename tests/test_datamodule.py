@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 from lightning.pytorch import Trainer
 
 from grulight.data.datamodule import SequenceDataModule
