@@ -46,7 +46,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Sides:
             keras.Input((None, 3)),
             layers.Masking(0.5),
             layers.GRU(2, return_sequences=True, zero_output_for_mask=True),
-            layers.BatchNormalization(momentum=0.7),
+            layers.BatchNormalization(momentum=0.7, name="batch_normalization"),
             layers.Dense(2, name="dense"),
         ]
     )
