@@ -3,15 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.optim import Optimizer
 
 from grulight.data.missing import Fill
-from grulight.data.readers import ReadOptions
-from grulight.data.readers.table_columns import TableLayout
 from grulight.errors import InputError
 from grulight.heads import ClassHead, Head
 from grulight.init import keras_init_
@@ -19,13 +14,11 @@ from grulight.kernels import gate
 from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
-from grulight.training.answers import predicted
-from grulight.training.compiled_network import CompiledPredictor, compiled, predict_in_torch
+from grulight.training.answering import AnsweringModule
 from grulight.training.data_spec import DataSpec, ported_network, require_classes
-from grulight.training.steps import StepsModule
 
 
-class GRUClassifier(StepsModule):
+class GRUClassifier(AnsweringModule):
     """Train a :class:`GRUNet` to name the class of a sequence, or a Keras model as it answers.
 
     Args:
@@ -107,87 +100,11 @@ class GRUClassifier(StepsModule):
         self.register_buffer("scale", None if scale is None else torch.tensor(scale))
         if isinstance(self.head, ClassHead):
             self.count_confusions(num_classes)
-        self._predictor: CompiledPredictor | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what holds addresses and a lock: it is made anew."""
-        return super().__getstate__() | {"_predictor": None}
-
-    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits (batch, label) for raw sequences (batch, time, feature), less the offset.
-
-        A Keras model may answer for each step, (batch, step, label), or with values.
-        """
-        logits: Tensor = self.network(self.standardized(values), lengths)
-        return logits
 
     def setup(self, stage: str) -> None:
         """Refuse to train a Keras model by another loss than it was compiled with."""
         if stage == "fit" and not isinstance(self.network, GRUNet):
             self.network.require_trainable()
-
-    def summarize(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return the GRU's summaries (batch, summary) of raw sequences (batch, time, feature)."""
-        assert isinstance(self.network, GRUNet)
-        return self.network.summarize(self.standardized(values), lengths)
-
-    def predict_proba(
-        self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None
-    ) -> NDArray[np.floating]:
-        """Return what is predicted, NumPy in and NumPy out.
-
-        A GRUNet of one layer in one direction takes one compiled call, in which a sequence gets
-        the same bits in any batch. Nothing is written to values and lengths.
-
-        Args:
-            values: (N, T, F) raw sequences, padded.
-            lengths: (N,) valid steps, which come first; None for all.
-
-        Returns:
-            (N, C) probability of each class; see :meth:`predict_step` for Keras models.
-
-        Raises:
-            InputError: Values or lengths do not fit the model, or what standardises is not finite.
-        """
-        if self._offset is not None:
-            values = gate.sequences(values, self.hparams["input_size"]) - self._offset
-        return self.predict_read(values, lengths)
-
-    def predict_read(
-        self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None
-    ) -> NDArray[np.floating]:
-        """Return what :meth:`predict_proba` does, for sequences less the offset, as read."""
-        predictor = self._predictor
-        if predictor is None or not predictor.is_current():
-            predictor = self._predictor = compiled(self, self.network, self.head)
-        if predictor is not None:
-            return predictor(values, lengths)
-        return predict_in_torch(self, self.hparams["input_size"], values, lengths)
-
-    def predict(
-        self,
-        data: Any,
-        sequence: str = "sequence",
-        time: str = "time",
-        layout: TableLayout = "long",
-    ) -> Any:
-        """Return what is predicted for each sequence of a data frame, a file or arrays.
-
-        Args:
-            data: A data frame with one row per time step, or what else ``SequenceDataModule``
-                takes for a source. Labels are not looked at.
-            sequence: Column of a table that says which sequence a row belongs to.
-            time: Column of a table that orders the rows of a sequence, where there is one.
-            layout: Whether a table has one row per time step (long) or per sequence (wide).
-
-        Returns:
-            The table that ``grulight predict`` writes, as a frame of the kind that was given; as
-            arrays by their names where it was no frame.
-
-        Raises:
-            InputError: The data cannot be read, or do not fit the model.
-        """
-        return predicted(self, data, ReadOptions(sequence=sequence, time=time, layout=layout))
 
     def configure_optimizers(self) -> Optimizer:
         """Return what a Keras model was compiled with, or Keras' Adam with its default settings."""

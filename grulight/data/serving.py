@@ -1,0 +1,89 @@
+"""Batches of a split source for Lightning."""
+
+from collections.abc import Callable
+from functools import cached_property, partial
+
+import torch
+
+from grulight.data.batches import Batches, Order
+from grulight.data.blocks import Blocks
+from grulight.data.description import DescribedDataModule
+from grulight.data.sequences import Sequences
+from grulight.data.shuffling import shuffled_sequences
+from grulight.data.splitting import Notes, Parts, Split
+
+
+class ServingDataModule(DescribedDataModule):
+    """Serve the parts of a source in batches.
+
+    Attributes:
+        batch_size: Sequences per batch.
+    """
+
+    batch_size: int
+
+    _split: Split
+    _notes: Notes
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of what was read so far, a line each."""
+        return list(self._notes)
+
+    @cached_property
+    def _unfilled(self) -> Parts:
+        return self._split.labelled()
+
+    @cached_property
+    def parts(self) -> Parts:
+        """The three parts with labels over the same classes, read on first use.
+
+        Raises:
+            InputError: The source cannot be read or split, or its parts do not fit each other.
+        """
+        return Parts(*map(self._filled, self._unfilled))
+
+    @cached_property
+    def unlabelled(self) -> list[Sequences]:
+        """Every sequence of the source without its label, for prediction."""
+        return list(map(self._filled, self._split.unlabelled()))
+
+    def batches(self, part: Sequences, order: Callable[[int], Order] | None = None) -> Batches:
+        """Return batches of a part, in its own order unless ``order`` gives another."""
+        if self.trainer is None:
+            return Batches(part, self.batch_size, order)
+        rank, world = self.trainer.global_rank, self.trainer.world_size
+        return Batches(part, self.batch_size, order, self._epoch, rank, world)
+
+    def train_dataloader(self) -> Batches | Blocks:
+        """Return the training batches, reshuffled every epoch.
+
+        With ``overfit_batches`` they are the same ones each time, in the source's order.
+        """
+        if self.seed is None:
+            self.seed = torch.initial_seed()
+        if self.trainer is not None:
+            # processes that nobody seeded have seeds of their own
+            self.seed = int(self.trainer.strategy.broadcast(self.seed))
+        order = partial(shuffled_sequences, self.parts.train, self.seed)
+        fixed = getattr(self.trainer, "overfit_batches", 0) > 0  # set where mypy cannot see
+        batches = self.batches(self.parts.train, None if fixed else order)
+        module = self.trainer and self.trainer.lightning_module
+        together = getattr(module, "steps_together", None)
+        steps = 1 if together is None else together(len(batches))
+        return batches if steps == 1 else Blocks(batches, steps)
+
+    def _epoch(self) -> int:
+        return self.trainer.current_epoch if self.trainer else 0
+
+    def val_dataloader(self) -> Batches | list[Batches]:
+        """Return the validation batches; an empty list where there is no validation part."""
+        return self.batches(self.parts.val) if len(self.parts.val) else []
+
+    def test_dataloader(self) -> Batches:
+        """Return the test batches."""
+        return self.batches(self.parts.test)
+
+    def predict_dataloader(self) -> list[Batches]:
+        """Return batches of every sequence of the source; labels, if there are any, are ignored."""
+        return [self.batches(part) for part in self.unlabelled]
