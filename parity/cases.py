@@ -47,10 +47,10 @@ class Case:
     def inputs(self) -> Arrays:
         """Draw padded sequences, lengths, initial state, labels and cotangents."""
         rng = np.random.default_rng([self.seed, 2])
-        classes = max(2, self.network.num_outputs)
+        answered = (self.batch, self.time) if self.network.per_step else (self.batch,)
         found = {
             "values": _single(rng.normal(size=(self.batch, self.time, self.network.input_size))),
-            "labels": rng.integers(0, classes, self.batch),
+            "labels": random_labels(self.network, answered, rng),
         }
         if self.ragged:
             lengths = rng.integers(1, self.time + 1, self.batch)
@@ -67,10 +67,21 @@ class Case:
         return Question(self.name, "network", self.network, self.weights(), self.inputs())
 
 
+def random_labels(network: Network, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Draw what a network should answer: classes, or labels or values of one more axis."""
+    if network.answer == "classes":
+        return rng.integers(0, max(2, network.num_outputs), shape)
+    shape = (*shape, network.num_outputs)
+    if network.answer == "labels":
+        return rng.integers(0, 2, shape).astype(np.float64)
+    return _single(rng.normal(size=shape))
+
+
 def cotangents(network: Network, values: Array, rng: np.random.Generator) -> Arrays:
     """Draw the random derivatives that gradients flow back from: of logits and hidden states."""
     batch, time, _ = values.shape
-    pulls = {"pull.logits": _single(rng.normal(size=(batch, network.num_outputs)))}
+    answered = (batch, time) if network.per_step else (batch,)
+    pulls = {"pull.logits": _single(rng.normal(size=(*answered, network.num_outputs)))}
     for layer in network.layers():
         shape = (batch, time, network.hidden_size)
         pulls[f"pull.hidden.{layer}"] = _single(rng.normal(size=shape))
@@ -78,14 +89,14 @@ def cotangents(network: Network, values: Array, rng: np.random.Generator) -> Arr
 
 
 def loss_question(network: Network, seed: int = 3, batch: int = 33) -> Question:
-    """Ask for the losses of given logits, mild ones and ones that Keras clips."""
+    """Ask for the losses of given logits or values, mild ones and ones that Keras clips."""
     rng = np.random.default_rng(seed)
     shape = (batch, network.num_outputs)
     # nothing between: log(1 - p) of a probability near 1 magnifies the rounding of p without bound
     mild, saturated = rng.uniform(-5, 5, shape), rng.uniform(20, 60, shape)
     every_other = np.arange(batch)[:, None] % 2 == 0
     logits = _single(np.where(every_other, mild, saturated * rng.choice([-1, 1], shape)))
-    labels = rng.integers(0, max(2, network.num_outputs), batch)
+    labels = random_labels(network, (batch,), rng)
     return Question(
         "mild_and_saturated_logits", "losses", network, {}, {"logits": logits, "labels": labels}
     )

@@ -41,6 +41,8 @@ def check(options: argparse.Namespace) -> int:
         return _finish(check_file(options.target, options.config), options, began)
     ours = TorchSide(options.kernel, options.device)
     target = load_target(options.target, options.data)
+    if options.distribution and (target.network.per_step or target.network.answer != "classes"):
+        raise InputError("--distribution trains models of one class per sequence; leave it out.")
     onnx = _onnx(target) if options.onnx else None
     from parity.sides.keras_side import KerasSide  # TensorFlow takes seconds, bad input should not
 

@@ -10,11 +10,15 @@ Array = NDArray[Any]
 Arrays = dict[str, Array]
 Task = Literal["weights", "network", "forward", "losses", "steps", "training"]
 Precision = Literal["float64", "float32"]
+Answer = Literal["classes", "labels", "values"]
 
 
 @dataclass(frozen=True)
 class Network:
-    """The sizes of a GRUNet, as its constructor takes them; dropout is off in every proof."""
+    """The sizes of a GRUNet, as its constructor takes them; dropout is off in every proof.
+
+    Its answers are classes, labels that hold or do not, or values; once or for each time step.
+    """
 
     input_size: int
     num_outputs: int
@@ -22,6 +26,13 @@ class Network:
     num_layers: int = 1
     bidirectional: bool = False
     bias: bool = True
+    per_step: bool = False
+    answer: Answer = "classes"
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """The arguments of GRUNet's constructor."""
+        return {name: value for name, value in vars(self).items() if name != "answer"}
 
     @property
     def directions(self) -> tuple[str, ...]:

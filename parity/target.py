@@ -10,11 +10,13 @@ import torch
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
+from grulight.heads import ValueHead
 from grulight.model import GRUNet
 from grulight.runs.checkpoint import load_classifier, offset_settings
 from grulight.trace.run_data import data_settings
 from grulight.training.classifier import GRUClassifier
-from parity.question import Arrays, Network, Question
+from grulight.training.compiled_network import task_of
+from parity.question import Answer, Arrays, Network, Question
 from parity.questions_by_rung import questions_about
 from parity.sides.quiet import without_warnings
 from parity.sides.torch_network import fresh_network, sizes_of, weights_of
@@ -65,10 +67,14 @@ class Target:
 
 
 def target_of(
-    network: GRUNet, name: str, train: Sequences, test: Sequences | None = None
+    network: GRUNet,
+    name: str,
+    train: Sequences,
+    test: Sequences | None = None,
+    answer: Answer = "classes",
 ) -> Target:
     """Describe a network and its data, already standardised, as a target."""
-    sizes = sizes_of(network)
+    sizes = sizes_of(network, answer)
     part = train.part(0, min(len(train), SEQUENCES))
     notes = []
     if len(part) < len(train):
@@ -106,14 +112,18 @@ def load_target(path: str, data: str | None = None) -> Target:
         )
     with without_warnings():
         classifier = load_classifier(path)
-    network = classifier.network
-    if not isinstance(network, GRUNet):
+    network, head = classifier.network, classifier.head
+    task = task_of(head)
+    if not isinstance(network, GRUNet) or task is None:
         raise InputError(f"{path}: holds a ported Keras model; check a checkpoint of a GRUNet.")
     expected = {
-        "class_names": list(classifier.class_names),
+        "targets": "classes" if head.num_classes else "values",
+        "per_step": head.per_step,
         "features": list(classifier.feature_names),
         **offset_settings(classifier),
     }
+    if head.num_classes:
+        expected["class_names"] = list(classifier.class_names)
     parts = SequenceDataModule(**data_settings(Path(path), data) | expected).parts
     if len(parts.train.feature_names) != network.gru.input_size:
         raise InputError(
@@ -121,20 +131,28 @@ def load_target(path: str, data: str | None = None) -> Target:
             f"{network.gru.input_size}. Name fitting data with --data."
         )
     train, test = (standardised(classifier, part) for part in (parts.train, parts.test))
-    return target_of(network, path, train, test)
+    found = target_of(network, path, train, test, task.answer)
+    if isinstance(head, ValueHead) and head.scale:
+        note = "Values are compared as the network answers: less their mean, by their deviation."
+        found = replace(found, notes=(*found.notes, note))
+    return found
 
 
 def standardised(classifier: GRUClassifier, part: Sequences) -> Sequences:
     """Return sequences as the network sees them."""
     with torch.no_grad():
         values = classifier.standardized(torch.tensor(np.asarray(part.values)))
-    return replace(part, values=values.numpy())
+    labels = part.labels
+    if isinstance(classifier.head, ValueHead) and labels is not None:
+        labels = classifier.head.scaled(torch.tensor(labels), torch.float32).numpy()
+    return replace(part, values=values.numpy(), labels=labels)
 
 
 def _data(part: Sequences) -> Arrays:
     assert part.labels is not None
     values = np.asarray(part.values, np.float32).astype(np.float64)
-    data = {"values": values, "labels": part.labels}
+    labels = part.labels
+    data = {"values": values, "labels": labels if part.class_names else labels.astype(np.float64)}
     if (part.lengths < values.shape[1]).any():
         data["lengths"] = part.lengths
     return data

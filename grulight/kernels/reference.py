@@ -160,8 +160,12 @@ def network_forward(
     lengths_B: Array | None = None,
     h0_LBH: Array | None = None,
     step: StepFunction = gru_step,
+    per_step: bool = False,
 ) -> Forward:
-    """Run a GRUNet given its ``state_dict``; ``h0_LBH`` is ordered as ``nn.GRU`` orders it."""
+    """Run a GRUNet given its ``state_dict``; ``h0_LBH`` is ordered as ``nn.GRU`` orders it.
+
+    ``per_step`` answers from every hidden state: summary and logits get an axis of time.
+    """
     layers = layers_of(weights)
     if lengths_B is None:
         lengths_B = np.full(len(x_BTI), x_BTI.shape[1])
@@ -175,7 +179,7 @@ def network_forward(
         out.hidden[number], out.last[number], out.tapes[number] = gru_layer(
             x_BTI, h0_BH, layers[number], lengths_B, number.endswith("backward"), step
         )
-    summary_BS = _of_layer(out.last, _number(number))
+    summary_BS = _of_layer(out.hidden if per_step else out.last, _number(number))
     logits_BC = summary_BS @ weights["head.weight"].T + weights.get("head.bias", 0.0)
     return out._replace(summary_BS=summary_BS, logits_BC=logits_BC)
 
@@ -188,7 +192,8 @@ def network_backward(
 ) -> Arrays:
     """Return the derivatives by ``values``, ``h0`` and every parameter, under these names.
 
-    ``d_hidden`` adds derivatives that reach hidden states from elsewhere than the head.
+    ``d_hidden`` adds derivatives that reach hidden states from elsewhere than the head. The logits
+    may have an axis of time, as ``out`` has them.
     """
     layers = layers_of(weights)
     d_out = {name: np.zeros_like(hidden) for name, hidden in out.hidden.items()}
@@ -196,8 +201,11 @@ def network_backward(
         d_out[name] = d_out[name] + derivative
     top = _number(list(layers)[-1])
     d_last = {name: np.zeros_like(last) for name, last in out.last.items()}
-    d_last |= _split_layer(d_last, top, d_logits_BC @ weights["head.weight"])
-    grads = {"head.weight": d_logits_BC.T @ out.summary_BS, "head.bias": d_logits_BC.sum(axis=0)}
+    d_read = d_out if d_logits_BC.ndim == 3 else d_last
+    for name, share in _split_layer(d_read, top, d_logits_BC @ weights["head.weight"]).items():
+        d_read[name] = d_read[name] + share
+    d_rows, rows = (a.reshape(-1, a.shape[-1]) for a in (d_logits_BC, out.summary_BS))
+    grads = {"head.weight": d_rows.T @ rows, "head.bias": d_rows.sum(axis=0)}
     d_h0 = {}
     for number in range(top, -1, -1):
         d_x_BTI: Array = np.zeros(())

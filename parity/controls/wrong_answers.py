@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from grulight.kernels.reference import Step, probabilities
+from grulight.kernels.reference import Step
 from parity.question import Array, Arrays, Question, Side
 from parity.sides import reference_side
 
@@ -117,7 +117,14 @@ def last_step_read(question: Question, ours: Side) -> Arrays:
     top = [array[:, -1] for array in out.hidden.values()][-len(question.network.directions) :]
     weights = question.weights
     logits = np.concatenate(top, axis=-1) @ weights["head.weight"].T + weights["head.bias"]
-    return found | reference_side.outputs(logits, question.inputs["labels"])
+    return found | reference_side.outputs(question, logits)
+
+
+def padding_counted(question: Question, ours: Side) -> Arrays:
+    """Let the loss go over the padding, as if every step were one to learn."""
+    found, out = reference_side.forward(question)
+    whole = replace(question, inputs=without_lengths(question.inputs))
+    return found | reference_side.outputs(whole, out.logits_BC)
 
 
 def gradient_cut(question: Question, ours: Side) -> Arrays:
@@ -132,8 +139,7 @@ def gradient_cut(question: Question, ours: Side) -> Arrays:
 
 def softmax_twice(question: Question, ours: Side) -> Arrays:
     """Give probabilities to a loss that takes logits."""
-    logits = question.inputs["logits"]
-    p = probabilities(logits)
+    p = reference_side.probabilities(question.network, question.inputs["logits"])
     return ours(replace(question, inputs={**question.inputs, "logits": p}))
 
 

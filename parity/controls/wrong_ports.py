@@ -17,6 +17,7 @@ from parity.controls.wrong_answers import (
     of_inputs,
     of_optimizer,
     of_weights,
+    padding_counted,
     recurrent_bias_folded,
     recurrent_blocks_transposed,
     softmax_twice,
@@ -110,6 +111,15 @@ NEGATIVE_CONTROLS = (
         "network",
         last_step_read,
         RAGGED,
+        lambda network: not network.per_step,
+    ),
+    NegativeControl(
+        "padding counted",
+        "the loss goes over the steps of the padding, too",
+        "network",
+        padding_counted,
+        RAGGED,
+        lambda network: network.per_step,
     ),
     NegativeControl(
         "padding read",
@@ -133,7 +143,11 @@ NEGATIVE_CONTROLS = (
         RAGGED,
     ),
     NegativeControl(
-        "softmax twice", "a loss from logits is given probabilities", "losses", softmax_twice
+        "softmax twice",
+        "a loss from logits is given probabilities",
+        "losses",
+        softmax_twice,
+        shows=lambda network: network.answer != "values",
     ),
     NegativeControl("loss summed", "the loss is summed over the batch", "losses", loss_summed),
     NegativeControl(

@@ -80,24 +80,42 @@ class KerasNetwork:
             parts = tf.split(x, ways, axis=-1)
             for way, part, state in zip(self.network.directions, parts, last, strict=True):
                 answer |= {f"hidden.l{number}.{way}": part, f"last.l{number}.{way}": state}
-        return answer | {"logits": self.dense(tf.concat(last, axis=-1))}
+        read = x if self.network.per_step else tf.concat(last, axis=-1)
+        return answer | {"logits": self.dense(read)}
 
 
-def probabilities(logits: Any) -> Any:
-    """Return softmax, or for one logit the sigmoid, as Keras' output layers compute them."""
-    binary = logits.shape[-1] == 1
-    return keras.activations.sigmoid(logits) if binary else keras.activations.softmax(logits)
+def predictions(network: Network, answers: Any) -> Any:
+    """Return probabilities as Keras' output layers compute them, or values as they are."""
+    if network.answer == "values":
+        return answers
+    several = network.answer == "classes" and answers.shape[-1] > 1
+    return keras.activations.softmax(answers) if several else keras.activations.sigmoid(answers)
 
 
-def cross_entropy(output: Any, labels: Any, from_logits: bool) -> Any:
-    """Return the batch loss of Keras' loss classes for one-hot or binary labels."""
-    kind, targets = keras.losses.CategoricalCrossentropy, None
-    if output.shape[-1] == 1:
-        kind, targets = keras.losses.BinaryCrossentropy, tf.cast(labels[:, None], output.dtype)
-    else:
+def loss_of(network: Network, output: Any, inputs: Tensors, *, from_logits: bool) -> Any:
+    """Return the batch loss of Keras' loss classes.
+
+    Args:
+        network: What its answers mean.
+        output: Logits, probabilities or values.
+        inputs: With ``labels``: classes, labels or values; and maybe ``lengths``, which become the
+            mask that Keras' losses look for at an output for each step.
+        from_logits: Whether the output are logits.
+    """
+    labels = inputs["labels"]
+    settings: dict[str, Any] = {"dtype": output.dtype.name}  # else a loss computes in float32
+    targets = tf.cast(labels, output.dtype)
+    if network.answer == "values":
+        kind = keras.losses.MeanSquaredError
+    elif network.answer == "classes" and output.shape[-1] > 1:
+        kind, settings["from_logits"] = keras.losses.CategoricalCrossentropy, from_logits
         targets = tf.one_hot(labels, output.shape[-1], dtype=output.dtype)
-    # a loss computes in float32 unless told otherwise, whatever the dtype of the model
-    return kind(from_logits=from_logits, dtype=output.dtype.name)(targets, output)
+    else:
+        kind, settings["from_logits"] = keras.losses.BinaryCrossentropy, from_logits
+        targets = targets if network.answer == "labels" else targets[..., None]
+    if network.per_step and "lengths" in inputs:
+        output._keras_mask = tf.sequence_mask(inputs["lengths"], tf.shape(output)[1])
+    return kind(**settings)(targets, output)
 
 
 def in_torch_layout(answer: Arrays) -> Arrays:

@@ -10,9 +10,9 @@ from parity.question import Arrays, Question, batches_of, gradients_of
 from parity.sides.keras_network import (
     KerasNetwork,
     Tensors,
-    cross_entropy,
     in_torch_layout,
-    probabilities,
+    loss_of,
+    predictions,
 )
 from parity.sides.keras_optimizers import HYPERPARAMETERS, OPTIMIZERS
 from parity.sides.keras_setup import keras, tf
@@ -78,7 +78,7 @@ class KerasSide:
 
     def _network(self, question: Question) -> Arrays:
         """Run the layers forward, and backward from random cotangents and from the loss."""
-        model = self._model(question)
+        model, network = self._model(question), question.network
 
         def body(inputs: Tensors) -> Tensors:
             leaves = {name: inputs[name] for name in ("values", "h0") if name in inputs}
@@ -86,7 +86,7 @@ class KerasSide:
             with tf.GradientTape() as tape:
                 tape.watch(leaves)
                 answer = model.forward(inputs)
-                loss = cross_entropy(answer["logits"], inputs["labels"], from_logits=True)
+                loss = loss_of(network, answer["logits"], inputs, from_logits=True)
                 pulls = [
                     tf.reduce_sum(answer[name.removeprefix("pull.")] * cotangent)
                     for name, cotangent in inputs.items()
@@ -94,7 +94,9 @@ class KerasSide:
                 ]
                 objective = inputs["share"][0] * tf.add_n(pulls) + inputs["share"][1] * loss
             gradients = tape.gradient(objective, leaves | variables, unconnected_gradients="zero")
-            answer |= {"probabilities": probabilities(answer["logits"]), "loss": loss}
+            answer |= {"loss": loss}
+            if network.answer != "values":
+                answer["probabilities"] = predictions(network, answer["logits"])
             return answer | {f"grad.{name}": gradient for name, gradient in gradients.items()}
 
         def run(*share: float) -> Arrays:
@@ -107,18 +109,18 @@ class KerasSide:
         return in_torch_layout(answer)
 
     def _losses(self, question: Question) -> Arrays:
-        """Return the loss of given logits, directly and from probabilities alone."""
+        """Return the loss of given answers, directly and from probabilities alone."""
+        network = question.network
 
         def body(inputs: Tensors) -> Tensors:
-            logits, labels = inputs["logits"], inputs["labels"]
+            logits = inputs["logits"]
             with tf.GradientTape(persistent=True) as tape:
                 tape.watch(logits)
-                # identity hides from Keras that a softmax made these, so that it clips them
-                hidden = tf.identity(probabilities(logits))
-                losses = {
-                    "logits": cross_entropy(logits, labels, from_logits=True),
-                    "probabilities": cross_entropy(hidden, labels, from_logits=False),
-                }
+                losses = {"logits": loss_of(network, logits, inputs, from_logits=True)}
+                if network.answer != "values":
+                    # identity hides from Keras that a softmax made these, so that it clips them
+                    hidden = tf.identity(predictions(network, logits))
+                    losses["probabilities"] = loss_of(network, hidden, inputs, from_logits=False)
             slopes = {f"slope.{name}": tape.gradient(loss, logits) for name, loss in losses.items()}
             return {f"loss.{name}": loss for name, loss in losses.items()} | slopes
 
@@ -146,14 +148,14 @@ class KerasSide:
 
     def _training(self, question: Question) -> Arrays:
         """Train as ``Model.fit`` does, softmax output and Adam, in the given order of batches."""
-        model = self._model(question)
+        model, network = self._model(question), question.network
         optimizer, variables = self._optimizer(question, lambda: list(model.variables().values()))
 
         def body(inputs: Tensors) -> Tensors:
             with tf.GradientTape() as tape:
                 # Keras finds the logits behind these probabilities, as in Model.fit
-                output = probabilities(model.forward(inputs)["logits"])
-                loss = cross_entropy(output, inputs["labels"], from_logits=False)
+                output = predictions(network, model.forward(inputs)["logits"])
+                loss = loss_of(network, output, inputs, from_logits=False)
             optimizer.apply(tape.gradient(loss, [v.value for v in variables]), variables)
             return {"loss": loss}
 

@@ -32,7 +32,8 @@ class Exported(nn.Module):
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and summaries of sequences (batch, time, feature)."""
-        summary = self.network.summarize(values)
+        read = self.network.states if self.network.per_step else self.network.summarize
+        summary = read(values)
         return self.network.head(self.network.dropout(summary)), summary
 
 
@@ -65,7 +66,7 @@ class OnnxSide:
 
     def _export(self) -> Any:
         """Export a network of these sizes and read the file back."""
-        net = Exported(GRUNet(**vars(self.network), kernel="torch")).eval()
+        net = Exported(GRUNet(**self.network.sizes, kernel="torch")).eval()
         # other sizes than any question's: what the export fixed by accident would then fail
         values = torch.zeros(2, 3, self.network.input_size)
         batch, time = torch.export.Dim("batch"), torch.export.Dim("time")
@@ -120,7 +121,8 @@ def reference(question: Question, dtype: Precision = "float64") -> Arrays:
     from parity.sides.reference_side import forward
 
     found, _ = forward(question.as_dtype(dtype))
-    top = [array for name, array in found.items() if name.startswith("last.")]
+    kind = "hidden." if question.network.per_step else "last."
+    top = [array for name, array in found.items() if name.startswith(kind)]
     ways = len(question.network.directions)
     return {"logits": found["logits"], "summary": np.concatenate(top[-ways:], axis=-1)}
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from grulight.kernels import reference
 from grulight.kernels.reference import StepFunction, gru_step
-from parity.question import Arrays, Question
+from parity.question import Array, Arrays, Network, Question
 
 
 def answer(question: Question) -> Arrays:
@@ -14,23 +14,57 @@ def answer(question: Question) -> Arrays:
 
 def forward(question: Question, step: StepFunction = gru_step) -> tuple[Arrays, reference.Forward]:
     """Run the network forward, with a cell of choice; return the answer's arrays and the tape."""
-    inputs = question.inputs
+    inputs, per_step = question.inputs, question.network.per_step
+    lengths = inputs.get("lengths")
     out = reference.network_forward(
-        question.weights, inputs["values"], inputs.get("lengths"), inputs.get("h0"), step
+        question.weights, inputs["values"], lengths, inputs.get("h0"), step, per_step
     )
     found = {f"hidden.{name}": array for name, array in out.hidden.items()}
     found |= {f"last.{name}": array for name, array in out.last.items()}
-    return found | outputs(out.logits_BC, inputs["labels"]), out
+    return found | outputs(question, out.logits_BC), out
 
 
-def outputs(logits: np.ndarray, labels: np.ndarray) -> Arrays:
-    """Return logits, probabilities and the loss."""
-    loss, _ = reference.cross_entropy(logits, labels)
-    return {
-        "logits": logits,
-        "probabilities": reference.probabilities(logits),
-        "loss": np.asarray(loss, logits.dtype),
-    }
+def outputs(question: Question, logits: Array) -> Arrays:
+    """Return logits or values, probabilities and the loss."""
+    loss, _ = loss_and_slope(question, logits)
+    found = {"logits": logits, "loss": np.asarray(loss, logits.dtype)}
+    if question.network.answer != "values":
+        found["probabilities"] = probabilities(question.network, logits)
+    return found
+
+
+def probabilities(network: Network, logits: Array) -> Array:
+    """Return the probability of each class or label, in rows as the logits."""
+    columns = 1 if network.answer == "labels" else logits.shape[-1]
+    return reference.probabilities(logits.reshape(-1, columns)).reshape(logits.shape)
+
+
+def loss_and_slope(question: Question, answers: Array) -> tuple[float, Array]:
+    """Return the mean loss of all answers that count, and its derivative by the answers."""
+    counted = _counted(question, answers)
+    rows, labels = answers[counted], question.inputs["labels"][counted]
+    if question.network.answer == "values":
+        loss, slope = ((rows - labels) ** 2).mean(), 2 * (rows - labels) / rows.size
+    else:
+        loss, slope = reference.cross_entropy(*_of_cross_entropy(question, rows, labels))
+    found = np.zeros_like(answers)
+    found[counted] = slope.reshape(rows.shape)
+    return loss, found
+
+
+def _counted(question: Question, answers: Array) -> Array:
+    """Return which answers count: all but those of padding, where there is one for each step."""
+    counted = np.ones(answers.shape[:-1], bool)
+    if answers.ndim == 3 and "lengths" in question.inputs:
+        counted = np.arange(answers.shape[1]) < question.inputs["lengths"][:, None]
+    return counted
+
+
+def _of_cross_entropy(question: Question, rows: Array, labels: Array) -> tuple[Array, Array]:
+    """Return rows and labels as the reference takes them: each label is a binary task."""
+    if question.network.answer == "classes":
+        return rows, labels
+    return rows.reshape(-1, 1), labels.reshape(-1).astype(np.int64)
 
 
 def network(question: Question) -> Arrays:
@@ -43,7 +77,7 @@ def gradients(question: Question, out: reference.Forward) -> Arrays:
     """Flow back from random cotangents and from the loss."""
     inputs = question.inputs
     pulls = {n: inputs[f"pull.hidden.{n}"] for n in out.hidden if f"pull.hidden.{n}" in inputs}
-    _, d_logits = reference.cross_entropy(out.logits_BC, inputs["labels"])
+    _, d_logits = loss_and_slope(question, out.logits_BC)
     grads = {
         "grad": reference.network_backward(question.weights, out, inputs["pull.logits"], pulls),
         "lossgrad": reference.network_backward(question.weights, out, d_logits),
@@ -57,16 +91,18 @@ def gradients(question: Question, out: reference.Forward) -> Arrays:
 
 
 def losses(question: Question) -> Arrays:
-    """Return the loss of given logits, directly and from clipped probabilities."""
-    logits, labels = question.inputs["logits"], question.inputs["labels"]
+    """Return the loss of given answers, directly and from clipped probabilities."""
+    given = question.inputs["logits"]
+    loss, slope = loss_and_slope(question, given)
+    found = {"loss.logits": np.asarray(loss, given.dtype), "slope.logits": slope}
+    if question.network.answer == "values":
+        return found
+    logits, labels = _of_cross_entropy(question, given, question.inputs["labels"])
     p = reference.probabilities(logits)
-    loss, slope = reference.cross_entropy(logits, labels)
     clipped, d_p = reference.clipped_cross_entropy(p, labels)
     binary = logits.shape[1] == 1
     d_logits = d_p * p * (1 - p) if binary else p * (d_p - (d_p * p).sum(axis=1, keepdims=True))
-    return {
-        "loss.logits": np.asarray(loss, logits.dtype),
+    return found | {
         "loss.probabilities": np.asarray(clipped, logits.dtype),
-        "slope.logits": slope,
-        "slope.probabilities": d_logits,
+        "slope.probabilities": d_logits.reshape(given.shape),
     }

@@ -6,23 +6,36 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from grulight.heads import ClassHead, Head, LabelHead, ValueHead
 from grulight.kernels.fused import FusedGRU, Kernel
 from grulight.model import GRUNet
 from grulight.training.classifier import GRUClassifier
-from parity.question import Arrays, Network, cast
+from parity.question import Answer, Arrays, Network, cast
 
 
 def classifier_for(network: Network, kernel: Kernel = "auto") -> GRUClassifier:
     """Return the task of ``grulight fit`` around a network of these sizes."""
+    classes = network.answer == "classes"
     return GRUClassifier(
         network.input_size,
-        max(2, network.num_outputs),
+        max(2, network.num_outputs) if classes else 0,
         network.hidden_size,
         network.num_layers,
         network.bidirectional,
         bias=network.bias,
         kernel=kernel,
+        num_values=0 if classes else network.num_outputs,
+        per_step=network.per_step,
+        multilabel=network.answer == "labels",
     )
+
+
+def head_of(network: Network) -> Head:
+    """Return what ``grulight fit`` takes the network's answers for."""
+    if network.answer == "classes":
+        return ClassHead(network.num_outputs, network.per_step)
+    kind = LabelHead if network.answer == "labels" else ValueHead
+    return kind(network.num_outputs, network.per_step)
 
 
 def fresh_network(network: Network, seed: int = 0) -> GRUNet:
@@ -34,8 +47,8 @@ def fresh_network(network: Network, seed: int = 0) -> GRUNet:
     return found
 
 
-def sizes_of(network: GRUNet) -> Network:
-    """Return the constructor arguments of a GRUNet."""
+def sizes_of(network: GRUNet, answer: Answer = "classes") -> Network:
+    """Return the constructor arguments of a GRUNet, and what it answers."""
     gru = network.gru
     return Network(
         gru.input_size,
@@ -44,6 +57,8 @@ def sizes_of(network: GRUNet) -> Network:
         gru.num_layers,
         gru.bidirectional,
         gru.bias,
+        network.per_step,
+        answer,
     )
 
 
@@ -70,11 +85,12 @@ def stack_snapshots(snapshots: list[Arrays]) -> Arrays:
 def clipped_cross_entropy(probabilities: Tensor, labels: Tensor, epsilon: float = 1e-7) -> Tensor:
     """Return the loss that Keras computes from probabilities whose logits it cannot see.
 
-    See ``grulight.kernels.reference.clipped_cross_entropy``.
+    See ``grulight.kernels.reference.clipped_cross_entropy``. Labels (batch, label) that hold or do
+    not are as many binary tasks.
     """
-    if probabilities.shape[1] == 1:
-        clipped = probabilities[:, 0].clamp(epsilon, 1 - epsilon)
-        target = labels.to(clipped.dtype)
+    if probabilities.shape[1] == 1 or labels.dim() == 2:
+        target = labels.to(probabilities.dtype).reshape(probabilities.shape)
+        clipped = probabilities.clamp(epsilon, 1 - epsilon)
         return -(target * clipped.log() + (1 - target) * (1 - clipped).log()).mean()
     whole = probabilities / probabilities.sum(dim=1, keepdim=True)
     clipped = whole.clamp(epsilon, 1 - epsilon)
@@ -119,6 +135,7 @@ def _lower_layers(
     return torch.func.functional_call(below, shared, (given[0], *state), settings)[0]
 
 
-def probabilities(logits: Tensor) -> Tensor:
-    """Return softmax, or for one logit the sigmoid."""
-    return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(dim=1)
+def probabilities(network: Network, logits: Tensor) -> Tensor:
+    """Return softmax, or for one logit and for labels the sigmoid."""
+    several = network.answer == "classes" and logits.shape[-1] > 1
+    return logits.softmax(dim=-1) if several else logits.sigmoid()

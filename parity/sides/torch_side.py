@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from grulight.errors import InputError
 from grulight.keras_files.layers.layout import network_to_keras, network_to_torch
 from grulight.kernels.fused import Kernel
-from grulight.logits import classification_loss
 from grulight.model import GRUNet
 from parity.question import Array, Arrays, Network, Question, gradients_of
 from parity.sides.quiet import without_warnings
 from parity.sides.torch_network import (
     clipped_cross_entropy,
     copy_of,
+    head_of,
     hidden_states,
     load_weights,
     probabilities,
@@ -58,7 +58,7 @@ class TorchSide:
         """What computes with a network of these sizes: what ``auto`` takes, too."""
         if self.kernel != "auto":
             return self.name
-        net = GRUNet(**vars(network)).to(self.device)
+        net = GRUNet(**network.sizes).to(self.device)
         double, single = (net.to(dtype).gru.kernel for dtype in (torch.float64, torch.float32))
         taken = single if single == double else f"{double} in float64, {single} in float32"
         return self._named(f"auto: {taken}")
@@ -80,7 +80,7 @@ class TorchSide:
 
     def _weights(self, question: Question) -> Arrays:
         """Port Keras variables into a GRUNet, and the GRUNet's parameters back."""
-        net = GRUNet(**vars(question.network)).to(getattr(torch, question.dtype))
+        net = GRUNet(**question.network.sizes).to(getattr(torch, question.dtype))
         load_weights(net, network_to_torch(network_to_keras(question.weights)))
         weights = {name: p.detach().numpy() for name, p in net.named_parameters()}
         return _named("weights", weights) | _named("keras", network_to_keras(weights))
@@ -101,7 +101,11 @@ class TorchSide:
             None if lengths is None else torch.tensor(lengths),
             leaves.get("h0"),
         )
-        loss = classification_loss(logits, labels)
+        valid = None
+        if question.network.per_step and lengths is not None:
+            valid = torch.arange(logits.shape[1]) < torch.tensor(lengths)[:, None]
+            valid = valid.to(self.device)
+        loss = head_of(question.network).score(logits, labels, valid).loss
         outputs = {"logits": logits} | {f"hidden.{name}": array for name, array in hidden.items()}
         pulls = [
             (outputs[name.removeprefix("pull.")] * self._tensor(array)).sum()
@@ -110,7 +114,9 @@ class TorchSide:
         ]
         leaves.update(net.named_parameters())
         answer = outputs | {f"last.{name}": array for name, array in last.items()}
-        answer |= {"probabilities": probabilities(logits), "loss": loss}
+        answer |= {"loss": loss}
+        if question.network.answer != "values":
+            answer["probabilities"] = probabilities(question.network, logits)
         answer |= _gradients("grad", torch.stack(pulls).sum(), leaves) | _gradients(
             "lossgrad", loss, leaves
         )
@@ -120,10 +126,11 @@ class TorchSide:
         """Return the loss of given logits, directly and from clipped probabilities."""
         logits = self._tensor(question.inputs["logits"]).requires_grad_()
         labels = self._tensor(question.inputs["labels"])
-        losses = {
-            "logits": classification_loss(logits, labels),
-            "probabilities": clipped_cross_entropy(probabilities(logits), labels),
-        }
+        network = question.network
+        losses = {"logits": head_of(network).loss(logits, labels)}
+        if network.answer != "values":
+            likely = probabilities(network, logits)
+            losses["probabilities"] = clipped_cross_entropy(likely, labels)
         answer = {f"loss.{name}": loss for name, loss in losses.items()}
         for name, loss in losses.items():
             answer[f"slope.{name}"] = torch.autograd.grad(loss, logits, retain_graph=True)[0]
@@ -153,7 +160,7 @@ class TorchSide:
         return "torch" if self.kernel == "compile" else cast(Kernel, self.kernel)
 
     def _build(self, question: Question) -> GRUNet:
-        net = GRUNet(**vars(question.network), kernel=self._arithmetic)
+        net = GRUNet(**question.network.sizes, kernel=self._arithmetic)
         net.to(self.device, getattr(torch, question.dtype))
         load_weights(net, question.weights)
         if self.kernel == "compile":

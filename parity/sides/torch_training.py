@@ -126,11 +126,12 @@ def _fresh_order(rng: np.random.Generator, count: int, epoch: int) -> Order:
 def sequences_of(network: Network, data: Arrays) -> Sequences:
     """Wrap arrays as the form that grulight's batches take."""
     count, time = data["values"].shape[:2]
+    classes = max(2, network.num_outputs) if network.answer == "classes" else 0
     return Sequences(
         data["values"],
         data.get("lengths", np.full(count, time)),
         data["labels"],
-        tuple(map(str, range(max(2, network.num_outputs)))),
+        tuple(map(str, range(classes))),
         tuple(map(str, range(network.input_size))),
         np.arange(count).astype(str),
         "parity",

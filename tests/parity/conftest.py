@@ -17,6 +17,9 @@ CASES = {
         Case("whole_sequences_without_state", Network(5, 3), time=33, ragged=False, h0=False),
         Case("two_layers_two_ways", Network(4, 3, 7, num_layers=2, bidirectional=True)),
         Case("binary_without_bias", Network(3, 1, 6, bias=False)),
+        Case("several_labels", Network(3, 4, 6, answer="labels")),
+        Case("classes_per_step", Network(3, 3, 6, bidirectional=True, per_step=True)),
+        Case("values_per_step", Network(3, 2, 6, per_step=True, answer="values")),
     )
 }
 Answers = Callable[[str, Precision], tuple[Arrays, Arrays]]

@@ -14,11 +14,15 @@ def test_loss_of_a_batch_agrees(case: Case, answers: Answers) -> None:
     assert difference.relative <= FLOAT64_BOUND, difference
 
 
-@pytest.mark.parametrize("labels", [3, 1], ids=["three labels", "binary"])
+@pytest.mark.parametrize(
+    "network",
+    [Network(5, 3), Network(5, 1), Network(5, 3, answer="labels")],
+    ids=["three classes", "binary", "three labels"],
+)
 def test_losses_agree_also_where_keras_clips_probabilities(
-    labels: int, ours: Side, theirs: Side
+    network: Network, ours: Side, theirs: Side
 ) -> None:
-    question = loss_question(Network(5, labels))
+    question = loss_question(network)
     their_answer = theirs(question)
     for answer in (ours(question), reference_answer(question)):
         for difference in compare(answer, their_answer):

@@ -5,7 +5,7 @@ import pytest
 
 from grulight.keras_files.layers.layout import network_to_keras
 from grulight.kernels.steps import train_steps
-from parity.cases import training_question
+from parity.cases import random_labels, training_question
 from parity.compare import compare
 from parity.question import Arrays, Network, Question, Side, batches_of
 from parity.rungs import judge
@@ -43,6 +43,32 @@ def test_losses_and_weights_agree_through_all_125_steps(
         assert difference.relative <= FLOAT64_BOUND, difference
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        Network(5, 2, 6, answer="labels"),
+        Network(5, 1, 6, answer="values"),
+        Network(5, 3, 6, per_step=True),
+        Network(5, 2, 6, per_step=True, answer="values"),
+    ],
+    ids=["labels", "a value", "classes per step", "values per step"],
+)
+def test_other_answers_are_trained_to_the_same_weights(network: Network, theirs: Side) -> None:
+    given = {name: array[:160] for name, array in data(ragged=True).items()}
+    shape = (160, 10) if network.per_step else (160,)
+    given["labels"] = random_labels(network, shape, np.random.default_rng(1))
+    start = weights_of(fresh_network(network))
+    asked = training_question("random", network, start, given, epochs=3)
+    their_answer, side = theirs(asked), TorchSide("numba")
+    for difference in compare(side(asked), their_answer):
+        assert difference.relative <= FLOAT64_BOUND, difference
+    answer, kept = side.together(asked)
+    assert kept == [4, 9, 14]
+    shared = {n: a if n == "train.loss" else a[kept] for n, a in their_answer.items()}
+    for difference in compare(answer, shared):
+        assert difference.relative <= FLOAT64_BOUND, difference
+
+
 @pytest.mark.parametrize("kernel", ["torch", "numba"])
 def test_many_steps_at_once_take_the_same_trajectory(
     kernel: str, theirs: Side, monkeypatch: pytest.MonkeyPatch
@@ -50,7 +76,7 @@ def test_many_steps_at_once_take_the_same_trajectory(
     compiled = []
 
     def spy(*arguments: Any) -> Any:
-        compiled.append(len(arguments[-1]))
+        compiled.append(len(arguments[-2]))
         return train_steps(*arguments)
 
     monkeypatch.setattr("grulight.training.many_steps.train_steps", spy)

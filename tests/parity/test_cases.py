@@ -14,7 +14,7 @@ NETWORKS = [
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_shapes_are_those_of_the_network_that_users_run(network: Network) -> None:
-    net = GRUNet(**vars(network))
+    net = GRUNet(**network.sizes)
     theirs = {name: tuple(p.shape) for name, p in net.named_parameters()}
     assert network.shapes() == theirs
     assert list(network.shapes()) == list(theirs)

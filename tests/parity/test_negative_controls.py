@@ -5,7 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from parity.cases import RAGGED, Case, loss_question, step_question, training_question
+from parity.cases import (
+    RAGGED,
+    Case,
+    loss_question,
+    random_labels,
+    step_question,
+    training_question,
+)
 from parity.control_findings import controls_for, try_control
 from parity.controls.negative_control import NegativeControl
 from parity.controls.wrong_ports import NEGATIVE_CONTROLS
@@ -20,6 +27,9 @@ NETWORKS = {
     "no bias": Network(5, 3, bias=False),
     "binary": Network(5, 1),
     "one unit": Network(3, 2, 1),
+    "labels": Network(3, 3, 5, answer="labels"),
+    "classes per step": Network(3, 3, 5, per_step=True),
+    "values per step": Network(3, 2, 5, per_step=True, answer="values"),
 }
 
 
@@ -28,6 +38,9 @@ def questions(network: Network) -> list[Question]:
     rng = np.random.default_rng(1)
     values = rng.normal(size=(96, 5, network.input_size)).astype(np.float32).astype(np.float64)
     data = {"values": values, "labels": (values.sum(axis=(1, 2)) > 0).astype(np.int64)}
+    if network.per_step or network.answer != "classes":
+        answered = (96, 5) if network.per_step else (96,)
+        data["labels"] = random_labels(network, answered, rng)
     return [
         Case(RAGGED, network).question(),
         loss_question(network),
@@ -59,7 +72,7 @@ def test_wrong_ports_that_a_network_cannot_show_are_those_of_absent_parts() -> N
         control.name for control in NEGATIVE_CONTROLS if not control.shows(NETWORKS["no bias"])
     }
     biases = {"bias rows swapped", "recurrent bias folded", "biases forgotten"}
-    assert cannot == biases | {"directions swapped"}
+    assert cannot == biases | {"directions swapped", "padding counted"}
 
 
 @pytest.mark.parametrize("name", ["bias rows swapped", "recurrent bias folded", "reset before"])

@@ -17,6 +17,9 @@ NETWORKS = {
     "two layers, two ways": Network(4, 3, 7, num_layers=2, bidirectional=True),
     "binary without bias": Network(3, 1, 6, bias=False),
     "one unit": Network(3, 2, 1),
+    "values per step, two ways": Network(
+        3, 2, 5, bidirectional=True, per_step=True, answer="values"
+    ),
 }
 
 
