@@ -64,10 +64,8 @@ class KerasSide:
             shapes[name][-1] = inputs[name].shape[-1]
         signature = {n: tf.TensorSpec(shape, inputs[n].dtype) for n, shape in shapes.items()}
         key = (what, question.network, question.dtype, *sorted(signature))
-        jit = self.mode == "xla"
-        traced = self._once(
-            key, lambda: tf.function(body, [signature], autograph=False, jit_compile=jit)
-        )
+        settings = {"autograph": False, "jit_compile": self.mode == "xla"}
+        traced = self._once(key, lambda: tf.function(body, [signature], **settings))
         return _numpy(traced(inputs))
 
     def _weights(self, question: Question) -> Arrays:
