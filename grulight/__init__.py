@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from grulight.data.sequences import Sequences
     from grulight.errors import InputError
     from grulight.estimators.classifier import SequenceClassifier as SequenceClassifier
+    from grulight.estimators.regressor import SequenceRegressor as SequenceRegressor
     from grulight.keras_files.port import load_keras
     from grulight.model import GRUNet
     from grulight.optim import KerasAdam, KerasRMSprop
@@ -35,6 +36,7 @@ _HOME = {
     "KerasRMSprop": "optim",
     "SequenceClassifier": "estimators.classifier",
     "SequenceDataModule": "data.datamodule",
+    "SequenceRegressor": "estimators.regressor",
     "Sequences": "data.sequences",
     "load_classifier": "runs.checkpoint",
     "load_keras": "keras_files.port",

@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import grulight
-from grulight import SequenceClassifier, SequenceDataModule
+from grulight import SequenceClassifier, SequenceDataModule, SequenceRegressor
 from grulight.data.waves import waves
 from grulight.errors import InputError
 from grulight.training import steps
@@ -39,12 +39,17 @@ def fitted(given: Any = X, y: Any = Y, **settings: Any) -> SequenceClassifier:
     ).fit(given, y)
 
 
+FRAME = (
+    "a data frame may have a row per step or per sequence; it is refused with a line that says "
+    "where each goes"
+)
+
+
 @parametrize_with_checks(
-    [SequenceClassifier(max_epochs=10, lr=0.03)],
-    expected_failed_checks=lambda _: {
-        "check_classifier_data_not_an_array": "a data frame may have a row per step or per "
-        "sequence; it is refused with a line that says where each goes"
-    },
+    [SequenceClassifier(max_epochs=10, lr=0.03), SequenceRegressor(max_epochs=30, lr=0.03)],
+    expected_failed_checks=lambda _: dict.fromkeys(
+        ("check_classifier_data_not_an_array", "check_regressor_data_not_an_array"), FRAME
+    ),
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # by scikit-learn of y
 def test_scikit_learns_own_checks_hold(estimator: Any, check: Any) -> None:
@@ -93,7 +98,7 @@ def test_the_default_training_takes_its_steps_in_compiled_calls(
     compiled = steps.take_compiled
 
     def counted(*arguments: Any) -> None:
-        calls.append(arguments[5])
+        calls.append(next(each for each in arguments if type(each) is int))
         compiled(*arguments)
 
     monkeypatch.setattr(steps, "take_compiled", counted)
@@ -200,6 +205,16 @@ def test_one_class_and_values_are_refused() -> None:
         fitted(y=np.linspace(0, 1, 300))
 
 
+def test_other_features_than_in_training_are_refused() -> None:
+    trained = fitted()
+    with pytest.raises(InputError, match="has 4 features per time step, expected 5"):
+        trained.predict(X[:, :, :4])
+    trained = fitted(X[:, :, 0])
+    with pytest.raises(InputError, match=r"X has 9 features.*\(sequences, steps, 1\)"):
+        trained.predict(X[:, :9, 0])
+    assert trained.predict_proba(X[:, :9, :1]).shape == (300, 3)
+
+
 def test_missing_values_are_filled_where_asked() -> None:
     holes = np.where(X > 3, np.nan, X)
     trained = fitted(holes, missing="mask")
@@ -211,6 +226,40 @@ def test_missing_values_are_filled_where_asked() -> None:
 def test_what_was_not_fitted_says_so() -> None:
     with pytest.raises(NotFittedError):
         SequenceClassifier().predict(X)
+
+
+LEVEL, SLOPE = X[:, :, 0].mean(axis=1) * 50 + 1000, X[:, -1, 1]
+
+
+def regressed(y: Any, given: Any = X, **settings: Any) -> SequenceRegressor:
+    known = {"max_epochs": 60, "lr": 0.01, "random_state": 0, "accelerator": "cpu"}
+    return SequenceRegressor(**known | settings).fit(given, y)
+
+
+def test_values_are_learned_in_their_own_units() -> None:
+    trained = regressed(LEVEL)
+    assert trained.score(X, LEVEL) > 0.9
+    predicted = trained.predict(X)
+    assert predicted.shape == (300,)
+    assert abs(predicted.mean() - 1000) < 10
+
+
+def test_several_values_are_learned_at_once() -> None:
+    y = np.stack([LEVEL, SLOPE], axis=1)
+    trained = regressed(y)
+    assert trained.predict(X).shape == (300, 2)
+    assert trained.score(X, y) > 0.8
+    assert regressed(LEVEL[:, None], max_epochs=1).predict(X).shape == (300, 1)
+
+
+def test_whole_numbers_are_values_to_a_regressor() -> None:
+    counts = np.round(LEVEL).astype(int)
+    assert regressed(counts).score(X, counts) > 0.9
+
+
+def test_a_regressor_goes_through_cross_validation_and_early_stopping() -> None:
+    model = SequenceRegressor(max_epochs=30, lr=0.03, early_stopping=True, random_state=0)
+    assert (cross_val_score(model, LISTED, SLOPE, cv=2) > 0.2).all()
 
 
 @pytest.mark.parametrize("module", [pickle, joblib])
@@ -281,6 +330,18 @@ def test_early_stopping_goes_back_to_the_best_weights() -> None:
         max_epochs=trained.n_iter_ - 3, lr=0.1, early_stopping=True, validation_fraction=0.3
     )
     assert (best.predict_proba(X) == trained.predict_proba(X)).all()
+
+
+@pytest.mark.parametrize("launcher", [["SLURM_NTASKS", "SLURM_PROCID"], ["WORLD_SIZE", "RANK"]])
+def test_a_job_of_several_processes_is_not_waited_for(
+    launcher: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = fitted().predict_proba(X)
+    for name in (*launcher, "LOCAL_RANK", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_JOB_ID"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv(launcher[0], "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    assert (fitted().predict_proba(X) == alone).all()
 
 
 def wait(seconds: float) -> None:

@@ -7,14 +7,14 @@ import pytest
 from aeon.datasets import load_basic_motions, load_japanese_vowels
 
 from grulight import SequenceClassifier
-from grulight.estimators.for_aeon import AeonClassifier
+from grulight.estimators.for_aeon import AeonClassifier, AeonRegressor
 
 QUICK: dict[str, Any] = {"max_epochs": 20, "lr": 0.01, "random_state": 0, "accelerator": "cpu"}
 
 
 @pytest.mark.slow  # imports TensorFlow
 @pytest.mark.filterwarnings("ignore")  # of aeon's own, on data of its own
-@pytest.mark.parametrize("kind", [AeonClassifier])
+@pytest.mark.parametrize("kind", [AeonClassifier, AeonRegressor])
 def test_aeons_own_checks_hold(kind: Any) -> None:
     from aeon.testing.estimator_checking import check_estimator
 

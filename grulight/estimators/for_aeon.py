@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from grulight.estimators.classifier import SequenceClassifier
+from grulight.estimators.regressor import SequenceRegressor
 from grulight.extras import extra
 
 _TAGS = {
@@ -17,6 +18,7 @@ _TAGS = {
 }
 
 BaseClassifier: Any = extra("aeon.classification", "data", "AeonClassifier").BaseClassifier
+BaseRegressor: Any = extra("aeon.regression", "data", "AeonRegressor").BaseRegressor
 
 
 class AeonClassifier(BaseClassifier):
@@ -48,3 +50,30 @@ class AeonClassifier(BaseClassifier):
     @classmethod
     def _get_test_params(cls, parameter_set: str = "default") -> dict[str, Any]:
         return {"estimator": SequenceClassifier(max_epochs=2)}
+
+
+class AeonRegressor(BaseRegressor):
+    """A :class:`SequenceRegressor` as aeon's regressors are: any of its collections for X.
+
+    Args:
+        estimator: The regressor, whose settings are taken; None for the default ones.
+    """
+
+    _tags = _TAGS
+
+    def __init__(self, estimator: SequenceRegressor | None = None) -> None:
+        self.estimator = estimator
+        super().__init__()
+
+    def _fit(self, X: Any, y: NDArray[Any]) -> "AeonRegressor":
+        given = SequenceRegressor() if self.estimator is None else clone(self.estimator)
+        self.estimator_ = given.set_params(channels_first=True).fit(X, y)
+        return self
+
+    def _predict(self, X: Any) -> NDArray[Any]:
+        found: NDArray[Any] = self.estimator_.predict(X)
+        return found
+
+    @classmethod
+    def _get_test_params(cls, parameter_set: str = "default") -> dict[str, Any]:
+        return {"estimator": SequenceRegressor(max_epochs=2)}
