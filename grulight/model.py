@@ -1,4 +1,6 @@
-"""The network, on one screen: a GRU reads the sequence, a linear layer labels its last state."""
+"""The network, on one screen: a GRU reads the sequence, a linear layer answers from its states."""
+
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -7,14 +9,14 @@ from grulight.kernels.fused import FusedGRU, Kernel
 
 
 class GRUNet(nn.Module):
-    """Label a sequence by the last hidden state of a GRU.
+    """Answer for a sequence from the last hidden state of a GRU, or for each step from its own.
 
     The hidden state follows PyTorch's ``nn.GRU``, which is Keras' ``GRU(reset_after=True)``
     (Cho et al. 2014, arXiv 1406.1078, with the reset gate applied after the matrix product).
 
     Args:
         input_size: Features per time step.
-        num_outputs: Logits per sequence; one for a binary task.
+        num_outputs: Numbers in an answer, logits or values; one for a binary task.
         hidden_size: Units of the GRU, the length of the summary per direction.
         num_layers: Stacked GRU layers.
         bidirectional: Also read the sequence backwards; the summary is then both last states.
@@ -22,6 +24,7 @@ class GRUNet(nn.Module):
         bias: Whether the GRU has biases.
         kernel: What computes the GRU: ``auto`` takes Numba on a CPU and Triton on CUDA where they
             can, else torch, which is cuDNN on CUDA.
+        per_step: Answer for every time step, not once for the sequence.
     """
 
     def __init__(
@@ -34,8 +37,10 @@ class GRUNet(nn.Module):
         dropout: float = 0.0,
         bias: bool = True,
         kernel: Kernel = "auto",
+        per_step: bool = False,
     ) -> None:
         super().__init__()
+        self.per_step = per_step
         self.gru = FusedGRU(
             input_size,
             hidden_size,
@@ -49,6 +54,11 @@ class GRUNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size * (1 + bidirectional), num_outputs)
 
+    @property
+    def follows_steps(self) -> bool:
+        """Whether there is an answer for each step of the sequences."""
+        return self.per_step
+
     def summarize(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Read padded sequences (batch, time, feature) into summaries (batch, summary).
 
@@ -58,7 +68,25 @@ class GRUNet(nn.Module):
         directions = 1 + self.gru.bidirectional
         return torch.cat(tuple(last[-directions:]), dim=-1)
 
+    def states(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return what the GRU knows after each step, (batch, time, summary), zero in padding."""
+        out, _ = self.gru(values) if lengths is None else self.gru(values, lengths=lengths)
+        return cast(Tensor, out)
+
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return logits (batch, label) for padded sequences (batch, time, feature)."""
-        logits: Tensor = self.head(self.dropout(self.summarize(values, lengths)))
-        return logits
+        """Return answers (batch, output) to padded sequences (batch, time, feature).
+
+        Per step they are (batch, time, output); what stands in the padding means nothing.
+        """
+        read = self.states if self.per_step else self.summarize
+        answers: Tensor = self.head(self.dropout(read(values, lengths)))
+        return answers
+
+    def answers(
+        self, values: Tensor, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the answers, and which steps (batch, time) of them count; None for all."""
+        valid = None
+        if self.per_step and lengths is not None:
+            valid = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
+        return self(values, lengths), valid

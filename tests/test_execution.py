@@ -16,6 +16,7 @@ from grulight.cli import main
 Run = Callable[..., str]
 RUN = Path("lightning_logs/version_0")
 TOGETHER = "--model.steps_per_execution"
+ANSWERS = ("values", "labels", "values per step", "classes per step")
 
 
 def metrics(run: Path) -> list[dict[str, str]]:
@@ -37,11 +38,22 @@ def fitted(run: Run, name: str, *options: object) -> Path:
         ("--optimizer", "KerasAdam", "--optimizer.weight_decay", 0.01, "--optimizer.lr", 0.01),
         ("--optimizer", "SGD", "--optimizer.lr", 0.1),
         ("--model.num_layers", 2),
+        *(("--data.source", f"{name}.npz", "--data.val_size", 0.2) for name in ANSWERS),
     ],
-    ids=["default", "uneven and standardised", "two classes, lengths", "decay", "SGD", "stacked"],
+    ids=[
+        "default",
+        "uneven and standardised",
+        "two classes, lengths",
+        "decay",
+        "SGD",
+        "stacked",
+        *ANSWERS,
+    ],
 )
 def test_the_training_is_the_same(run: Run, options: tuple[object, ...]) -> None:
     write_ragged(Path("ragged.npz"))
+    for name in ANSWERS:
+        write_answers(name)
     common = ("--trainer.max_epochs", 3, "--trainer.precision", "64-true", *options)
     one = fitted(run, "one", *common, TOGETHER, 1)
     several = fitted(run, "several", *common, TOGETHER, 7)
@@ -61,6 +73,21 @@ def write_ragged(path: Path) -> None:
     lengths = rng.integers(1, 7, 200)
     values[np.arange(6) >= lengths[:, None]] = 0
     np.savez(path, x=values, lengths=lengths, y=values.sum(axis=(1, 2)) > 0)
+
+
+def write_answers(name: str) -> None:
+    import numpy as np
+
+    x, lengths = (np.load("ragged.npz")[key] for key in ("x", "lengths"))
+    seen = x.cumsum(axis=1)
+    last = np.take_along_axis(seen, lengths[:, None, None] - 1, axis=1)[:, 0]
+    y = {
+        "values": last * 10 + 300,
+        "labels": last > 0,
+        "values per step": seen * 10 + 300,
+        "classes per step": (seen[..., 0] > 0).astype(int) + (seen[..., 1] > 0),
+    }[name]
+    np.savez(f"{name}.npz", x=x, lengths=lengths, y=y)
 
 
 def test_how_many_does_not_change_a_bit(run: Run) -> None:

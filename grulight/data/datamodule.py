@@ -42,9 +42,10 @@ class SequenceDataModule(ServingDataModule):
         lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
         class_names: The classes in the order of the model's outputs; by default those of the
             training part, sorted.
-        targets: Whether labels are ``classes`` or ``values``. With ``auto`` integers, booleans,
-            texts and whole floats are classes, and so an array whose last axis is one-hot; other
-            numbers are values. A ported Keras model asks for what its output is.
+        targets: Whether labels are ``classes``, ``values``, or several ``labels`` that hold (1) or
+            do not (0). With ``auto`` integers, booleans, texts and whole floats are classes, and so
+            an array whose last axis is one-hot; rows of 0 and 1 are labels, other numbers values.
+            A ported Keras model asks for what its output is.
         per_step: Whether there is a label for each time step. By default where a label array has
             three axes, or two of which the second is as long as the sequences; never in a table.
         num_classes: How many classes a ported model tells apart: whole-number labels then are
@@ -58,6 +59,8 @@ class SequenceDataModule(ServingDataModule):
         missing: What becomes of missing values (NaN, empty cells): an ``error``, the ``last`` value
             before, the ``mean`` of the training part, or a ``mask``, which is the last value and
             two more features: whether it is missing, and the steps since the last one.
+        standardize_targets: Scale values to mean 0 and deviation 1 over the training part, within
+            the model: it predicts, and its errors are, in the values' own units.
         fill: Means to fill missing values by, as in a checkpoint; by default the training part's.
         seed: Seed of the shuffling; by default torch's initial seed. Kept in checkpoints.
     """
@@ -86,6 +89,7 @@ class SequenceDataModule(ServingDataModule):
         layout: TableLayout = "long",
         steps: str | None = None,
         missing: Missing = "error",
+        standardize_targets: bool = True,
         fill: list[float] | None = None,
         seed: int | None = None,
     ) -> None:
@@ -98,6 +102,7 @@ class SequenceDataModule(ServingDataModule):
             raise InputError(f"--data.num_classes {num_classes}: expected 1 to {_MOST_CLASSES}.")
         self.source, self.test_source = str(named(source)), test_source
         self.batch_size, self.standardize, self.seed = batch_size, standardize, seed
+        self.standardize_targets = standardize_targets
         self.missing = None if missing == "error" else missing
         self._fill = fill
         self.options = ReadOptions(

@@ -6,19 +6,24 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
-from numpy.typing import NDArray
 
 from grulight.data.missing import Fill, Filling, fitted
 from grulight.data.readers import ReadOptions
 from grulight.data.sequences import Sequences
 from grulight.data.splitting import Parts
-from grulight.data.statistics import feature_statistics
+from grulight.data.statistics import (
+    Statistics,
+    all_hold_or_not,
+    feature_statistics,
+    value_statistics,
+)
 from grulight.errors import InputError
 
 # what a model has to know of the data, by the names that both have for it
 DESCRIPTION = (
-    *("input_size", "num_classes", "num_values", "per_step"),
+    *("input_size", "num_classes", "num_values", "per_step", "multilabel"),
     *("class_names", "feature_names", "offset", "mean", "scale", "missing", "fill"),
+    *("target_mean", "target_scale"),
 )
 
 
@@ -30,6 +35,7 @@ class DescribedDataModule(LightningDataModule):
         options: How.
         seed: Of the shuffling.
         standardize: Whether the description has statistics to scale features by.
+        standardize_targets: Whether it has statistics to scale values by.
         missing: How missing values are filled; None where there are none.
     """
 
@@ -37,6 +43,7 @@ class DescribedDataModule(LightningDataModule):
     options: ReadOptions
     seed: int | None
     standardize: bool
+    standardize_targets: bool
     missing: Fill | None
 
     _fill: list[float] | None
@@ -83,6 +90,14 @@ class DescribedDataModule(LightningDataModule):
         """Whether there is a label for each time step."""
         return self.parts.train.per_step
 
+    @cached_property
+    def multilabel(self) -> bool:
+        """Whether labels are several that hold or not, such as (1, 0, 1), and no values."""
+        train, kind = self.parts.train, self.options.targets.kind
+        if not train.has_values or kind == "values":
+            return False
+        return kind == "labels" or (train.num_values > 1 and all_hold_or_not(train))
+
     @property
     def class_names(self) -> list[str]:
         """Names of the classes, in the order of the model's outputs."""
@@ -118,9 +133,24 @@ class DescribedDataModule(LightningDataModule):
         """Return what a model has to know of the data, as arguments of ``GRUClassifier``."""
         return {name: getattr(self, name) for name in DESCRIPTION}
 
+    @property
+    def target_mean(self) -> list[float] | None:
+        """Mean of each value over the training part; None where labels are not scaled."""
+        return None if self._value_statistics is None else self._value_statistics[0].tolist()
+
+    @property
+    def target_scale(self) -> list[float] | None:
+        """Standard deviation of each value over the training part; None likewise."""
+        return None if self._value_statistics is None else self._value_statistics[1].tolist()
+
     @cached_property
-    def _statistics(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _statistics(self) -> Statistics:
         return feature_statistics(self.parts.train)
+
+    @cached_property
+    def _value_statistics(self) -> Statistics | None:
+        scaled = self.standardize_targets and self.num_values and not self.multilabel
+        return value_statistics(self.parts.train) if scaled else None
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seed of the shuffling, and what was read how, for checkpoints."""

@@ -37,7 +37,7 @@ class LabelHead(Head):
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the share of labels that are right, as Keras' binary accuracy counts them."""
-        return ((answers > 0) == (targets == 1)).sum() / self.size
+        return ((answers > 0) == (targets == 1)).sum().to(answers.dtype) / self.size
 
     def prediction(self, answers: Tensor, *, from_logits: bool = True) -> Tensor:
         """Return the probability of each label."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, device, dtype, inference_mode, tensor
 from torch.nn import functional as F
 
 from grulight.heads.base import Columns, Head, per_name
@@ -16,21 +17,41 @@ LOG_2 = 0.6931471824645996  # as float32 has it, which Keras takes for float64 t
 
 @dataclass(frozen=True)
 class ValueHead(Head):
-    """Numbers and the mean of their errors, as Keras' loss of that name computes it."""
+    """Numbers and the mean of their errors, as Keras' loss of that name computes it.
+
+    Attributes:
+        error: Which.
+        delta: Where Huber's error goes over from squares to absolutes.
+        mean: Of each value in training, (K,): the network answers with values less this, divided by
+            the scale, and its loss is of these; what is predicted and measured is not.
+        scale: Deviation of each value in training, (K,); empty like the mean for no scaling.
+    """
 
     metric = "mae"
     error: Literal["mean_squared_error", "mean_absolute_error", "huber", "log_cosh"] = (
         "mean_squared_error"
     )
-    delta: float = 1.0  # where Huber's error goes over from squares to absolutes
+    delta: float = 1.0
+    mean: tuple[float, ...] = ()
+    scale: tuple[float, ...] = ()
 
     @property
     def _things(self) -> str:
         return f"{self.size} value{'s' * (self.size > 1)}"
 
+    def scaled(self, targets: Tensor, kind: dtype) -> Tensor:
+        """Return targets (..., K) as the network answers."""
+        targets = targets.to(kind)
+        if not self.mean:
+            return targets
+        return (targets - self._constant("mean", targets)) / self._constant("scale", targets)
+
+    def _constant(self, name: Literal["mean", "scale"], like: Tensor) -> Tensor:
+        return _on_device(getattr(self, name), like.dtype, like.device)
+
     def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean error of all values."""
-        targets = targets.to(answers.dtype)
+        """Return the mean error of all values, as the network answers."""
+        targets = self.scaled(targets, answers.dtype)
         if self.error == "huber":
             return F.huber_loss(answers, targets, delta=self.delta)
         if self.error == "log_cosh":
@@ -41,12 +62,22 @@ class ValueHead(Head):
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the absolute errors, each the mean of an answer's values."""
-        return F.l1_loss(answers.detach(), targets.to(answers.dtype), reduction="sum") / self.size
+        predicted = self.prediction(answers.detach())
+        return F.l1_loss(predicted, targets.to(answers.dtype), reduction="sum") / self.size
 
     def prediction(self, answers: Tensor, *, from_logits: bool = True) -> Tensor:
         """Return the values themselves."""
-        return answers
+        if not self.mean:
+            return answers
+        return answers * self._constant("scale", answers) + self._constant("mean", answers)
 
     def columns(self, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:
         """Return a column per value."""
         return per_name("value_", predicted, names)
+
+
+@lru_cache(maxsize=32)
+def _on_device(numbers: tuple[float, ...], kind: dtype, where: device) -> Tensor:
+    """Return constants as a tensor, the same each time: a step must not wait for their copying."""
+    with inference_mode(mode=False):
+        return tensor(numbers, dtype=kind, device=where)

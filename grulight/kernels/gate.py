@@ -110,6 +110,28 @@ def offset(given: Any, features: int) -> Array | None:
     return None if given is None else _finite("offset", given, features, np.float64)
 
 
+def row(name: str, given: Any, count: int, kind: Any) -> NDArray[Any]:
+    """Return numbers (count,) of a type."""
+    found = ready(_numbers(name, given), kind)
+    _require_axes(name, found.shape, (count,))
+    return found
+
+
+def table(name: str, given: Any, rows: int, columns: int, kind: Any) -> NDArray[Any]:
+    """Return numbers (rows, columns) of a type."""
+    found = ready(_numbers(name, given), kind)
+    _require_axes(name, found.shape, (rows, columns))
+    return found
+
+
+def of_steps(name: str, given: Any, valid: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return what the valid steps (batch, time) have, as rows (steps,) or (steps, any)."""
+    found = _numbers(name, given)
+    if found.shape[:2] != valid.shape:
+        raise InputError(f"{name} {found.shape}: expected {_words((*valid.shape, '…'))}.")
+    return found[valid]
+
+
 def _finite(name: str, given: Any, features: int, kind: Any) -> Array:
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite then
         array = ready(_numbers(name, given), kind)
@@ -121,14 +143,19 @@ def _finite(name: str, given: Any, features: int, kind: Any) -> Array:
     return array
 
 
-def network(parameters: Sequence[Any]) -> list[Array]:
-    """Return the parameters of a GRUNet of one layer in one direction, in its order."""
+def network(parameters: Sequence[Any], *, classes: bool = True) -> list[Array]:
+    """Return the parameters of a GRUNet of one layer in one direction, in its order.
+
+    Args:
+        parameters: Of the GRU, then of the head.
+        classes: Whether it answers with classes, two of which have a single logit.
+    """
     if len(parameters) not in (4, 6):
         raise InputError(f"{len(parameters)} parameters: expected 4, or 6 with the GRU's biases.")
     kind = kind_of("w_ih", parameters[0])
     hidden = _last_axis("w_hh", parameters[1])
     inputs, outputs = _last_axis("w_ih", parameters[0]), np.shape(parameters[-1])[:1]
-    if outputs == (2,):
+    if outputs == (2,) and classes:
         raise InputError("2 logits: expected one where there are two classes.")
     gates = 3 * hidden
     axes: list[Axes] = [(gates, inputs), (gates, hidden), *[(gates,)] * (len(parameters) - 4)]

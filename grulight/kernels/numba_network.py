@@ -1,6 +1,6 @@
 """A whole GRUNet of one layer in one compiled call: predictions, and steps of training.
 
-Legend: N sequences at hand, B batch, T time, I input, H hidden, C logits.
+Legend: N sequences at hand, B batch, T time, I input, H hidden, M answers, C numbers in one.
 """
 
 from typing import Any
@@ -22,7 +22,13 @@ from grulight.kernels.numba_cpu import (
     padded,
     total,
 )
-from grulight.kernels.numba_gates import sigmoid
+from grulight.kernels.numba_head import (
+    CLASSES,
+    head_backward,
+    linear,
+    loss_backward,
+    to_predictions,
+)
 from grulight.kernels.numba_simd import BOUNDSCHECK, compiled, data_of, jit, reach
 
 
@@ -45,32 +51,6 @@ def longest_first(lengths: Any, steps: int) -> Any:
         order[starts[steps - lengths[b]]] = b
         starts[steps - lengths[b]] += 1
     return order
-
-
-@jit
-def label(last: Any, weight: Any, bias: Any, logits: Any) -> None:
-    """Write the head's logits (B, C) for last states (B, H), each sum in order of H."""
-    for b in range(len(last)):
-        for c in range(len(bias)):
-            logit = bias[c]
-            for j in range(last.shape[1]):
-                logit += last[b, j] * weight[c, j]
-            logits[b, c] = logit
-
-
-@jit
-def raise_to_shares(row: Any) -> Any:
-    """Turn a row of logits into softmax; return the log of the sum that divided, and its shift."""
-    top = row[0]
-    for c in range(1, row.size):
-        top = max(top, row[c])
-    total = row.dtype.type(0)
-    for c in range(row.size):
-        row[c] = np.exp(row[c] - top)
-        total += row[c]
-    for c in range(row.size):
-        row[c] /= total
-    return np.log(total) + top
 
 
 @jit
@@ -140,9 +120,9 @@ def numbers_at(typing: Any, like: Any, address: Any) -> Any:
 
 @compiled
 def predict(
-    values: Any, lengths: Any, places: Any, hidden: int, classes: int, probabilities: Any
+    values: Any, lengths: Any, places: Any, hidden: int, answer: int, per_step: bool, found: Any
 ) -> None:
-    """Write class probabilities (B, classes) of raw sequences; one logit tells two classes apart.
+    """Write what is predicted for raw sequences, or for each of their steps.
 
     Args:
         values: Padded sequences (B, T, I).
@@ -150,14 +130,18 @@ def predict(
         places: Addresses, as each array that is handed over takes a fifth of a microsecond: of
             the mean that is taken off first (I,), of the scale that is divided by then (I,), of
             W_ih (3H, I), W_hh (3H, H), b_ih (3H,), b_hh (3H,) as ``nn.GRU`` has them, of the
-            head's weight (C, H) and bias (C,), and of what ``packed_before`` keeps. 0 where there
-            is none; C-contiguous, of the values' type.
+            head's weight (C, H) and bias (C,), of the mean (C,) and scale (C,) of values, and of
+            what ``packed_before`` keeps. 0 where there is none; C-contiguous, of the values' type.
         hidden: H.
-        classes: C.
-        probabilities: Written here.
+        answer: Which kind of answers, of ``numba_head``.
+        per_step: Whether there is one for each step.
+        found: (B, C) or (B T, C), written here; two classes are told apart by one logit.
     """
     batch, steps, inputs = values.shape
-    kind, gates, logits = values.dtype, 3 * hidden, classes if classes > 2 else 1
+    kind, gates, logits = values.dtype, 3 * hidden, found.shape[1]
+    if answer == CLASSES and logits == 2:
+        logits = 1
+    constants = logits if places[9] else 0
     biased = gates if places[4] else 0
     w_ih = carray(numbers_at(values, places[2]), (gates, inputs))
     w_hh = carray(numbers_at(values, places[3]), (gates, hidden))
@@ -165,7 +149,9 @@ def predict(
     b_hh = carray(numbers_at(values, places[5]), (biased,))
     weight = carray(numbers_at(values, places[6]), (logits, hidden))
     bias = carray(numbers_at(values, places[7]), (logits,))
-    kept = carray(numbers_at(values, places[8]), (room_to_pack(inputs, hidden, values.itemsize),))
+    unit_mean = carray(numbers_at(values, places[8]), (constants,))
+    unit_scale = carray(numbers_at(values, places[9]), (constants,))
+    kept = carray(numbers_at(values, places[10]), (room_to_pack(inputs, hidden, values.itemsize),))
     if places[0]:
         mean = carray(numbers_at(values, places[0]), (inputs,))
         scale = carray(numbers_at(values, places[1]), (inputs,))
@@ -183,60 +169,12 @@ def predict(
     first, reverse = plain()
     h0 = np.zeros((batch, hidden), kind)
     packed = packed_before(w_ih, w_hh, b_ih, b_hh, kept)
+    states = np.zeros((batch if per_step else 0, steps, hidden), kind)
     forward_blocks(values, h0, lengths, order, reverse, packed,
-                   none, values[:0], last, first, batch)  # fmt: skip
-    if logits > 1:
-        label(last, weight, bias, probabilities)
-        for b in range(batch):
-            raise_to_shares(probabilities[b])
-    else:
-        label(last, weight, bias, probabilities[:, 1:])
-        for b in range(batch):
-            second = sigmoid(probabilities[b, 1])
-            probabilities[b, 0], probabilities[b, 1] = kind.type(1) - second, second
-
-
-@jit
-def loss_backward(logits: Any, labels: Any) -> Any:
-    """Return the mean cross entropy and how many are right; turn logits into their derivative."""
-    batch, classes = logits.shape
-    count, one = logits.dtype.type(batch), logits.dtype.type(1)
-    loss, right = 0.0, 0
-    for b in range(batch):
-        row, y = logits[b], labels[b]
-        if classes == 1:
-            logit = row[0]
-            right += (logit > 0) == (y == 1)
-            loss += max(logit, logit * 0) - logit * y + np.log1p(np.exp(-abs(logit)))
-            row[0] = (sigmoid(logit) - y) / count
-            continue
-        best = 0
-        for c in range(1, classes):
-            if row[c] > row[best]:
-                best = c
-        right += best == y
-        chosen = row[y]
-        loss += raise_to_shares(row) - chosen
-        row[y] -= one
-        for c in range(classes):
-            row[c] /= count
-    return loss / batch, right
-
-
-@jit
-def head_backward(
-    d_logits: Any, last: Any, weight: Any, d_weight: Any, d_bias: Any, d_last: Any
-) -> None:
-    """Write the derivatives by the head's weights and by its input, sums in order of the batch."""
-    d_weight[:] = 0
-    d_bias[:] = 0
-    d_last[:] = 0
-    for b in range(len(last)):
-        for c in range(len(d_bias)):
-            d_bias[c] += d_logits[b, c]
-            for j in range(last.shape[1]):
-                d_weight[c, j] += d_logits[b, c] * last[b, j]
-                d_last[b, j] += d_logits[b, c] * weight[c, j]
+                   none, states, last, first, batch)  # fmt: skip
+    read = states.reshape(batch * steps, hidden) if per_step else last
+    linear(read, weight, bias, found[:, found.shape[1] - logits :])
+    to_predictions(found, answer, unit_mean, unit_scale)
 
 
 @jit
@@ -255,26 +193,53 @@ def adam(
 
 
 @jit
-def gather(values: Any, lengths: Any, labels: Any, chosen: Any) -> Any:
-    """Return a batch: values, lengths and labels."""
+def gather(values: Any, lengths: Any, chosen: Any) -> Any:
+    """Return a batch: values and lengths."""
     batch, steps, inputs = len(chosen), values.shape[1], values.shape[2]
     x = np.empty((batch, steps, inputs), values.dtype)
-    lens, y = np.full(batch, steps), np.empty(batch, np.int64)
+    lens = np.full(batch, steps)
     source, into, size = values.ravel(), x.ravel(), steps * inputs
     for b in range(batch):
         n = chosen[b]
-        y[b] = labels[n]
         if lengths.size:
             lens[b] = lengths[n]
         copy(source, n * size, into, b * size, size)
-    return x, lens, y
+    return x, lens
+
+
+@jit
+def answered(chosen: Any, begins: Any, lens: Any, per_step: bool) -> Any:
+    """Return whose targets a batch's answers have: rows (M,), in order of sequences and steps."""
+    if not per_step:
+        return begins[chosen]
+    rows, m = np.empty(np.sum(lens), np.int64), 0
+    for b in range(len(chosen)):
+        for t in range(lens[b]):
+            rows[m] = begins[chosen[b]] + t
+            m += 1
+    return rows
+
+
+@jit
+def of_valid_steps(padded_states: Any, lens: Any, rows: Any, back: bool) -> None:
+    """Copy states (B, T, H) of valid steps to rows (M, H); ``back`` copies the other way."""
+    m = 0
+    for b in range(len(lens)):
+        for t in range(lens[b]):
+            for j in range(rows.shape[1]):
+                if back:
+                    padded_states[b, t, j] = rows[m, j]
+                else:
+                    rows[m, j] = padded_states[b, t, j]
+            m += 1
 
 
 @compiled
 def train(
     parameters: Any, means: Any, squares: Any, alphas: Any, settings: Any, inputs: int, hidden: int,
-    gru_bias: bool, values: Any, lengths: Any, labels: Any, order: Any, starts: Any,
-    losses: Any, rights: Any,
+    gru_bias: bool, answer: int, per_step: bool, smoothing: Any, scale: Any,
+    values: Any, lengths: Any, begins: Any, classes: Any, numbers: Any, weights: Any,
+    order: Any, starts: Any, losses: Any, metrics: Any,
 ) -> None:  # fmt: skip
     """Take one step of Adam for each batch; see ``grulight.kernels.steps``.
 
@@ -287,49 +252,67 @@ def train(
         inputs: I.
         hidden: H.
         gru_bias: Whether the GRU has biases.
+        answer: Which kind of answers, of ``numba_head``.
+        per_step: Whether there is one for each step.
+        smoothing: Of classes and labels; of the parameters' type.
+        scale: (C,) what a unit of each value stands for.
         values: (N, T, I).
         lengths: (N,), or empty where all steps are valid.
-        labels: (N,).
+        begins: (N,) at which row of those that follow a sequence's targets begin.
+        classes: (R,), one for each sequence or for each valid step; empty where there are numbers.
+        numbers: (R, C) labels or values, likewise.
+        weights: (R,) by which each loss is multiplied; empty for 1.
         order: The sequences of all batches, one batch after the other.
         starts: Where in ``order`` each batch starts, and where the last one ends.
         losses: Mean loss of each batch, written here.
-        rights: Correct answers of each batch, written here.
+        metrics: Sum of each batch's metric, written here.
     """
     kind, steps, gates = values.dtype, values.shape[1], 3 * hidden
     edges = np.cumsum(
         np.array([0, gates * inputs, gates * hidden, gates * gru_bias, gates * gru_bias])
     )
     rest = parameters[edges[4] :]
-    classes = rest.size // (hidden + 1)
+    outputs = rest.size // (hidden + 1)
     w_ih = parameters[: edges[1]].reshape(gates, inputs)
     w_hh = parameters[edges[1] : edges[2]].reshape(gates, hidden)
     b_ih, b_hh = parameters[edges[2] : edges[3]], parameters[edges[3] : edges[4]]
-    weight, bias = rest[: classes * hidden].reshape(classes, hidden), rest[classes * hidden :]
+    weight, bias = rest[: outputs * hidden].reshape(outputs, hidden), rest[outputs * hidden :]
     p, most = padded(hidden, values.itemsize), np.max(starts[1:] - starts[:-1])
     tapes = np.empty(most * (5 * steps + 1) * p, kind)
     gradients = np.empty(parameters.size, kind)
     d_head = gradients[edges[4] :]
-    d_weight = d_head[: classes * hidden].reshape(classes, hidden)
+    d_weight = d_head[: outputs * hidden].reshape(outputs, hidden)
     no_states, (first, reverse) = np.empty((0, 0, 0), kind), plain()
     for step in range(len(alphas)):
         chosen = order[starts[step] : starts[step + 1]]
         batch = len(chosen)
-        x, lens, y = gather(values, lengths, labels, chosen)
+        x, lens = gather(values, lengths, chosen)
         by_length = longest_first(lens, steps)
         h0, last = np.zeros((batch, hidden), kind), np.empty((batch, hidden), kind)
-        logits, d_last = np.empty((batch, classes), kind), np.empty((batch, hidden), kind)
+        states = np.empty((batch, steps, hidden), kind) if per_step else no_states
         forward(x, h0, lens, by_length, reverse, w_ih, w_hh, b_ih, b_hh,
-                tapes, no_states, last, first, batch)  # fmt: skip
-        label(last, weight, bias, logits)
-        losses[step], rights[step] = loss_backward(logits, y)
-        head_backward(logits, last, weight, d_weight, d_head[classes * hidden :], d_last)
+                tapes, states, last, first, batch)  # fmt: skip
+        rows = answered(chosen, begins, lens, per_step)
+        read = last
+        if per_step:
+            read = np.empty((len(rows), hidden), kind)
+            of_valid_steps(states, lens, read, False)
+        logits, d_read = np.empty((len(rows), outputs), kind), np.empty((len(rows), hidden), kind)
+        linear(read, weight, bias, logits)
+        losses[step], metrics[step] = loss_backward(
+            logits, rows, classes, numbers, weights, answer, smoothing, scale
+        )
+        head_backward(logits, read, weight, d_weight, d_head[outputs * hidden :], d_read)
+        if per_step:
+            of_valid_steps(states, lens, d_read, True)
+        d_states, d_last = (states, d_read[:0]) if per_step else (no_states, d_read)
         share = blocks_per_group(batch) * BLOCK
         groups = (batch + share - 1) // share
         partial, d_bias = (
             np.zeros((groups, 3 * (inputs + hidden) * p), kind),
             np.zeros((groups, 4 * p)),
         )
-        backward(x, lens, by_length, reverse, w_ih, w_hh, tapes, no_states, d_last, no_states, h0,
+        backward(x, lens, by_length, reverse, w_ih, w_hh, tapes, d_states, d_last, no_states, h0,
                  partial, d_bias, first, groups)  # fmt: skip
         total(partial, d_bias, inputs, hidden, gru_bias, gradients)
         adam(parameters, gradients, means, squares, alphas[step], settings)

@@ -95,8 +95,14 @@ def _require_sizes(
     if settings.get("from_keras") is not None:
         require_described(path, settings["from_keras"], state)
         return
+    values = settings.get("num_values", 0)
     names = settings.get("class_names")
-    if classes < 2 or (names and len(names) != classes):
+    if values:
+        for name in ("class_names", "target_mean", "target_scale"):
+            held = settings.get(name)
+            if held and len(held) != values:
+                raise damaged(path, f"it has {len(held)} of {name} for {values} values")
+    elif classes < 2 or (names and len(names) != classes):
         raise damaged(path, f"it has {len(names or ())} class names for {classes} classes")
     sizes = {"hidden_size": 16, "num_layers": 1, "bidirectional": False, "bias": True} | settings
     network = [name for name in state if name.startswith("network.")]
@@ -106,7 +112,7 @@ def _require_sizes(
         with torch.device("meta"):
             expected = GRUNet(
                 features,
-                1 if classes == 2 else classes,
+                values or (1 if classes == 2 else classes),
                 **{name: sizes[name] for name in ("hidden_size", "num_layers")},
                 bidirectional=sizes["bidirectional"],
                 bias=sizes["bias"],

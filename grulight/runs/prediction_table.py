@@ -59,9 +59,7 @@ class PredictionWriter(Callback):
             pl_module.head,
             pl_module.class_names,
             part.ids[start:stop],
-            part.lengths[start:stop]
-            if getattr(pl_module.network, "follows_steps", False)
-            else None,
+            part.lengths[start:stop] if pl_module.network.follows_steps else None,
             answers,
             disagreement,
         )

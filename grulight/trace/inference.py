@@ -8,7 +8,6 @@ from torch import Tensor
 from grulight.data.batches import Batch, Batches
 from grulight.data.splitting import Parts
 from grulight.heads import ClassHead, Head, LabelHead, ValueHead
-from grulight.model import GRUNet
 from grulight.trace.answers import Answers
 from grulight.trace.class_answers import ClassAnswers
 from grulight.trace.label_answers import LabelAnswers
@@ -64,8 +63,6 @@ def answers_to(classifier: GRUClassifier, batch: Batch) -> tuple[Tensor, Tensor 
     like = next(classifier.parameters())
     lengths = None if batch.lengths is None else batch.lengths.to(like.device)
     values = classifier.standardized(batch.values.to(like))
-    if isinstance(classifier.network, GRUNet):
-        return classifier.network(values, lengths).float().cpu(), None
     answers, valid = classifier.network.answers(values, lengths)
     return answers.float().cpu(), None if valid is None else valid.cpu()
 

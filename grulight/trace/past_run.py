@@ -50,8 +50,8 @@ def load_run(path: Path, source: str | None = None) -> Run:
     ours = DataSpec(known["input_size"], head.num_classes, values, head.per_step)
     if theirs != ours:
         raise InputError(
-            f"{data.source}: has {theirs.input_size} features and {theirs.words}, {path} reads "
-            f"{ours.input_size} and answers with {head.words}. Name fitting data with --data."
+            f"{data.source}: has {theirs.input_size} features and {theirs.head.words}, {path} "
+            f"reads {ours.input_size} and answers with {head.words}. Name fitting data with --data."
         )
     parts = data.parts
     return Run(classifier, parts, _epochs(path, checkpoint, head.metric), data.notes)

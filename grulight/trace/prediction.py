@@ -158,7 +158,12 @@ def _sequence(
     label = part.labels[at.position]
     truth = answers.truth(label[seen.answered] if head.per_step else np.asarray(label)[None])
     why = answers.tells(shown, truth, seen.answered)
-    if isinstance(network, GRUNet) and seen.summary is not None:
+    if (
+        isinstance(network, GRUNet)
+        and seen.summary is not None
+        and not head.per_step
+        and head.num_classes
+    ):
         why += f" {commentary.loudest_units(network, seen.summary, shown[-1], answers.names)}"
     sequence = {
         "title": f"{at.part.capitalize()} sequence {part.ids[at.position]}",

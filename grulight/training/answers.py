@@ -40,7 +40,7 @@ def predicted(classifier: Answering, data: Any, options: ReadOptions) -> Any:
     """Return what a classifier answers for each sequence; see ``GRUClassifier.predict``."""
     source = named(data)
     sequences = _read(classifier, source, options)
-    follows = getattr(classifier.network, "follows_steps", False)
+    follows = classifier.network.follows_steps
     found: list[Columns] = []
     at = 0
     for batch in Batches(sequences, _AT_ONCE):

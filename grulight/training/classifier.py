@@ -15,23 +15,25 @@ from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
 from grulight.training.answering import AnsweringModule
-from grulight.training.data_spec import DataSpec, ported_network, require_classes
+from grulight.training.data_spec import DataSpec, ported_network
 
 
 class GRUClassifier(AnsweringModule):
-    """Train a :class:`GRUNet` to name the class of a sequence, or a Keras model as it answers.
+    """Train a :class:`GRUNet` to answer what the labels ask, or a Keras model as it answers.
+
+    An answer is one of several classes, several labels that hold or do not, or values; for each
+    sequence or for each of its steps.
 
     Args:
         input_size: Features per time step.
-        num_classes: Classes; two are told apart by a single logit. 0 where labels are values,
-            which only a Keras model learns.
+        num_classes: Classes; two are told apart by a single logit. 0 where labels are values.
         hidden_size: Units of the GRU, the length of the summary per direction.
         num_layers: Stacked GRU layers.
         bidirectional: Also read the sequence backwards.
         dropout: Probability of zeroing between layers and before the head, in training only.
         bias: Whether the GRU has biases.
         init: Initial weights as Keras draws them (glorot, orthogonal, zeros) or as torch does.
-        class_names: What each class is called, or each label or value of a Keras model.
+        class_names: What each class is called, or each label or value.
         feature_names: What each feature is called.
         mean: Mean of each feature in training, subtracted first; None for no standardisation.
         scale: Standard deviation of each feature in training, divided by; None likewise.
@@ -44,8 +46,13 @@ class GRUClassifier(AnsweringModule):
         steps_per_execution: Optimiser steps in one of Lightning's, as Keras has them: the same
             training with less around it. By default as many as nobody needs to see one by one.
         num_values: Values of each label in the data; 0 where labels are classes.
-        per_step: Whether the data have a label for each step, which only a Keras model learns.
+        per_step: Whether the data have a label for each step.
+        multilabel: Whether those values are labels, each of which holds (1) or does not (0).
         offset: What the data module subtracts from each feature, in float64; None for nothing.
+        target_mean: Mean of each value in training: the network answers with values less this,
+            divided by the scale, and its loss is of these. None for no scaling; a Keras model
+            answers in the values' own units.
+        target_scale: Standard deviation of each value in training; None likewise.
 
     Raises:
         InputError: The Keras model cannot be read, or does not fit the data; or mean and scale are
@@ -74,26 +81,26 @@ class GRUClassifier(AnsweringModule):
         offset: Sequence[float] | None = None,
         missing: Fill | None = None,
         fill: Sequence[float] | None = None,
+        multilabel: bool = False,
+        target_mean: Sequence[float] | None = None,
+        target_scale: Sequence[float] | None = None,
     ) -> None:
         super().__init__()
         gate.statistics(mean, scale, input_size)
         self._offset = gate.offset(offset, input_size)
-        spec = DataSpec(input_size, num_classes, num_values, per_step)
+        asked = (input_size, num_classes, num_values, per_step, multilabel)
+        spec = DataSpec(*asked, target_mean, target_scale)
         ported = ported_network(from_keras, spec) if from_keras is not None else None
-        if ported is None:
-            require_classes(spec)
         # a checkpoint must not need the file
         from_keras = None if ported is None else dict(ported.description)
         self.save_hyperparameters()
         if ported is not None and ported.num_ids is not None and mean is not None:
             raise InputError("the Keras model reads ids; leave out --data.standardize.")
-        self.head: Head = (
-            ported.head if ported is not None else ClassHead(1 if num_classes == 2 else num_classes)
-        )
+        self.head: Head = spec.head if ported is None else ported.head
         self.class_names = tuple(class_names or map(str, range(self.head.num_names)))
         self.feature_names = tuple(feature_names or map(str, range(input_size)))
         gru = (hidden_size, num_layers, bidirectional, dropout, bias)
-        self.network = ported or GRUNet(input_size, self.head.size, *gru, kernel)
+        self.network = ported or GRUNet(input_size, self.head.size, *gru, kernel, per_step)
         if init == "keras" and ported is None:
             keras_init_(self.network)
         self.register_buffer("mean", None if mean is None else torch.tensor(mean))

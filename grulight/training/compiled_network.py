@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from grulight.data.batches import Batch
-from grulight.heads import ClassHead, Head
+from grulight.heads import ClassHead, Head, LabelHead, ValueHead
 from grulight.kernels import gate
 from grulight.kernels.prediction import Predictor
+from grulight.kernels.steps import Answer, Task
 from grulight.model import GRUNet
 
 
@@ -20,13 +21,23 @@ def compilable(network: nn.Module, head: Head) -> GRUNet | None:
     None where it is another, or where weights are not what they seem (pruned, say, or lying
     transposed in memory).
     """
-    if not isinstance(network, GRUNet) or not isinstance(head, ClassHead):
+    if not isinstance(network, GRUNet) or task_of(head) is None:
         return None
     gru = network.gru
     if type(network.head) is not nn.Linear or gru._modules or network.head._modules:
         return None  # what has modules of its own is parametrised
     plain = gru.kernel == "numba" and gru.num_layers == 1 and not gru.bidirectional
     return network if plain and all(map(_is_parameter, weights_of(network))) else None
+
+
+def task_of(head: Head) -> Task | None:
+    """Return what compiled calls are told of a head; None where they do not know it."""
+    if isinstance(head, ClassHead | LabelHead):
+        answer: Answer = "classes" if isinstance(head, ClassHead) else "labels"
+        return Task(answer, head.per_step, head.label_smoothing)
+    if isinstance(head, ValueHead) and head.error == "mean_squared_error":
+        return Task("values", head.per_step, scale=np.array(head.scale) if head.scale else None)
+    return None
 
 
 def weights_of(network: GRUNet) -> list[Tensor]:
@@ -40,18 +51,24 @@ def _is_parameter(weight: Tensor) -> bool:
 
 
 class CompiledPredictor(Predictor):
-    """Tell the class probabilities of a classifier, whatever becomes of its weights' numbers.
+    """Tell the predictions of a classifier, whatever becomes of its weights' numbers.
 
     Args:
         module: A classifier with the buffers ``mean`` and ``scale``.
         network: Its network, one that is compilable.
+        head: What its answers mean.
     """
 
-    def __init__(self, module: nn.Module, network: GRUNet) -> None:
+    def __init__(self, module: nn.Module, network: GRUNet, head: Head) -> None:
         standard = module.get_buffer("mean"), module.get_buffer("scale")
         constants = [each.numpy() for each in standard if each is not None]
         weights = [each.detach().numpy() for each in weights_of(network)]
-        super().__init__(weights, *(constants if len(constants) == 2 else ()))
+        task, units = task_of(head), None
+        assert task is not None
+        if isinstance(head, ValueHead) and head.scale:
+            units = np.array(head.mean), np.array(head.scale)
+        mean, scale = constants if len(constants) == 2 else (None, None)
+        super().__init__(weights, mean, scale, task.answer, task.per_step, units)
         # read without nn.Module's __getattr__, which takes longer than a time step
         self._module, self._network = vars(module), vars(network)
         self._gru, self._head = vars(network.gru), vars(network.head)
@@ -77,7 +94,7 @@ class CompiledPredictor(Predictor):
 def compiled(module: nn.Module, network: nn.Module, head: Head) -> CompiledPredictor | None:
     """Return what predicts for a classifier in one call, or None where its network cannot."""
     found = compilable(network, head)
-    return None if found is None else CompiledPredictor(module, found)
+    return None if found is None else CompiledPredictor(module, found, head)
 
 
 def predict_in_torch(

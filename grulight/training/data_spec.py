@@ -1,41 +1,44 @@
-"""What the data need of a network, and whether one has it."""
+"""What the data need of a network: its head, and whether a Keras model has it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from grulight.errors import InputError
-from grulight.heads import ClassHead, ValueHead
+from grulight.heads import ClassHead, Head, LabelHead, ValueHead
+from grulight.kernels import gate
 
 if TYPE_CHECKING:
     from grulight.keras_files.ported_network import PortedNetwork
 
 
 class DataSpec(NamedTuple):
-    """What the data need of a model."""
+    """What the data need of a model; see ``GRUClassifier``."""
 
     input_size: int
     num_classes: int
     num_values: int
     per_step: bool
+    multilabel: bool = False
+    target_mean: Sequence[float] | None = None
+    target_scale: Sequence[float] | None = None
 
     @property
-    def words(self) -> str:
-        """The labels of the data in words, such as "3 values per step"."""
-        head = ValueHead(self.num_values, self.per_step)
-        return head.words if self.num_values else ClassHead(self.num_classes, self.per_step).words
-
-
-def require_classes(spec: DataSpec) -> None:
-    """Refuse labels that a GRUNet cannot learn.
-
-    Raises:
-        InputError: They are values, or there is one for each step.
-    """
-    if spec.num_values or spec.per_step:
-        raise InputError(
-            f"the data have {spec.words}, but GRUNet names one class per sequence. Bring a Keras "
-            "model that answers so (--model.from_keras), or say how the labels are meant "
-            "(--data.targets, --data.per_step)."
+    def head(self) -> Head:
+        """What a network that learns the labels answers."""
+        if not self.num_values:
+            return ClassHead(1 if self.num_classes == 2 else self.num_classes, self.per_step)
+        if self.multilabel:
+            return LabelHead(self.num_values, self.per_step)
+        mean, scale = gate.statistics(
+            self.target_mean, self.target_scale, self.num_values, np.float64
+        )
+        if mean is None or scale is None:
+            return ValueHead(self.num_values, self.per_step)
+        return ValueHead(
+            self.num_values, self.per_step, mean=(*mean.tolist(),), scale=(*scale.tolist(),)
         )
 
 
@@ -60,9 +63,9 @@ def ported_network(model: str | dict[str, Any], spec: DataSpec) -> "PortedNetwor
         network = PortedNetwork(ported)
     head = network.head
     labels = (head.num_classes, 0 if head.num_classes else head.size, head.per_step)
-    if (network.input_size, *labels) != spec:
+    if (network.input_size, *labels) != spec[:4]:
         raise InputError(
             f"{name}: reads {network.input_size} features and answers with {head.words}, but the "
-            f"data have {spec.input_size} features and {spec.words}."
+            f"data have {spec.input_size} features and {spec.head.words}."
         )
     return network

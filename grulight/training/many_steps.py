@@ -16,8 +16,10 @@ from torch.optim import Optimizer
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
 from grulight.errors import InputError
+from grulight.heads import Head, ValueHead
 from grulight.kernels.steps import Adam, State, train_steps
 from grulight.model import GRUNet
+from grulight.training.compiled_network import task_of
 from grulight.training.divergence import require_finite_loss
 from grulight.training.epoch_means import EpochMeans
 
@@ -60,6 +62,7 @@ def take_one_by_one(
 
 def take_compiled(
     network: GRUNet,
+    head: Head,
     optimizer: Optimizer,
     means: EpochMeans,
     standardized: Callable[[Tensor], Tensor],
@@ -72,6 +75,7 @@ def take_compiled(
 
     Args:
         network: One that ``compiled_steps_network`` returned; its weights are moved.
+        head: What its answers mean.
         optimizer: Its KerasAdam, whose moments are moved.
         means: Take the loss and the metric of each batch.
         standardized: Turns raw sequences (batch, time, feature) into what the network reads.
@@ -89,9 +93,13 @@ def take_compiled(
     state = State(*map(np.concatenate, views))
     starts = np.concatenate(([0], np.cumsum(block.sizes[:count])))
     lengths, labels = block.whole.lengths, block.whole.labels
+    task = task_of(head)
     assert labels is not None
+    assert task is not None
+    if isinstance(head, ValueHead):
+        labels = head.scaled(labels, network.head.weight.dtype)
     gru = network.gru
-    losses, rights = train_steps(
+    losses, metrics, answers = train_steps(
         state,
         group["step"],
         Adam(group["lr"], group["betas"], group["eps"], group["weight_decay"]),
@@ -102,6 +110,7 @@ def take_compiled(
             labels.numpy(),
         ),
         [np.arange(*each) for each in pairwise(starts)],
+        task,
     )
     for vector, parts in zip(state, views, strict=True):
         at = 0
@@ -112,7 +121,7 @@ def take_compiled(
     for n in np.flatnonzero(~np.isfinite(losses))[:1]:
         require_finite_loss(float(losses[n]), epoch, step + n + 1)
     counts = np.diff(starts)
-    sums = np.stack((losses * counts, counts, rights, counts), axis=1)
+    sums = np.stack((losses * counts, counts, metrics, answers), axis=1)
     means.add(torch.from_numpy(sums))
 
 

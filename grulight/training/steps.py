@@ -61,9 +61,8 @@ class StepsModule(ResumableModule):
             take_one_by_one(optimizer, partial(self.evaluate, means=self.train_means), block, count)
         else:
             now = self.trainer.current_epoch, self.trainer.global_step
-            take_compiled(
-                network, optimizer, self.train_means, self.standardized, block, count, *now
-            )
+            means, head = self.train_means, self.head
+            take_compiled(network, head, optimizer, means, self.standardized, block, count, *now)
 
     def validation_step(self, batch: Batch) -> None:
         """Count a validation batch."""
@@ -85,11 +84,7 @@ class StepsModule(ResumableModule):
     ) -> Tensor:
         """Count a batch; return its loss, as this process' part of the mean over processes."""
         assert batch.labels is not None
-        values, valid = self.standardized(batch.values), None
-        if isinstance(self.network, GRUNet):
-            answers = self.network(values, batch.lengths)
-        else:
-            answers, valid = self.network.answers(values, batch.lengths)
+        answers, valid = self.network.answers(self.standardized(batch.values), batch.lengths)
         score = self.head.score(answers, batch.labels, valid)
         if not isinstance(self.network, GRUNet) and (penalty := self.network.penalty) is not None:
             score = score._replace(loss=score.loss + penalty)

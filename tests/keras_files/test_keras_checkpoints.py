@@ -133,23 +133,6 @@ def test_steps_that_do_not_fit_are_refused(capsys: pytest.CaptureFixture[str]) -
     assert "answers with (5, 2) per sequence, but the data have labels (3, 2)" in line
 
 
-@pytest.mark.parametrize(
-    ("y", "says"),
-    [
-        (GENERATOR.normal(size=10), "the data have 1 value per sequence"),
-        (GENERATOR.integers(0, 3, (10, 4)), "the data have 1 of 3 classes per step"),
-        (GENERATOR.normal(size=(10, 4, 2)), "the data have 2 values per step"),
-    ],
-)
-def test_a_grunet_names_one_class_per_sequence(
-    capsys: pytest.CaptureFixture[str], y: Any, says: str
-) -> None:
-    line = refused(capsys, "fit", *data(y, 10, 4, 2))
-    assert says in line
-    assert "GRUNet names one class per sequence" in line
-    assert "--model.from_keras" in line
-
-
 def test_a_model_of_values_is_exported(run: Run) -> None:
     sequential(L.Input((3, 2)), L.GRU(3), L.Dense(2))
     run("port", "model.keras", "-o", "model.ckpt")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from grulight.data.readers.classes import class_indices
 from grulight.data.sequences import Labels
 
-Kind = Literal["auto", "classes", "values"]
+Kind = Literal["auto", "classes", "labels", "values"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Wish:
 
     Attributes:
         kind: ``auto`` takes integers, booleans, texts and whole floats for classes, and so an
-            array whose last axis is one-hot (a 1 among zeros); anything else are values.
+            array whose last axis is one-hot (a 1 among zeros); anything else are values. `labels`
+            are values of 0 and 1.
         per_step: Whether there is one for each step; None where the array's second axis is as
             long as the sequences.
     """
@@ -65,6 +66,11 @@ def targets(
     one_hot = not scalars and _is_one_hot(chosen)
     if wish.kind == "values" or (wish.kind == "auto" and not one_hot and _are_values(y, scalars)):
         return _values(y[..., None] if scalars else y, counted, chosen), ()
+    if wish.kind == "labels":
+        held = _values(y[..., None] if scalars else y, counted, chosen)
+        if not hold_or_not(held):
+            raise ValueError("has other numbers than 0 and 1, expected 1 where a label holds.")
+        return held, ()
     if not scalars and not one_hot:
         raise ValueError(
             f"is of shape {y.shape} and not one-hot (a single 1 among zeros), expected one class "
@@ -106,6 +112,11 @@ def _is_one_hot(rows: NDArray[Any]) -> bool:
         return False
     ones = rows == 1
     return bool(((rows == 0) | ones).all() and (ones.sum(axis=-1) == 1).all())
+
+
+def hold_or_not(values: NDArray[np.floating]) -> bool:
+    """Return whether values are labels that hold (1) or do not (0)."""
+    return bool(((values == 0) | (values == 1)).all())
 
 
 def _are_values(y: NDArray[Any], scalars: bool) -> bool:
