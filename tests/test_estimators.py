@@ -79,7 +79,7 @@ def test_it_is_the_training_of_the_other_interface() -> None:
 
     from grulight import GRUClassifier
 
-    ours = fitted(standardize=False)
+    ours = fitted(standardize=False, lr=1e-3)
     seed = np.random.RandomState(0).randint(np.iinfo(np.int32).max)
     torch.manual_seed(seed)
     data = SequenceDataModule((X, Y), train_size=1.0, seed=seed)

@@ -32,7 +32,7 @@ from grulight.training.classifier import GRUClassifier
 class Learner(GRUClassifier):
     """A GRUClassifier with a learning rate of its own."""
 
-    lr = 1e-3
+    lr: float
 
     def configure_optimizers(self) -> Optimizer:
         """Return Keras' Adam."""

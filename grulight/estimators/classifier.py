@@ -26,7 +26,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         dropout: Probability of zeroing between layers and before the output, in training only.
         max_epochs: Passes over the training data.
         batch_size: Sequences per step of the optimiser.
-        lr: Learning rate of Keras' Adam.
+        lr: Learning rate of Keras' Adam, whose own default, 0.001, is for more data.
         standardize: Scale every feature to mean 0 and deviation 1 over the training data.
         missing: What becomes of missing values (NaN): an ``error``, the ``last`` value before, the
             ``mean`` of the training data, or a ``mask``.

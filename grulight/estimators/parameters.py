@@ -22,7 +22,7 @@ class SequenceParameters(BaseEstimator):
         *,
         max_epochs: int = 100,
         batch_size: int = 32,
-        lr: float = 1e-3,
+        lr: float = 0.01,
         standardize: bool = True,
         missing: Missing = "error",
         channels_first: bool | None = None,
