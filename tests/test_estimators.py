@@ -91,8 +91,9 @@ def test_it_is_the_training_of_the_other_interface() -> None:
     assert (ours.predict_proba(X) == theirs.predict_proba(X)).all()
 
 
+@pytest.mark.parametrize("kind", [SequenceClassifier, SequenceRegressor])
 def test_the_default_training_takes_its_steps_in_compiled_calls(
-    monkeypatch: pytest.MonkeyPatch,
+    kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
     compiled = steps.take_compiled
@@ -102,7 +103,7 @@ def test_the_default_training_takes_its_steps_in_compiled_calls(
         compiled(*arguments)
 
     monkeypatch.setattr(steps, "take_compiled", counted)
-    fitted()
+    kind(max_epochs=2, accelerator="cpu").fit(X, Y if kind is SequenceClassifier else SLOPE)
     assert calls == [10, 10]  # two epochs of 300 sequences
 
 
