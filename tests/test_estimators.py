@@ -245,6 +245,11 @@ def test_values_are_learned_in_their_own_units() -> None:
     assert abs(predicted.mean() - 1000) < 10
 
 
+def test_values_that_float32_cannot_tell_apart_are_learned() -> None:
+    far = LEVEL.astype(np.float64) + 1e11
+    assert regressed(far).score(X, far) > 0.9
+
+
 def test_several_values_are_learned_at_once() -> None:
     y = np.stack([LEVEL, SLOPE], axis=1)
     trained = regressed(y)

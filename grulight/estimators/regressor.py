@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 
+from grulight.data.readers.digits import Digits, as_float32
 from grulight.errors import InputError
 from grulight.estimators.base import SequenceEstimator
 
@@ -18,7 +19,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     data. X, the arguments and the other attributes are those of :class:`SequenceClassifier`.
 
     Attributes:
-        model_: The trained :class:`grulight.GRUClassifier`, which answers with values.
+        model_: The trained :class:`grulight.GRUClassifier`, which answers with values; less an
+            offset where float32 could not tell them apart, as 1e9 and a little.
     """
 
     _kind = "values"
@@ -37,7 +39,10 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
             raise InputError("y is a single number, expected one for each sequence.")
         self._scalars = values.ndim == 1
         rows = values[:, None] if self._scalars else values
-        return rows, [str(n) for n in range(rows.shape[1])]
+        digits = Digits(rows.shape[1])
+        digits.add(rows, as_float32(rows))
+        self._offset = np.array(digits.offset() or 0.0)
+        return rows - self._offset, [str(n) for n in range(rows.shape[1])]
 
     def _strata(self, y: NDArray[Any]) -> None:
         return None
@@ -52,5 +57,5 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
             ValueError: X is wrong, or has other features than in training.
             NotFittedError: ``fit`` comes first.
         """
-        found = self._answers(X, "value_").astype(np.float64)
+        found: NDArray[np.float64] = self._answers(X, "value_").astype(np.float64) + self._offset
         return found[:, 0] if self._scalars else found
