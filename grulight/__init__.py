@@ -7,12 +7,15 @@ if TYPE_CHECKING:
     from grulight.data.datamodule import SequenceDataModule
     from grulight.data.sequences import Sequences
     from grulight.errors import InputError
+    from grulight.estimators.classifier import SequenceClassifier as SequenceClassifier
+    from grulight.estimators.regressor import SequenceRegressor as SequenceRegressor
     from grulight.keras_files.port import load_keras
     from grulight.model import GRUNet
     from grulight.optim import KerasAdam, KerasRMSprop
     from grulight.runs.checkpoint import load_classifier
     from grulight.training.classifier import GRUClassifier
 
+# without those of _HOME that need an extra, so that `import *` does not
 __all__ = [
     "GRUClassifier",
     "GRUNet",
@@ -31,7 +34,9 @@ _HOME = {
     "InputError": "errors",
     "KerasAdam": "optim",
     "KerasRMSprop": "optim",
+    "SequenceClassifier": "estimators.classifier",
     "SequenceDataModule": "data.datamodule",
+    "SequenceRegressor": "estimators.regressor",
     "Sequences": "data.sequences",
     "load_classifier": "runs.checkpoint",
     "load_keras": "keras_files.port",
@@ -39,7 +44,7 @@ _HOME = {
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted({*globals(), *_HOME, "__version__"})
 
 
 def __getattr__(name: str) -> object:

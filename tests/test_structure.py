@@ -34,6 +34,7 @@ ROOMS = (
     ("grulight.trace",),
     ("grulight.tuning",),
     ("grulight.exporting",),
+    ("grulight.estimators",),
     ("grulight.commands",),
     ("grulight",),
     (
