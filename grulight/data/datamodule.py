@@ -3,10 +3,12 @@
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from grulight.data.missing import Missing, names_without_mask, offset_without_mask
+from grulight.data.partition import SplitBy
 from grulight.data.readers import ReadOptions, named
 from grulight.data.readers.table_columns import TableLayout
 from grulight.data.readers.targets import Kind, Wish
 from grulight.data.serving import ServingDataModule
+from grulight.data.sources import Sources
 from grulight.data.splitting import Split
 from grulight.errors import InputError
 
@@ -21,8 +23,8 @@ _MOST_CLASSES = 1 << 20  # each has a name
 class SequenceDataModule(ServingDataModule):
     """Serve labelled sequences from a built-in set, a file or an archive.
 
-    The split is by position, as in the original pipeline: the first ``train_size`` sequences
-    train and the rest test. Sources with a test part of their own keep it.
+    Unless ``split`` says otherwise it is by position, as in the original pipeline: the first
+    ``train_size`` sequences train and the rest test. Sources with a test part of their own keep it.
 
     Args:
         source: ``waves`` (built in), a file (.npz, .npy, .csv, .tsv, .parquet, .xlsx, .ts) or
@@ -30,7 +32,8 @@ class SequenceDataModule(ServingDataModule):
             arrays of unequal lengths, or ``Sequences``.
         test_source: Where the test part comes from, if not from ``source``.
         train_size: Share (0.8) or number (800) of the sequences that train.
-        val_size: Share or number taken from the end of the training part for validation.
+        val_size: Share or number taken from the training part for validation, split as ``split``
+            says: by position from its end.
         batch_size: Sequences per batch.
         standardize: Scale every feature to mean 0 and deviation 1 over the training part.
         label: Name of the label column in tables.
@@ -59,7 +62,13 @@ class SequenceDataModule(ServingDataModule):
             before, the ``mean`` of the training part, or a ``mask``, which is the last value and
             two more features: whether it is missing, and the steps since the last one.
         fill: Means to fill missing values by, as in a checkpoint; by default the training part's.
-        seed: Seed of the shuffling; by default torch's initial seed. Kept in checkpoints.
+        split: Which sequences test and validate: the last ones (positional), random ones
+            (shuffled), random ones with the same share of each class (stratified), or random whole
+            groups (group).
+        group: Name of the column, no feature, that says which group a sequence belongs to, such as
+            its patient; the folds of ``tune`` keep groups whole as well. An .npz has ``groups``.
+        seed: Seed of the shuffling, by default torch's initial seed; and of the split, by default
+            0. Both are kept in checkpoints.
     """
 
     def __init__(
@@ -87,6 +96,8 @@ class SequenceDataModule(ServingDataModule):
         steps: str | None = None,
         missing: Missing = "error",
         fill: list[float] | None = None,
+        split: SplitBy = "positional",
+        group: str | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -113,17 +124,14 @@ class SequenceDataModule(ServingDataModule):
             layout=layout,
             steps=steps,
             missing=self.missing is not None,
+            group=group,
         )
-        self._notes: dict[str, None] = {}  # in order, each once
-        self._split = Split(
+        sources = Sources(
             named(source),
             None if test_source is None else named(test_source),
-            train_size,
-            val_size,
             self.options,
             names_without_mask(features, missing) if features else None,
-            tuple(class_names) if class_names else None,
-            num_classes,
             standardize,
-            self._notes,
         )
+        names = tuple(class_names) if class_names else None
+        self._split = Split(sources, train_size, val_size, split, seed or 0, names, num_classes)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from grulight.data.missing import Fill, Filling, fitted
 from grulight.data.readers import ReadOptions
 from grulight.data.sequences import Sequences
-from grulight.data.splitting import Parts
+from grulight.data.splitting import Parts, Split
 from grulight.data.statistics import feature_statistics
 from grulight.errors import InputError
 
@@ -20,6 +20,10 @@ DESCRIPTION = (
     *("input_size", "num_classes", "num_values", "per_step"),
     *("class_names", "feature_names", "offset", "mean", "scale", "missing", "fill"),
 )
+
+OF_TABLES = ("layout", "separator", "decimal", "steps", "group")  # options that only they have
+SPLIT_OPTIONS = ("split", "train_size", "val_size", "seed")
+_SPLIT = ("split", "split_seed")
 
 
 class DescribedDataModule(LightningDataModule):
@@ -39,11 +43,12 @@ class DescribedDataModule(LightningDataModule):
     standardize: bool
     missing: Fill | None
 
+    _split: Split
     _fill: list[float] | None
 
     @property
     @abstractmethod
-    def _unfilled(self) -> Parts:
+    def unfilled(self) -> Parts:
         """The parts as they were read."""
 
     @cached_property
@@ -53,7 +58,7 @@ class DescribedDataModule(LightningDataModule):
             return None
         if self._fill is not None:
             return Filling(self.missing, np.array(self._fill))
-        return fitted(self.missing, self._unfilled.train)
+        return fitted(self.missing, self.unfilled.train)
 
     def _filled(self, part: Sequences) -> Sequences:
         return part if self.filling is None else self.filling(part)
@@ -123,17 +128,29 @@ class DescribedDataModule(LightningDataModule):
         return feature_statistics(self.parts.train)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the seed of the shuffling, and what was read how, for checkpoints."""
-        options = self.options
+        """Return the seed of the shuffling, and what was read and split how, for checkpoints."""
+        options, split = self.options, self._split
         columns = {"sequence": options.sequence, "time": options.time, "label": options.label}
-        return {"seed": self.seed, "source": self.source, "columns": columns}
+        of_tables = {name: getattr(options, name) for name in OF_TABLES}
+        reading = {"targets": options.targets.kind, "per_step": options.targets.per_step}
+        sizes = {"train_size": split.train_size, "val_size": split.val_size}
+        seed = 0 if split.by == "positional" else split.seed
+        parts = {"split": split.by, "split_seed": seed} | sizes
+        held = {"reading": of_tables | reading | parts}
+        return {"seed": self.seed, "source": self.source, "columns": columns} | held
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the shuffling of the run that is resumed.
 
         Raises:
-            InputError: Another seed was asked for.
+            InputError: Another seed or split was asked for.
         """
+        was, now = state_dict.get("reading", {}), self.state_dict()["reading"]
+        if any(was.get(name, now[name]) != now[name] for name in _SPLIT):
+            raise InputError(
+                f"--data.split {now['split']} with the seed {now['split_seed']}: the run that goes "
+                f"on was split {was['split']} with the seed {was['split_seed']}. Split as it was."
+            )
         if self.seed not in (None, state_dict["seed"]):
             raise InputError(
                 f"--data.seed {self.seed}: the run that goes on shuffles with "

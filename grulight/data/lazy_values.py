@@ -60,6 +60,17 @@ class StoredValues:
         first, stop, stride = steps.indices(self.shape[1])
         return self._read(self._positions(rows), stop)[:, first::stride]
 
+    def take(self, positions: Positions) -> "StoredValues":
+        """Return the values of the sequences at some ascending positions, which stay stored."""
+        blocks = self.blocks
+        if blocks is not None:
+            blocks = np.unique(np.searchsorted(positions, blocks))
+
+        def read(rows: Positions, steps: int) -> NDArray[np.float32]:
+            return self._read(self._positions(positions[rows]), steps)
+
+        return StoredValues(read, (len(positions), *self.shape[1:]), blocks)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return all values in memory."""
         return np.asarray(self[:, :], dtype=dtype)
@@ -69,3 +80,16 @@ class StoredValues:
         if len(found) and not 0 <= found.min() <= found.max() < len(self):
             raise IndexError(f"sequences {found.min()} to {found.max()}, there are {len(self)}.")
         return found + np.int64(self._start)
+
+
+def taken(values: Any, positions: Positions) -> Any:
+    """Return the values of the sequences at some ascending positions; those on disk stay there."""
+    if isinstance(values, StoredValues):
+        return values.take(positions)
+    if not isinstance(values, np.memmap):
+        return values[positions]
+
+    def read(rows: Positions, steps: int) -> NDArray[np.float32]:
+        return np.asarray(values[positions[rows], :steps], dtype=np.float32)
+
+    return StoredValues(read, (len(positions), *values.shape[1:]))

@@ -105,7 +105,7 @@ def _long(
     """Return the columns and the rows of a table, one row per time step."""
     if table.is_series:
         columns = replace(columns, layout="wide", label="label" if columns.label else None)
-    uses = {columns.sequence, columns.time, columns.label}
+    uses = {columns.sequence, columns.time, columns.label, columns.group}
     wide, nested = columns.layout == "wide", bool(set(table.nested) - uses)
     layout = find_columns(path, table.names, columns, table.indices, row_each=wide or nested)
     each = None
@@ -118,7 +118,8 @@ def _long(
         each = RowEach(path, layout, [layout.names[i] for i in layout.features], None)
     if each and columns.targets.per_step:
         raise bad(path, "has one row per sequence, and so no labels of steps (--data.per_step).")
-    texts = [column for column in (layout.sequence, layout.label) if column is not None]
+    named = (layout.sequence, layout.label, layout.group)
+    texts = [column for column in named if column is not None]
     wanted = Wanted(numbers, texts, layout.time, missing=wide or columns.missing)
     if isinstance(table, ParquetTable):
         table.require_room(wanted, at_once)
