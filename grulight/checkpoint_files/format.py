@@ -66,6 +66,8 @@ READING = Record(
         "train_size": Number(0),
         "val_size": Number(0),
         "split": Text(("positional", "shuffled", "stratified", "group")),
+        "window": Nullable(_SIZE),
+        "horizon": _SIZE,
         "split_seed": Integer(0, 2**64 - 1),
     },
 )

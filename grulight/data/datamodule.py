@@ -10,6 +10,7 @@ from grulight.data.readers.targets import Kind, Wish
 from grulight.data.serving import ServingDataModule
 from grulight.data.sources import Sources
 from grulight.data.splitting import Split
+from grulight.data.windows import require_no_others, series_options, windows_asked
 from grulight.errors import InputError
 
 # On the command line, and in files that nobody vouches for, a source is a name.
@@ -36,7 +37,7 @@ class SequenceDataModule(ServingDataModule):
             says: by position from its end.
         batch_size: Sequences per batch.
         standardize: Scale every feature to mean 0 and deviation 1 over the training part.
-        label: Name of the label column in tables.
+        label: Name of the label column in tables; with ``window`` the feature that is forecast.
         sequence: Name of the column that says which sequence a row belongs to.
         time: Name of the column that orders the rows of a sequence, where there is one.
         features: The columns of a table that are features (by default all others), or names for
@@ -67,6 +68,10 @@ class SequenceDataModule(ServingDataModule):
             groups (group).
         group: Name of the column, no feature, that says which group a sequence belongs to, such as
             its patient; the folds of ``tune`` keep groups whole as well. An .npz has ``groups``.
+        window: Steps of the windows that long series are cut into, to forecast a feature. Each
+            window's label is the value of ``label``, which stays a feature too, ``horizon`` steps
+            after its last step. Each series is split by time.
+        horizon: Steps from the last one of a window to the value that is forecast.
         seed: Seed of the shuffling, by default torch's initial seed; and of the split, by default
             0. Both are kept in checkpoints.
     """
@@ -98,6 +103,8 @@ class SequenceDataModule(ServingDataModule):
         fill: list[float] | None = None,
         split: SplitBy = "positional",
         group: str | None = None,
+        window: int | None = None,
+        horizon: int = 1,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -126,12 +133,14 @@ class SequenceDataModule(ServingDataModule):
             missing=self.missing is not None,
             group=group,
         )
-        sources = Sources(
-            named(source),
-            None if test_source is None else named(test_source),
-            self.options,
-            names_without_mask(features, missing) if features else None,
-            standardize,
-        )
+        inputs = names_without_mask(features, missing) if features else None
         names = tuple(class_names) if class_names else None
-        self._split = Split(sources, train_size, val_size, split, seed or 0, names, num_classes)
+        windows = windows_asked(window, horizon, label, inputs)
+        if windows:
+            others = {"class_names": names, "num_classes": num_classes, "labels_file": labels_file}
+            require_no_others(others | {"split": split, "group": group}, self.options.targets)
+        options = series_options(self.options) if windows else self.options
+        second = None if test_source is None else named(test_source)
+        sources = Sources(named(source), second, options, inputs, standardize)
+        drawn = (split, seed or 0)
+        self._split = Split(sources, train_size, val_size, *drawn, names, num_classes, windows)

@@ -136,7 +136,9 @@ class DescribedDataModule(LightningDataModule):
         sizes = {"train_size": split.train_size, "val_size": split.val_size}
         seed = 0 if split.by == "positional" else split.seed
         parts = {"split": split.by, "split_seed": seed} | sizes
-        held = {"reading": of_tables | reading | parts}
+        cut = split.windows
+        windows = {"window": cut and cut.length, "horizon": cut.horizon if cut else 1}
+        held = {"reading": of_tables | reading | parts | windows}
         return {"seed": self.seed, "source": self.source, "columns": columns} | held
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -24,6 +24,11 @@ def folds(train: Sequences, count: int, seed: int) -> Iterator[Parts]:
     Raises:
         InputError: There are fewer sequences, sequences of a class or groups than folds.
     """
+    if train.once is not None:
+        raise InputError(
+            "--folds: the windows of a series are split by time; leave it out, and "
+            "--data.val_size of the training part validates."
+        )
     if not 2 <= count <= len(train):
         raise InputError(
             f"--folds {count}: expected 2 to {len(train)}, the training sequences there are."

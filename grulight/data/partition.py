@@ -1,5 +1,6 @@
 """Which sequences are held out, and in which fold each is: by position, class or group."""
 
+import math
 from typing import Any, Literal
 
 import numpy as np
@@ -47,6 +48,21 @@ def divided(
         second = np.zeros(len(order), bool)
         second[order[np.diff(counted) > 0]] = True  # evenly spaced, and so from each class
     return sequences.take(np.flatnonzero(~second)), sequences.take(np.flatnonzero(second))
+
+
+def number_of(size: float, total: int, name: str, things: str = "sequences") -> int:
+    """Return how many sequences, or other things, a share (up to 1) or a number of them is.
+
+    Raises:
+        InputError: It is neither.
+    """
+    count = 0 if not math.isfinite(size) else round(size * total) if size <= 1 else int(size)
+    if not 0 <= size < math.inf or count > total or (size > 1 and size != count):
+        raise InputError(
+            f"--data.{name} {size}: expected a share from 0 to 1 or a whole number of {things} up "
+            f"to {total}."
+        )
+    return count
 
 
 def fold_numbers(sequences: Sequences, count: int, seed: int) -> NDArray[np.int64]:

@@ -32,6 +32,7 @@ class Sequences:
         offset: What was subtracted from each feature, in float64; None for nothing.
         needed_offset: What to subtract so that float32 keeps the digits of each feature; None
             where it keeps them.
+        once: The same steps, each once, where sequences overlap; for statistics.
         groups: (N,) names of the groups that a split keeps whole; None where the source names none.
     """
 
@@ -46,6 +47,7 @@ class Sequences:
     offset: tuple[float, ...] | None = None
     needed_offset: tuple[float, ...] | None = None
     groups: NDArray[np.str_] | None = None
+    once: "Sequences | None" = None
 
     def __len__(self) -> int:
         """Return the number of sequences."""
@@ -60,6 +62,7 @@ class Sequences:
             labels=None if self.labels is None else self.labels[start:stop],
             ids=self.ids[start:stop],
             groups=None if self.groups is None else self.groups[start:stop],
+            once=None,
         )
 
     def take(self, positions: NDArray[np.int64]) -> "Sequences":
@@ -71,6 +74,7 @@ class Sequences:
             labels=None if self.labels is None else self.labels[positions],
             ids=self.ids[positions],
             groups=None if self.groups is None else self.groups[positions],
+            once=None,
         )
 
     def with_classes(self, class_names: Sequence[str], hint: str = "") -> "Sequences":

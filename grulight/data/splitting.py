@@ -1,16 +1,17 @@
 """How a source is split into parts that train, validate and test, and that fit each other."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from grulight.data.notes import class_notes, group_notes, sorted_hint
-from grulight.data.partition import SplitBy, divided
-from grulight.data.readers import has_test_part
+from grulight.data.partition import SplitBy, divided, number_of
+from grulight.data.readers import has_names, has_test_part
 from grulight.data.sequences import Sequences
 from grulight.data.sources import Sources
+from grulight.data.windowing import windowed_parts, windows_of_all
+from grulight.data.windows import Windows
 from grulight.errors import InputError, listed
 
 
@@ -28,6 +29,7 @@ class Split:
 
     Attributes:
         seed: Of what is drawn for a split that is not by position.
+        windows: How long series are cut; None where the sequences are taken as they are.
     """
 
     sources: Sources
@@ -37,6 +39,7 @@ class Split:
     seed: int = 0
     class_names: tuple[str, ...] | None = None
     num_classes: int | None = None
+    windows: Windows | None = None
 
     def labelled(self) -> Parts:
         """Return the three parts, with labels over the same classes.
@@ -44,6 +47,8 @@ class Split:
         Raises:
             InputError: The source cannot be read or split, or its parts do not fit each other.
         """
+        if self.windows is not None:
+            return self._windowed(self.windows)
         train, test = self._train_and_test(self.by)
         source, hint = train.source, sorted_hint(train, test, self.by)
         known = self.class_names or self.num_classes or train.has_values
@@ -66,6 +71,13 @@ class Split:
         said = (*class_notes(named[chosen:], parts, self.by), *group_notes(named, self.by))
         self.sources.notes.update(dict.fromkeys(said))
         return parts
+
+    def _windowed(self, windows: Windows) -> Parts:
+        sources = self.sources
+        if has_names(sources.source):
+            sources = replace(sources, features=windows.columns(sources.features))
+        found, sizes = sources.read(), (self.train_size, self.val_size)
+        return Parts(*windowed_parts(windows, found, *sizes, sources.notes))
 
     def _train_and_test(
         self, by: SplitBy, *, require_labels: bool = True
@@ -94,29 +106,17 @@ class Split:
 
     def unlabelled(self) -> list[Sequences]:
         """Return every sequence of the source without its label, in its order, for prediction."""
-        both = self._train_and_test("positional", require_labels=False)
-        parts = [replace(part, labels=None) for part in both if len(part)]
         sources = self.sources
+        if self.windows is not None:
+            both = windows_of_all(self.windows, sources.read(), sources.notes)
+        else:
+            both = [*self._train_and_test("positional", require_labels=False)]
+        parts = [replace(part, labels=None) for part in both if len(part)]
         own_names = sources.test_source is None and not has_test_part(sources.source)
         if len(parts) == 2 and not own_names and np.intersect1d(parts[0].ids, parts[1].ids).size:
             for at, name in enumerate(("train", "test")):
                 parts[at] = replace(parts[at], ids=np.char.add(f"{name}/", parts[at].ids))
         return parts
-
-
-def number_of(size: float, total: int, name: str) -> int:
-    """Return how many sequences a share (up to 1) or a number of them is.
-
-    Raises:
-        InputError: It is neither.
-    """
-    count = 0 if not math.isfinite(size) else round(size * total) if size <= 1 else int(size)
-    if not 0 <= size < math.inf or count > total or (size > 1 and size != count):
-        raise InputError(
-            f"--data.{name} {size}: expected a share from 0 to 1 or a whole number of sequences up "
-            f"to {total}."
-        )
-    return count
 
 
 def _require_same_targets(train: Sequences, test: Sequences) -> None:

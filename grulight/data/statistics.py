@@ -14,7 +14,9 @@ def feature_statistics(sequences: Sequences) -> tuple[NDArray[np.float64], NDArr
     Chunks are merged by the update of Chan, Golub and LeVeque (1983, "Algorithms for computing
     the sample variance"), which stays accurate where the mean is large against the deviation.
     A constant feature gets the deviation 1, so that standardising leaves it at zero.
+    Where sequences overlap each step counts once.
     """
+    sequences = sequences if sequences.once is None else sequences.once
     steps_each, features = sequences.values.shape[1:]
     chunk = max(1, _CHUNK // (steps_each * features))
     count, mean, squares = 0, np.zeros(features), np.zeros(features)

@@ -31,6 +31,7 @@ class ReadOptions:
         offset: What to subtract from each feature before it is rounded to float32.
         scratch: Directory for what a compressed .npz has to be unpacked to, if it is not to be
             read into memory.
+        series: Whether a table without a column that names sequences is one, a long series.
     """
 
     part: Literal["train", "test"] = "train"
@@ -50,6 +51,7 @@ class ReadOptions:
     offset: Offset | None = None
     scratch: str | None = None
     group: str | None = None
+    series: bool = False
 
 
 def columns_of(options: ReadOptions) -> ColumnNames:
@@ -68,4 +70,5 @@ def columns_of(options: ReadOptions) -> ColumnNames:
         missing=options.missing,
         offset=options.offset,
         group=options.group,
+        series=options.series,
     )

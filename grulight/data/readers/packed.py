@@ -47,20 +47,30 @@ class Shards:
         Raises:
             InputError: A value among them is not finite.
         """
+        return self.read_stretches(positions, np.zeros_like(positions), steps)
+
+    def read_stretches(
+        self, positions: NDArray[np.int64], firsts: NDArray[np.int64], steps: int
+    ) -> NDArray[np.float32]:
+        """Return ``steps`` steps likewise, from step ``firsts`` (n,) of each on.
+
+        Raises:
+            InputError: A value among them is not finite.
+        """
         shards = np.searchsorted(self.firsts, positions, side="right") - 1
         distinct = np.unique(shards).tolist()
         if len(distinct) == 1:
-            return self._from_shard(distinct[0], positions, steps)
+            return self._from_shard(distinct[0], positions, firsts, steps)
         values = np.empty((len(positions), steps, self.arrays[0].shape[1]), np.float32)
         for shard in distinct:
             here = shards == shard
-            values[here] = self._from_shard(shard, positions[here], steps)
+            values[here] = self._from_shard(shard, positions[here], firsts[here], steps)
         return values
 
     def _from_shard(
-        self, shard: int, positions: NDArray[np.int64], steps: int
+        self, shard: int, positions: NDArray[np.int64], firsts: NDArray[np.int64], steps: int
     ) -> NDArray[np.float32]:
-        step = np.arange(steps)
+        step = firsts[:, None] + np.arange(steps)
         rows = self.starts[positions][:, None] + step
         valid = step < self.lengths[positions][:, None]
         array = self.arrays[shard]
@@ -110,7 +120,7 @@ def read_packed(path: str, *, require_labels: bool = True, wish: Wish = _ANY) ->
         raise bad(path, "was packed without labels, expected some.")
     shards = _shards(path, index)
     shape = index.sequences, index.steps, len(index.feature_names)
-    values: Any = StoredValues(shards.read, shape)
+    values: Any = StoredValues(shards.read, shape, stretches=shards.read_stretches)
     sequences = Sequences(
         values=values,
         lengths=shards.lengths,

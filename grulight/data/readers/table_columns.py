@@ -33,6 +33,7 @@ class ColumnNames:
     steps: str | None = None
     missing: bool = False
     group: str | None = None
+    series: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Layout:
 
     Attributes:
         names: Of all columns.
-        sequence: None where each row is a sequence, and none has a name.
+        sequence: None where each row is a sequence, or all are one, and none has a name.
         time: None where there is no such column.
         label: Likewise.
         group: Likewise.
@@ -93,7 +94,7 @@ def find_columns(
             raise bad(path, f"has no {use} column {name!r} (columns: {shown}).{hint}")
         return position[name]
 
-    nameless = row_each and wanted.sequence == _DEFAULT_SEQUENCE not in position
+    nameless = (row_each or wanted.series) and wanted.sequence == _DEFAULT_SEQUENCE not in position
     sequence = None if nameless else at(wanted.sequence, "sequence")
     has_time = wanted.layout == "long" and (
         wanted.time in position or (wanted.time != _DEFAULT_TIME and not row_each)

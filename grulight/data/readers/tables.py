@@ -11,6 +11,7 @@ from grulight.data.readers.checks import bad
 from grulight.data.readers.csv_table import CSVTable
 from grulight.data.readers.long_table import padded_sequences
 from grulight.data.readers.offsets import require_fit
+from grulight.data.readers.one_series import as_one_series
 from grulight.data.readers.parquet_table import ParquetTable
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.row_each import RowEach
@@ -126,5 +127,7 @@ def _long(
     blocks = table.blocks(wanted)
     if each:
         layout, blocks = each.long, each.blocks(blocks)
+    elif layout.sequence is None:
+        layout, blocks = as_one_series(layout, blocks)
     require_fit(path, columns.offset, [layout.names[i] for i in layout.features])
     return replace(layout, offset=columns.offset), blocks
