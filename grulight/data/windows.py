@@ -89,6 +89,8 @@ class Windows:
 
         values: Any = StoredValues(read, (len(which), self.length, len(at)))
         forecast = firsts + (self.length - 1 + self.horizon)
+        # as wide as they need to be: there may be millions
+        digits = len(str(series.values.shape[1] + self.horizon))
         stem = np.char.add(series.ids, "@")[which]
         return Sequences(
             values=values,
@@ -96,7 +98,7 @@ class Windows:
             labels=None,
             class_names=(),
             feature_names=tuple(series.feature_names[i] for i in at),
-            ids=np.char.add(stem, forecast.astype(np.str_)),
+            ids=np.char.add(stem, forecast.astype(f"U{digits}")),
             source=series.source,
             offset=None if series.offset is None else tuple(series.offset[i] for i in at),
         )

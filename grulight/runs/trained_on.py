@@ -34,6 +34,8 @@ class TrainedOn:
         settings["seed"] = settings.pop("split_seed", None)
         if any(has_names(each) for each in sources if each):
             return self.columns | settings
+        if "window" in settings:  # what is forecast has a name in arrays as well
+            settings["label"] = self.columns.get("label")
         return {name: each for name, each in settings.items() if name not in OF_TABLES}
 
     def require_named(self, option: str) -> None:
