@@ -235,5 +235,9 @@ def test_a_run_does_not_go_on_with_another_split(
     going_on = [*fit, "--ckpt_path", "auto", "--trainer.max_epochs", "2"]
     capsys.readouterr()
     assert main([*going_on, "--data.split", "shuffled"]) == 2
-    assert "was split stratified with the seed 0" in capsys.readouterr().err
+    assert "--data.split shuffled: the run that goes on was trained with stratified" in (
+        capsys.readouterr().err
+    )
+    assert main([*going_on, "--data.seed", "1"]) == 2
+    assert "--data.seed 1" in capsys.readouterr().err
     assert main(going_on) == 0

@@ -23,7 +23,13 @@ DESCRIPTION = (
 
 OF_TABLES = ("layout", "separator", "decimal", "steps", "group")  # options that only they have
 SPLIT_OPTIONS = ("split", "train_size", "val_size", "seed")
-_SPLIT = ("split", "split_seed")
+COLUMNS = ("sequence", "time", "label")
+# what a checkpoint remembers of how data were read: options, and the seed of the split
+READING = (
+    *(*OF_TABLES, "targets", "per_step", "window", "horizon"),
+    *("split", "train_size", "val_size", "split_seed"),
+)
+_LASTING = ("split", "split_seed", "group", "window", "horizon")  # while a run goes on
 
 
 class DescribedDataModule(LightningDataModule):
@@ -129,17 +135,23 @@ class DescribedDataModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the seed of the shuffling, and what was read and split how, for checkpoints."""
-        options, split = self.options, self._split
-        columns = {"sequence": options.sequence, "time": options.time, "label": options.label}
-        of_tables = {name: getattr(options, name) for name in OF_TABLES}
-        reading = {"targets": options.targets.kind, "per_step": options.targets.per_step}
-        sizes = {"train_size": split.train_size, "val_size": split.val_size}
-        seed = 0 if split.by == "positional" else split.seed
-        parts = {"split": split.by, "split_seed": seed} | sizes
-        cut = split.windows
-        windows = {"window": cut and cut.length, "horizon": cut.horizon if cut else 1}
-        held = {"reading": of_tables | reading | parts | windows}
-        return {"seed": self.seed, "source": self.source, "columns": columns} | held
+        columns = {name: getattr(self.options, name) for name in COLUMNS}
+        reading = {name: self._read_how[name] for name in READING}
+        return {"seed": self.seed, "source": self.source, "columns": columns, "reading": reading}
+
+    @property
+    def _read_how(self) -> dict[str, Any]:
+        options, split, cut = self.options, self._split, self._split.windows
+        return vars(options) | {
+            "targets": options.targets.kind,
+            "per_step": options.targets.per_step,
+            "window": None if cut is None else cut.length,
+            "horizon": 1 if cut is None else cut.horizon,
+            "split": split.by,
+            "train_size": split.train_size,
+            "val_size": split.val_size,
+            "split_seed": 0 if split.by == "positional" else split.seed,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on with the shuffling of the run that is resumed.
@@ -147,12 +159,14 @@ class DescribedDataModule(LightningDataModule):
         Raises:
             InputError: Another seed or split was asked for.
         """
-        was, now = state_dict.get("reading", {}), self.state_dict()["reading"]
-        if any(was.get(name, now[name]) != now[name] for name in _SPLIT):
-            raise InputError(
-                f"--data.split {now['split']} with the seed {now['split_seed']}: the run that goes "
-                f"on was split {was['split']} with the seed {was['split_seed']}. Split as it was."
-            )
+        was, now = state_dict.get("reading", {}), self._read_how
+        for name in _LASTING:
+            if was.get(name, now[name]) != now[name]:
+                option = "seed" if name == "split_seed" else name
+                raise InputError(
+                    f"--data.{option} {now[name]}: the run that goes on was trained with "
+                    f"{was[name]}. Split and read the data as then."
+                )
         if self.seed not in (None, state_dict["seed"]):
             raise InputError(
                 f"--data.seed {self.seed}: the run that goes on shuffles with "

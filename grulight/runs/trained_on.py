@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grulight.checkpoint_files.reader import Checkpoint
-from grulight.data.description import OF_TABLES
+from grulight.data.description import COLUMNS, OF_TABLES, READING
 from grulight.data.readers import has_names
 from grulight.errors import InputError
 
@@ -56,4 +56,10 @@ class TrainedOn:
 def trained_on(checkpoint: Checkpoint) -> TrainedOn:
     """Return what a checkpoint remembers of its data."""
     held = checkpoint.get("SequenceDataModule", {})
-    return TrainedOn(held.get("source"), held.get("columns", {}), held.get("reading", {}))
+    columns, reading = held.get("columns", {}), held.get("reading", {})
+    return TrainedOn(
+        held.get("source"),
+        # no others: those of a file from a stranger could name what is opened here
+        {name: columns[name] for name in COLUMNS if name in columns},
+        {name: reading[name] for name in READING if name in reading},
+    )
