@@ -1,5 +1,6 @@
 """Missing values are refused, or filled by what the training part says."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,21 @@ def test_other_numbers_than_the_checkpoint_has_are_not_made_up(
 ) -> None:
     assert main(["predict", "--ckpt_path", str(last_checkpoint), "--data.missing", "last"]) == 2
     assert "the checkpoint was trained with error" in capsys.readouterr().err
+
+
+def test_missing_values_are_packed_and_filled_as_from_the_source(run: Run) -> None:
+    frame().to_csv("a.csv", index=False)
+    np.savez("a.npz", x=X, y=[0, 1, 0], lengths=LENGTHS)
+    for source in ("a.csv", "a.npz"):
+        run("pack", source, "-o", f"{source}.packed", "--missing")
+        assert json.loads(Path(f"{source}.packed", "index.json").read_text())["missing"] is True
+        with pytest.raises(InputError, match=r"was packed with missing values\. --data\.missing"):
+            _ = module(f"{source}.packed").parts
+        for kind in EXPECTED:
+            ours, theirs = (
+                module(each, missing=kind).parts for each in (f"{source}.packed", source)
+            )
+            for mine, yours in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(mine.values, np.asarray(yours.values))
+    assert main(["pack", "a.csv", "-o", "refused"]) == 2
+    assert not Path("refused").exists()

@@ -176,6 +176,16 @@ def test_values_on_disk_stay_there_when_they_are_split() -> None:
         _ = SequenceDataModule("packed", split="group").parts
 
 
+def test_large_arrays_are_not_copied_when_they_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = np.arange(2000, dtype=np.float32).reshape(100, 5, 4), np.arange(100) % 2
+    small = SequenceDataModule((x, y), split="shuffled").parts
+    assert all(isinstance(part.values, np.ndarray) for part in small)
+    monkeypatch.setattr("grulight.data.lazy_values._COPIED", x.nbytes - 1)
+    for part, theirs in zip(SequenceDataModule((x, y), split="shuffled").parts, small, strict=True):
+        assert isinstance(part.values, StoredValues) or not len(part)
+        np.testing.assert_array_equal(np.asarray(part.values), theirs.values)
+
+
 def test_folds_keep_groups_whole_and_classes_even() -> None:
     whole = read(saved())
     found = list(folds(whole, 5, 0))
