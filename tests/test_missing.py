@@ -1,5 +1,6 @@
 """Missing values are refused, or filled by what the training part says."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from grulight.cli import main
+from grulight.commands.lightning_messages import silence_expected_warnings
+from grulight.commands.tune_cli import TuneCLI
 from grulight.data.batches import Batches
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.missing import Filling, fitted
@@ -53,6 +57,30 @@ EXPECTED = {"last": LAST, "mean": MEAN, "mask": np.concatenate([LAST, ABSENT, SI
 
 def module(source: Any, **options: Any) -> SequenceDataModule:
     return SequenceDataModule(source, train_size=2, **options)
+
+
+def test_each_fold_is_filled_by_its_own_training_part() -> None:
+    x = np.where(np.arange(24) % 5, np.arange(24), NAN).reshape(12, 2, 1)
+    np.savez("a.npz", x=x, y=np.arange(12) % 2)
+    filled = {float(parts.fill[0]) for parts in trained_in_folds()}
+    whole = SequenceDataModule("a.npz", train_size=1.0, missing="mean")
+    assert len(filled) == 3
+    assert np.mean([*filled]) == pytest.approx(whole.fill[0], abs=1)
+    assert float(whole.fill[0]) not in filled
+
+
+def trained_in_folds() -> list[SequenceDataModule]:
+    """Return the data modules that `tune --folds 3` trains with."""
+    arguments = ("--data.source=a.npz", "--data.train_size=1.0", "--data.missing=mean")
+    cli = TuneCLI([*arguments, "--folds=3"], Console(quiet=True))
+    cli.take({})
+    silence_expected_warnings()
+    modules = []
+    for parts in cli.folds_of_training:
+        cli.build(parts)
+        assert np.isfinite(cli.datamodule.parts.train.values).all()
+        modules.append(cli.datamodule)
+    return modules
 
 
 def frame() -> pd.DataFrame:
@@ -161,3 +189,21 @@ def test_other_numbers_than_the_checkpoint_has_are_not_made_up(
 ) -> None:
     assert main(["predict", "--ckpt_path", str(last_checkpoint), "--data.missing", "last"]) == 2
     assert "the checkpoint was trained with error" in capsys.readouterr().err
+
+
+def test_missing_values_are_packed_and_filled_as_from_the_source(run: Run) -> None:
+    frame().to_csv("a.csv", index=False)
+    np.savez("a.npz", x=X, y=[0, 1, 0], lengths=LENGTHS)
+    for source in ("a.csv", "a.npz"):
+        run("pack", source, "-o", f"{source}.packed", "--missing")
+        assert json.loads(Path(f"{source}.packed", "index.json").read_text())["missing"] is True
+        with pytest.raises(InputError, match=r"was packed with missing values\. --data\.missing"):
+            _ = module(f"{source}.packed").parts
+        for kind in EXPECTED:
+            ours, theirs = (
+                module(each, missing=kind).parts for each in (f"{source}.packed", source)
+            )
+            for mine, yours in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(mine.values, np.asarray(yours.values))
+    assert main(["pack", "a.csv", "-o", "refused"]) == 2
+    assert not Path("refused").exists()

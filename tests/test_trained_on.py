@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.cli import main
+from grulight.errors import InputError
 
 Run = Callable[..., str]
 COLUMNS = ("case", "when", "kind", "a", "b")
@@ -81,3 +83,26 @@ def test_an_older_checkpoint_knows_no_names(run: Run, checkpoint: Path) -> None:
     named = ("--data.sequence=case", "--data.time=when")
     older = predicted(run, Path("older.ckpt"), "train.csv", *named)
     assert older == predicted(run, checkpoint, "train.csv")
+
+
+def test_a_checkpoint_names_no_file_that_is_opened(run: Run, checkpoint: Path) -> None:
+    held = torch.load(checkpoint, weights_only=True)
+    expected = predicted(run, checkpoint, "train.csv")
+    evil = {"source": "waves", "test_source": "waves", "labels_file": "secret.npy"}
+    for key in ("columns", "reading"):
+        held["SequenceDataModule"][key] |= evil
+    torch.save(held, "evil.ckpt")
+    assert predicted(run, Path("evil.ckpt"), "train.csv") == expected
+    assert "test (4 seq" in run("test", "--ckpt_path", "evil.ckpt", "--data.source", "train.csv")
+    run("trace", "evil.ckpt", "--data", "train.csv")
+
+
+def test_what_a_checkpoint_says_of_its_data_is_checked(checkpoint: Path) -> None:
+    held = torch.load(checkpoint, weights_only=True)
+    reading = held["SequenceDataModule"]["reading"]
+    wrong = {"split": "best", "window": 0, "train_size": "0.8", "split_seed": -1, "layout": 3}
+    for name, value in wrong.items():
+        held["SequenceDataModule"]["reading"] = reading | {name: value}
+        torch.save(held, "wrong.ckpt")
+        with pytest.raises(InputError, match=rf"SequenceDataModule\.reading\.{name}"):
+            read_checkpoint("wrong.ckpt")

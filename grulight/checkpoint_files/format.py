@@ -55,6 +55,26 @@ HYPER_PARAMETERS = Record(
     },
 )
 
+# arguments of SequenceDataModule, and the seed of its split
+READING = Record(
+    {},
+    {
+        "layout": Text(("long", "wide")),
+        "separator": Nullable(Text()),
+        "decimal": Nullable(Text((".", ","))),
+        "steps": Nullable(Text()),
+        "group": Nullable(Text()),
+        "targets": Text(),
+        "per_step": Nullable(Boolean()),
+        "train_size": Number(0),
+        "val_size": Number(0),
+        "split": Text(("positional", "shuffled", "stratified", "group")),
+        "window": Nullable(_SIZE),
+        "horizon": _SIZE,
+        "split_seed": Integer(0, 2**64 - 1),
+    },
+)
+
 # Lightning's counts, by the loop that makes them
 _COUNTS = Counts(
     {"ready": Integer(), "completed": Integer()}, {"started": Integer(), "processed": Integer()}
@@ -145,6 +165,7 @@ CHECKPOINT = Record(
             {
                 "source": Text(),
                 "columns": Record({"sequence": Text(), "time": Text(), "label": Text()}),
+                "reading": READING,
             },
         ),
         "optimization": Nullable(Record({}, {"optimizer": Nullable(_PLAIN_DICT),

@@ -1,5 +1,6 @@
 """The LightningCLI of ``validate``, ``test`` and ``predict``."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.console import Console
 from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.commands.command_cli import CommandCLI
 from grulight.data.datamodule import SequenceDataModule
+from grulight.data.remembered import SPLIT_OPTIONS
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError, listed
 from grulight.runs.checkpoint import load_classifier, offset_settings
@@ -60,14 +62,16 @@ class CheckpointCLI(CommandCLI):
             )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Let columns that the user does not name be those that the checkpoint was trained on."""
+        """Read and split as for the training where the user does not say how."""
         super().parse_arguments(parser, args)
         self.checkpoints = self._checkpoints()
         known = trained_on(read_checkpoint(self.checkpoints[0]))
-        named = known.columns_for(self.config["data"]["source"], self.config["data"]["test_source"])
-        columns = (f"--data.{use}={name}" for use, name in named.items())
+        data = self.config["data"]
+        as_then = known.settings_for(data["source"], data["test_source"])
+        if self.predicts:  # for every sequence
+            as_then = {name: each for name, each in as_then.items() if name not in SPLIT_OPTIONS}
         # what the user says comes later and counts
-        self.config = parser.parse_args(["--data.source=", *columns, *args])
+        self.config = parser.parse_args([f"--data={json.dumps({'source': ''} | as_then)}", *args])
         if not self.config["data"]["source"]:
             known.require_named("--data.source")
             self.config["data"]["source"] = "waves"

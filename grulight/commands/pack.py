@@ -44,9 +44,12 @@ def run(arguments: list[str]) -> None:
         decimal=options.decimal,
         layout=options.layout,
         steps=options.steps,
+        missing=options.missing,
     )
     packed(options.source, options.output, wanted, console)
-    written = read_packed(options.output, require_labels=wanted.require_labels)
+    written = read_packed(
+        options.output, require_labels=wanted.require_labels, missing=options.missing
+    )
     count, steps, width = written.values.shape
     output = one_line(options.output)
     console.print(
@@ -147,5 +150,10 @@ def _parser() -> argparse.ArgumentParser:
         help="whether a row of a table is a time step (long) or a sequence (wide)",
     )
     parser.add_argument("--steps", help="columns of a wide table, such as {feature}_{step}")
+    parser.add_argument(
+        "--missing",
+        action="store_true",
+        help="let values be missing; --data.missing then fills them when they are read",
+    )
     parser.add_argument("--unlabelled", action="store_true", help="pack without labels")
     return parser

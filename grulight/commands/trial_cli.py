@@ -66,7 +66,7 @@ class TrialCLI(FitCLI):
         key = {name: value for name, value in data.items() if name not in _READ_ALIKE}
         if repr(key) != self._read_as:
             super().before_instantiate_classes()
-            self._whole, self._read_as = SequenceDataModule(**data).parts, repr(key)
+            self._whole, self._read_as = SequenceDataModule(**data).unfilled, repr(key)
             self.__dict__.pop("folds_of_training", None)
 
     @cached_property
@@ -102,7 +102,7 @@ class TrialCLI(FitCLI):
         seed_everything(self.seed, workers=True, verbose=False)
         with one_line_errors(ValueError, TypeError):
             self.datamodule = SequenceDataModule(**config["data"])
-            self.datamodule.parts = parts
+            self.datamodule.unfilled = parts  # missing values are filled by this training part
             self.model = GRUClassifier(**config["model"], **self.datamodule.describe())
             chosen = config.clone()
             for name in set(vars(config)) - set(_MADE_ANEW):

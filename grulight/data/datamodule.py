@@ -3,11 +3,14 @@
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from grulight.data.missing import Missing, names_without_mask, offset_without_mask
+from grulight.data.partition import SplitBy
 from grulight.data.readers import ReadOptions, named
 from grulight.data.readers.table_columns import TableLayout
 from grulight.data.readers.targets import Kind, Wish
 from grulight.data.serving import ServingDataModule
+from grulight.data.sources import Sources
 from grulight.data.splitting import Split
+from grulight.data.windows import require_no_others, series_options, windows_asked
 from grulight.errors import InputError
 
 # On the command line, and in files that nobody vouches for, a source is a name.
@@ -21,8 +24,8 @@ _MOST_CLASSES = 1 << 20  # each has a name
 class SequenceDataModule(ServingDataModule):
     """Serve labelled sequences from a built-in set, a file or an archive.
 
-    The split is by position, as in the original pipeline: the first ``train_size`` sequences
-    train and the rest test. Sources with a test part of their own keep it.
+    Unless ``split`` says otherwise it is by position, as in the original pipeline: the first
+    ``train_size`` sequences train and the rest test. Sources with a test part of their own keep it.
 
     Args:
         source: ``waves`` (built in), a file (.npz, .npy, .csv, .tsv, .parquet, .xlsx, .ts) or
@@ -30,10 +33,11 @@ class SequenceDataModule(ServingDataModule):
             arrays of unequal lengths, or ``Sequences``.
         test_source: Where the test part comes from, if not from ``source``.
         train_size: Share (0.8) or number (800) of the sequences that train.
-        val_size: Share or number taken from the end of the training part for validation.
+        val_size: Share or number taken from the training part for validation, split as ``split``
+            says: by position from its end.
         batch_size: Sequences per batch.
         standardize: Scale every feature to mean 0 and deviation 1 over the training part.
-        label: Name of the label column in tables.
+        label: Name of the label column in tables; with ``window`` the feature that is forecast.
         sequence: Name of the column that says which sequence a row belongs to.
         time: Name of the column that orders the rows of a sequence, where there is one.
         features: The columns of a table that are features (by default all others), or names for
@@ -62,7 +66,17 @@ class SequenceDataModule(ServingDataModule):
         standardize_targets: Scale values to mean 0 and deviation 1 over the training part, within
             the model: it predicts, and its errors are, in the values' own units.
         fill: Means to fill missing values by, as in a checkpoint; by default the training part's.
-        seed: Seed of the shuffling; by default torch's initial seed. Kept in checkpoints.
+        split: Which sequences test and validate: the last ones (positional), random ones
+            (shuffled), random ones with the same share of each class (stratified), or random whole
+            groups (group).
+        group: Name of the column, no feature, that says which group a sequence belongs to, such as
+            its patient; the folds of ``tune`` keep groups whole as well. An .npz has ``groups``.
+        window: Steps of the windows that long series are cut into, to forecast a feature. Each
+            window's label is the value of ``label``, which stays a feature too, ``horizon`` steps
+            after its last step. Each series is split by time.
+        horizon: Steps from the last one of a window to the value that is forecast.
+        seed: Seed of the shuffling, by default torch's initial seed; and of the split, by default
+            0. Both are kept in checkpoints.
     """
 
     def __init__(
@@ -91,6 +105,10 @@ class SequenceDataModule(ServingDataModule):
         missing: Missing = "error",
         standardize_targets: bool = True,
         fill: list[float] | None = None,
+        split: SplitBy = "positional",
+        group: str | None = None,
+        window: int | None = None,
+        horizon: int = 1,
         seed: int | None = None,
     ) -> None:
         super().__init__()
@@ -118,17 +136,16 @@ class SequenceDataModule(ServingDataModule):
             layout=layout,
             steps=steps,
             missing=self.missing is not None,
+            group=group,
         )
-        self._notes: dict[str, None] = {}  # in order, each once
-        self._split = Split(
-            named(source),
-            None if test_source is None else named(test_source),
-            train_size,
-            val_size,
-            self.options,
-            names_without_mask(features, missing) if features else None,
-            tuple(class_names) if class_names else None,
-            num_classes,
-            standardize,
-            self._notes,
-        )
+        inputs = names_without_mask(features, missing) if features else None
+        names = tuple(class_names) if class_names else None
+        windows = windows_asked(window, horizon, label, inputs)
+        if windows:
+            others = {"class_names": names, "num_classes": num_classes, "labels_file": labels_file}
+            require_no_others(others | {"split": split, "group": group}, self.options.targets)
+        options = series_options(self.options) if windows else self.options
+        second = None if test_source is None else named(test_source)
+        sources = Sources(named(source), second, options, inputs, standardize)
+        drawn = (split, seed or 0)
+        self._split = Split(sources, train_size, val_size, *drawn, names, num_classes, windows)

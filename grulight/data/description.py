@@ -17,7 +17,6 @@ from grulight.data.statistics import (
     feature_statistics,
     value_statistics,
 )
-from grulight.errors import InputError
 
 # what a model has to know of the data, by the names that both have for it
 DESCRIPTION = (
@@ -28,20 +27,16 @@ DESCRIPTION = (
 
 
 class DescribedDataModule(LightningDataModule):
-    """Describe the training part, and how it was read.
+    """Describe the training part.
 
     Attributes:
-        source: Where it was read.
-        options: How.
-        seed: Of the shuffling.
+        options: How it was read.
         standardize: Whether the description has statistics to scale features by.
         standardize_targets: Whether it has statistics to scale values by.
         missing: How missing values are filled; None where there are none.
     """
 
-    source: str
     options: ReadOptions
-    seed: int | None
     standardize: bool
     standardize_targets: bool
     missing: Fill | None
@@ -50,7 +45,7 @@ class DescribedDataModule(LightningDataModule):
 
     @property
     @abstractmethod
-    def _unfilled(self) -> Parts:
+    def unfilled(self) -> Parts:
         """The parts as they were read."""
 
     @cached_property
@@ -60,7 +55,7 @@ class DescribedDataModule(LightningDataModule):
             return None
         if self._fill is not None:
             return Filling(self.missing, np.array(self._fill))
-        return fitted(self.missing, self._unfilled.train)
+        return fitted(self.missing, self.unfilled.train)
 
     def _filled(self, part: Sequences) -> Sequences:
         return part if self.filling is None else self.filling(part)
@@ -151,22 +146,3 @@ class DescribedDataModule(LightningDataModule):
     def _value_statistics(self) -> Statistics | None:
         scaled = self.standardize_targets and self.num_values and not self.multilabel
         return value_statistics(self.parts.train) if scaled else None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the seed of the shuffling, and what was read how, for checkpoints."""
-        options = self.options
-        columns = {"sequence": options.sequence, "time": options.time, "label": options.label}
-        return {"seed": self.seed, "source": self.source, "columns": columns}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on with the shuffling of the run that is resumed.
-
-        Raises:
-            InputError: Another seed was asked for.
-        """
-        if self.seed not in (None, state_dict["seed"]):
-            raise InputError(
-                f"--data.seed {self.seed}: the run that goes on shuffles with "
-                f"{state_dict['seed']}. Leave it out."
-            )
-        self.seed = state_dict["seed"]

@@ -4,43 +4,45 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from grulight.data.partition import fold_numbers
 from grulight.data.sequences import Sequences
 from grulight.data.splitting import Parts
 from grulight.errors import InputError
-from grulight.extras import extra
 
 
 def folds(train: Sequences, count: int, seed: int) -> Iterator[Parts]:
     """Yield parts that train on all folds but one, which validates; each fold does so once.
 
-    The sequences are shuffled. Where each has one class, every fold has its share of each class
-    (scikit-learn's ``StratifiedKFold``, else ``KFold``).
+    The sequences are dealt at random. Where each has one class, every fold has its share of each
+    class; where they have groups, each group is in one fold.
 
     Args:
         train: The training part.
         count: How many folds.
-        seed: Of the shuffling.
+        seed: Of the dealing.
 
     Raises:
-        InputError: There are fewer sequences, or sequences of a class, than folds.
+        InputError: There are fewer sequences, sequences of a class or groups than folds.
     """
-    selection = extra("sklearn.model_selection", "tune", "--folds")
+    if train.once is not None:
+        raise InputError(
+            "--folds: the windows of a series are split by time; leave it out, and "
+            "--data.val_size of the training part validates."
+        )
     if not 2 <= count <= len(train):
         raise InputError(
             f"--folds {count}: expected 2 to {len(train)}, the training sequences there are."
         )
-    classes = train.labels is not None and not train.has_values and not train.per_step
-    if classes:
+    if train.labels is not None and not train.has_values and not train.per_step:
         rarest, least = _rarest(train)
         if least < count:
             raise InputError(
                 f"--folds {count}: the class {rarest!r} has {least} training sequences, and every "
                 "fold needs one. Use fewer folds."
             )
-    kind = selection.StratifiedKFold if classes else selection.KFold
-    splitter = kind(count, shuffle=True, random_state=seed)
-    positions = np.arange(len(train))
-    for kept, held_out in splitter.split(positions, train.labels if classes else None):
+    numbers = fold_numbers(train, count, seed)
+    for fold in range(count):
+        kept, held_out = np.flatnonzero(numbers != fold), np.flatnonzero(numbers == fold)
         yield Parts(train.take(kept), train.take(held_out), train.part(0, 0))
 
 

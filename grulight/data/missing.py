@@ -51,7 +51,8 @@ class Filling:
         names = names_with_mask(sequences.feature_names, self.kind)
         zeros = (0.0,) * (len(names) - width)  # of the features that a mask adds
         offset = None if sequences.offset is None else sequences.offset + zeros
-        sequences = replace(sequences, feature_names=names, offset=offset)
+        once = None if sequences.once is None else self(sequences.once)
+        sequences = replace(sequences, feature_names=names, offset=offset, once=once)
         if len(set(names)) < len(names):
             raise InputError(f"{sequences.source}: has features called as those that mask adds.")
         values, lengths = sequences.values, sequences.lengths
@@ -92,6 +93,7 @@ def fitted(kind: Fill, train: Sequences) -> Filling:
     Raises:
         InputError: A feature has no value in it.
     """
+    train = train if train.once is None else train.once
     width = len(train.feature_names)
     total, count = np.zeros(width), np.zeros(width, np.int64)
     for part in _parts(train):

@@ -8,6 +8,7 @@ from grulight.data.sequences import Sequences
 
 _WIDER = 4  # times as many features as steps: channels first, or a wide table
 _SHOWN = 5  # classes
+Named = tuple[str, Sequences]
 
 
 def shape_notes(sequences: Sequences) -> tuple[str, ...]:
@@ -42,37 +43,79 @@ def offset_notes(sequences: Sequences) -> tuple[str, ...]:
     )
 
 
-def class_notes(train: Sequences, others: Sequence[tuple[str, Sequences]]) -> tuple[str, ...]:
-    """Return a line for each part that lacks classes of the training part.
+def class_notes(named: Sequence[Named], all_parts: Sequence[Sequences], by: str) -> tuple[str, ...]:
+    """Return a line for each part that lacks classes of others.
 
     Args:
-        train: The training part.
-        others: Names of other parts, and those with the same classes.
+        named: Parts and what they are called.
+        all_parts: All there are, with the same classes.
+        by: How they were split.
     """
+    classes = all_parts[0].class_names
+    present = {each for part in all_parts for each in part.present_classes()}
     found = []
-    for name, part in others:
+    for name, part in named:
         if not len(part) or part.labels is None:
             continue
-        present = part.present_classes()
-        lacks = [each for each in train.present_classes() if each not in present]
+        here = part.present_classes()
+        lacks = [each for each in classes if each in present and each not in here]
         if lacks:
             shown = ", ".join(map(repr, lacks[:_SHOWN])) + (" …" if len(lacks) > _SHOWN else "")
             found.append(
                 f"{part.source}: the {name} part has no sequence of {len(lacks)} of the "
-                f"{len(lacks) + len(present)} classes ({shown}){_why(train, part)}."
+                f"{len(present)} classes ({shown}){_why(part, all_parts, by)}."
             )
     return tuple(found)
 
 
-def _why(train: Sequences, part: Sequences) -> str:
-    if train.source != part.source or train.labels is None or part.labels is None:
+def _why(part: Sequences, all_parts: Sequence[Sequences], by: str) -> str:
+    others = [each for each in all_parts if len(each)]
+    if by != "positional" or len({each.source for each in others}) > 1:
         return ""
-    if train.per_step:
+    if part.per_step:
         return "; the split is by position"
-    labels = np.concatenate([train.labels, part.labels])
-    ordered = bool((np.diff(labels) >= 0).all())
+    ordered = _follow_each_other(others)
     return (
-        "; the split is by position, and the sequences are sorted by class: shuffle them first"
-        if ordered
-        else "; the split is by position"
+        f"; the split is by position{', and the sequences are sorted by class' if ordered else ''}:"
+        " --data.split stratified gives each part its share"
     )
+
+
+def _follow_each_other(parts: Sequence[Sequences]) -> bool:
+    """Return whether the sequences of each class follow each other."""
+    labels = np.concatenate([each.labels for each in parts if each.labels is not None])
+    runs = np.count_nonzero(np.diff(labels)) + 1
+    return bool(runs == len(np.unique(labels)))
+
+
+def sorted_hint(train: Sequences, test: Sequences, by: str) -> str:
+    """Return what to do where a split by position of sorted sequences may be at fault."""
+    same = by == "positional" and train.source == test.source and len(train) * len(test) > 0
+    if not same or train.labels is None or train.has_values or train.per_step:
+        return ""
+    if not _follow_each_other([train, test]):
+        return " The split is by position; see --data.split."
+    return (
+        " The split is by position, and the sequences are sorted by class: --data.split stratified "
+        "gives each part its share."
+    )
+
+
+def group_notes(named: Sequence[Named], by: str) -> tuple[str, ...]:
+    """Return a line for each part that shares groups with the training part before it.
+
+    Args:
+        named: Parts and what they are called, the training part first.
+        by: How they were split.
+    """
+    (_, train), *others = named
+    found = []
+    for name, part in others if by != "group" else ():
+        if train.groups is None or part.groups is None or train.source != part.source:
+            continue
+        if shared := len(np.intersect1d(train.groups, part.groups)):
+            found.append(
+                f"{part.source}: the {name} part shares {shared} groups with the training part; "
+                "--data.split group keeps each whole."
+            )
+    return tuple(found)

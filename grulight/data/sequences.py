@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from grulight.data.lazy_values import taken
 from grulight.errors import InputError, listed
 
 Labels = NDArray[np.int64] | NDArray[np.float32]
@@ -31,6 +32,8 @@ class Sequences:
         offset: What was subtracted from each feature, in float64; None for nothing.
         needed_offset: What to subtract so that float32 keeps the digits of each feature; None
             where it keeps them.
+        once: The same steps, each once, where sequences overlap; for statistics.
+        groups: (N,) names of the groups that a split keeps whole; None where the source names none.
     """
 
     values: NDArray[np.number]
@@ -43,6 +46,8 @@ class Sequences:
     notes: tuple[str, ...] = ()
     offset: tuple[float, ...] | None = None
     needed_offset: tuple[float, ...] | None = None
+    groups: NDArray[np.str_] | None = None
+    once: "Sequences | None" = None
 
     def __len__(self) -> int:
         """Return the number of sequences."""
@@ -56,20 +61,28 @@ class Sequences:
             lengths=self.lengths[start:stop],
             labels=None if self.labels is None else self.labels[start:stop],
             ids=self.ids[start:stop],
+            groups=None if self.groups is None else self.groups[start:stop],
+            once=None,
         )
 
-    def take(self, positions: NDArray[np.integer]) -> "Sequences":
-        """Return the sequences at some positions, in that order, in memory."""
+    def take(self, positions: NDArray[np.int64]) -> "Sequences":
+        """Return the sequences at some ascending positions; values on disk stay there."""
         return replace(
             self,
-            values=np.asarray(self.values[positions]),
+            values=taken(self.values, positions),
             lengths=self.lengths[positions],
             labels=None if self.labels is None else self.labels[positions],
             ids=self.ids[positions],
+            groups=None if self.groups is None else self.groups[positions],
+            once=None,
         )
 
-    def with_classes(self, class_names: Sequence[str]) -> "Sequences":
+    def with_classes(self, class_names: Sequence[str], hint: str = "") -> "Sequences":
         """Return the same sequences with labels that index ``class_names``.
+
+        Args:
+            class_names: The classes.
+            hint: What to say to who has others.
 
         Raises:
             InputError: A sequence has a class that ``class_names`` lacks.
@@ -88,7 +101,7 @@ class Sequences:
                 f"{self.source}: class {listed([*map(repr, unknown)])} is not among the classes "
                 f"trained on ({listed(class_names, like=unknown)}). Add training sequences of it "
                 f"or remove these {np.count_nonzero(labels < 0)} "
-                f"{'steps' if self.per_step else 'sequences'}."
+                f"{'steps' if self.per_step else 'sequences'}.{hint}"
             )
         return replace(self, labels=labels, class_names=tuple(class_names))
 

@@ -7,13 +7,13 @@ import torch
 
 from grulight.data.batches import Batches, Order
 from grulight.data.blocks import Blocks
-from grulight.data.description import DescribedDataModule
+from grulight.data.remembered import RememberedDataModule
 from grulight.data.sequences import Sequences
 from grulight.data.shuffling import shuffled_sequences
-from grulight.data.splitting import Notes, Parts, Split
+from grulight.data.splitting import Parts, Split
 
 
-class ServingDataModule(DescribedDataModule):
+class ServingDataModule(RememberedDataModule):
     """Serve the parts of a source in batches.
 
     Attributes:
@@ -23,15 +23,15 @@ class ServingDataModule(DescribedDataModule):
     batch_size: int
 
     _split: Split
-    _notes: Notes
 
     @property
     def notes(self) -> list[str]:
         """What the user should know of what was read so far, a line each."""
-        return list(self._notes)
+        return list(self._split.sources.notes)
 
     @cached_property
-    def _unfilled(self) -> Parts:
+    def unfilled(self) -> Parts:
+        """The parts as they were read, where values may be missing still."""
         return self._split.labelled()
 
     @cached_property
@@ -41,7 +41,7 @@ class ServingDataModule(DescribedDataModule):
         Raises:
             InputError: The source cannot be read or split, or its parts do not fit each other.
         """
-        return Parts(*map(self._filled, self._unfilled))
+        return Parts(*map(self._filled, self.unfilled))
 
     @cached_property
     def unlabelled(self) -> list[Sequences]:

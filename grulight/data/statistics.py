@@ -13,7 +13,11 @@ Statistics = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def feature_statistics(sequences: Sequences) -> Statistics:
-    """Return the mean (F,) and the standard deviation (F,) over all valid time steps."""
+    """Return the mean (F,) and the standard deviation (F,) over all valid time steps.
+
+    Where sequences overlap each step counts once.
+    """
+    sequences = sequences if sequences.once is None else sequences.once
     steps_each, features = sequences.values.shape[1:]
     return _of_rows(map(_valid_steps, _chunks(sequences, steps_each * features)), features)
 

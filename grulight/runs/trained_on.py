@@ -1,9 +1,11 @@
 """What a checkpoint remembers of the data it was trained on, for commands that read data again."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from grulight.checkpoint_files.reader import Checkpoint
 from grulight.data.readers import has_names
+from grulight.data.remembered import COLUMNS, OF_TABLES, READING
 from grulight.errors import InputError
 
 
@@ -14,14 +16,27 @@ class TrainedOn:
     Attributes:
         source: As ``--data.source``; None in older checkpoints.
         columns: Names of the sequence, time and label column of a table, by their use.
+        reading: How it was read and split, as arguments of ``SequenceDataModule``; and
+            ``split_seed``. Empty in older checkpoints.
     """
 
     source: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
+    reading: dict[str, Any] = field(default_factory=dict)
 
-    def columns_for(self, *sources: str | None) -> dict[str, str]:
-        """Return the names of columns for sources, of which at least one is a table; else none."""
-        return self.columns if any(has_names(each) for each in sources if each) else {}
+    def settings_for(self, *sources: str | None) -> dict[str, Any]:
+        """Return arguments of ``SequenceDataModule`` that read sources as the training's was.
+
+        Args:
+            sources: What is read; options of tables are for them if one of them is a table.
+        """
+        settings = {name: each for name, each in self.reading.items() if each is not None}
+        settings["seed"] = settings.pop("split_seed", None)
+        if any(has_names(each) for each in sources if each):
+            return self.columns | settings
+        if "window" in settings:  # what is forecast has a name in arrays as well
+            settings["label"] = self.columns.get("label")
+        return {name: each for name, each in settings.items() if name not in OF_TABLES}
 
     def require_named(self, option: str) -> None:
         """Ask for a source where it is not the built-in one.
@@ -41,4 +56,10 @@ class TrainedOn:
 def trained_on(checkpoint: Checkpoint) -> TrainedOn:
     """Return what a checkpoint remembers of its data."""
     held = checkpoint.get("SequenceDataModule", {})
-    return TrainedOn(held.get("source"), held.get("columns", {}))
+    columns, reading = held.get("columns", {}), held.get("reading", {})
+    return TrainedOn(
+        held.get("source"),
+        # no others: those of a file from a stranger could name what is opened here
+        {name: columns[name] for name in COLUMNS if name in columns},
+        {name: reading[name] for name in READING if name in reading},
+    )

@@ -43,8 +43,8 @@ def load_run(path: Path, source: str | None = None) -> Run:
     settings: dict[str, Any] = data_settings(path, source)
     if not settings:
         remembered.require_named("--data")
-    columns = remembered.columns_for(settings.get("source"), settings.get("test_source"))
-    data = SequenceDataModule(**columns | settings | _as_trained(classifier))
+    as_then = remembered.settings_for(settings.get("source"), settings.get("test_source"))
+    data = SequenceDataModule(**as_then | settings | _as_trained(classifier))
     theirs = DataSpec(data.input_size, data.num_classes, data.num_values, data.per_step)
     values = 0 if head.num_classes else head.size
     ours = DataSpec(known["input_size"], head.num_classes, values, head.per_step)

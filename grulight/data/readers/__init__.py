@@ -80,7 +80,8 @@ def _read(source: str, options: ReadOptions) -> Sequences:
     path = os.path.expanduser(source)
     if is_packed(path):
         check_options(source, "", options)
-        return read_packed(path, require_labels=options.require_labels, wish=options.targets)
+        allowed = {"require_labels": options.require_labels, "missing": options.missing}
+        return read_packed(path, **allowed, wish=options.targets)
     raw = read_aeon(source, options.part) if source.startswith("aeon:") else _file(source, options)
     return _checked(source, raw, options)
 

@@ -26,8 +26,8 @@ _npy: Any = np.lib.format  # documented, but without types
 def read_npz(path: str, scratch: str | None = None) -> RawSequences:
     """Read ``x`` and, where present, ``y``, ``lengths`` and names.
 
-    The keys of names are ``class_names``, ``feature_names`` and ``ids``. An uncompressed ``x`` is
-    memory-mapped from inside the archive.
+    The keys of names are ``class_names``, ``feature_names``, ``ids`` and ``groups`` (N,). An
+    uncompressed ``x`` is memory-mapped from inside the archive.
 
     Args:
         path: The archive.
@@ -56,6 +56,7 @@ def read_npz(path: str, scratch: str | None = None) -> RawSequences:
             class_names=_list(texts("class_names")),
             feature_names=_list(texts("feature_names")),
             ids=texts("ids"),
+            groups=texts("groups"),
         )
 
 

@@ -62,6 +62,7 @@ def checked(
         notes=notes,
         offset=offset,
         needed_offset=needed,
+        groups=raw.groups,
     )
 
 
@@ -78,10 +79,8 @@ def _check_shape(source: str, raw: RawSequences) -> None:
     for axis, size in zip(("sequences", "steps", "features"), x.shape, strict=True):
         if size == 0:
             raise bad(source, f"{name} has shape {x.shape}: there are no {axis} in it.")
-    for key, array in (("y", raw.labels), ("lengths", raw.lengths)):
-        fits = (
-            array is None or (array.shape if key == "lengths" else array.shape[:1]) == x.shape[:1]
-        )
+    for key, array in (("y", raw.labels), ("lengths", raw.lengths), ("groups", raw.groups)):
+        fits = array is None or (array.shape[:1] if key == "y" else array.shape) == x.shape[:1]
         if array is not None and not fits:
             raise bad(
                 source,

@@ -38,7 +38,10 @@ _DEFAULT = ReadOptions()
 _ONLY_FOR = {
     TABLES: (
         "a table, such as a .csv",
-        ("label", "sequence", "time", "features", "separator", "decimal", "layout", "steps"),
+        (
+            *("label", "sequence", "time", "group", "features"),
+            *("separator", "decimal", "layout", "steps"),
+        ),
     ),
     (".npy",): ("a .npy source", ("labels_file", "lengths_file")),
 }

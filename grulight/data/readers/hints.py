@@ -15,7 +15,9 @@ _TIMES = frozenset(
         *("step", "steps", "timestep", "timesteps", "frame"),
     )
 )
-FILL = "--data.missing last, mean or mask fills what is missing."
+FILL = (
+    "--data.missing last, mean or mask fills what is missing (`grulight pack --missing` keeps it)."
+)
 _EXACT = 2**24  # whole numbers beyond this are rounded in float32
 
 

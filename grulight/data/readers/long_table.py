@@ -7,16 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.checks import bad
-from grulight.data.readers.classes import MISSING
 from grulight.data.readers.hints import FILL, likely_time
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.names import name_array
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.table_columns import ColumnNames
+from grulight.data.readers.table_labels import REMEDY, groups_of, labels_of
 from grulight.data.readers.table_rows import Rows
 
 _LABEL = 10  # bytes that each label of a step takes while it becomes an index
-_REMEDY = "Write it with `grulight pack`, which stores no padding, or use less of it."
 
 
 def padded_sequences(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
@@ -35,7 +34,7 @@ def padded_sequences(path: str, rows: Rows, columns: ColumnNames) -> RawSequence
     if labels is not None:
         width += labels.itemsize + _LABEL
     what = f"padding {count:,} sequences to {steps:,} steps"
-    require_memory(path, what, count * steps * width, _REMEDY)
+    require_memory(path, what, count * steps * width, REMEDY)
     # where each row goes; a mask of all steps would take memory for the padding
     skipped = np.arange(count) * steps - (np.cumsum(raw.lengths) - raw.lengths)
     place = np.repeat(skipped, raw.lengths)
@@ -59,15 +58,15 @@ def gathered(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
     Where labels per step are asked for, there are R of them, else N.
 
     Raises:
-        InputError: A cell is empty or not finite, a label changes within a sequence, or a time is
-            there twice.
+        InputError: A cell is empty or not finite, a label or group changes within a sequence, or a
+            time is there twice.
     """
     column = rows.layout.names[rows.layout.sequence or 0]
     ids = name_array(path, f"column {column!r}", rows.sequences.names)
     _check_cells(path, rows, missing=columns.missing)
     _require_named_time(path, rows, columns)
     order = _order(path, rows)
-    labels = _labels(path, rows, columns)
+    labels = labels_of(path, rows, columns)
     if labels is not None and columns.targets.per_step:
         labels = labels[order]
     names, label = rows.layout.names, rows.layout.label
@@ -77,6 +76,7 @@ def gathered(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
         lengths=np.bincount(rows.sequences.codes, minlength=len(ids)),
         feature_names=[names[i] for i in rows.layout.features],
         ids=ids,
+        groups=groups_of(path, rows),
         names={"y": "a label column" if label is None else f"column {names[label]!r}"},
         notes=rows.layout.notes + rows.notes,
         needed_offset=rows.needed_offset,
@@ -132,58 +132,3 @@ def _order(path: str, rows: Rows) -> NDArray[np.int64]:
             f"{rows.sequences.names[codes[second]]!r} ({same.sum()} such).",
         )
     return order
-
-
-def _labels(path: str, rows: Rows, columns: ColumnNames) -> NDArray[Any] | None:
-    """Return one label per sequence, or one per row if asked for, or None where there are none."""
-    if rows.labels is None or not columns.require_labels:
-        return None
-    names, codes = rows.labels.names, rows.labels.codes
-    column = f"column {rows.layout.names[rows.layout.label or 0]!r}"
-    missing = [code for code, name in enumerate(names) if name.strip() in MISSING]
-    if missing:
-        wrong = np.isin(codes, missing)
-        first = int(wrong.argmax())
-        found = repr(names[codes[first]]) if names[codes[first]].strip() else "empty cell"
-        raise bad(
-            path,
-            f"{rows.place(first)}, {column}: {found}, expected a label ({wrong.sum()} such rows). "
-            "Remove them, or rename the class where it is one.",
-        )
-    texts: NDArray[Any] = name_array(path, column, names)
-    if columns.targets.kind == "values":
-        texts = _numbers(path, rows, column)
-    if columns.targets.per_step:
-        # each text as wide as the longest; they are sorted, which takes two copies
-        size = 3 * len(codes) * texts.itemsize
-        require_memory(path, f"{column} of {len(codes):,} rows", size, _REMEDY)
-        return texts[codes]
-    by_sequence = np.zeros(len(rows.sequences.names), np.int64)
-    by_sequence[rows.sequences.codes[::-1]] = codes[::-1]  # the first row counts
-    wrong = codes != by_sequence[rows.sequences.codes]
-    if wrong.any():
-        row = int(wrong.argmax())
-        sequence = rows.sequences.codes[row]
-        raise bad(
-            path,
-            f"{rows.place(row)}, {column}: label {names[codes[row]]!r}, but sequence "
-            f"{rows.sequences.names[sequence]!r} has {names[by_sequence[sequence]]!r} before; "
-            "expected one label per sequence (--data.per_step true, or --per-step of `grulight "
-            "pack`, takes one per row).",
-        )
-    return texts[by_sequence]
-
-
-def _numbers(path: str, rows: Rows, column: str) -> NDArray[np.float64]:
-    """Return the labels as numbers, which each of their texts must be."""
-    assert rows.labels is not None
-    numbers = np.zeros(len(rows.labels.names))
-    for at, text in enumerate(rows.labels.names):
-        try:
-            numbers[at] = float("nan" if "_" in text else text)
-        except ValueError:
-            numbers[at] = np.nan
-        if not np.isfinite(numbers[at]):
-            row = int((rows.labels.codes == at).argmax())
-            raise bad(path, f"{rows.place(row)}, {column}: {text[:40]!r} is not a finite number.")
-    return numbers

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.lazy_values import StoredValues
+from grulight.data.lazy_values import Positions, StoredValues, stretches_of
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 
@@ -45,8 +45,16 @@ def stored_less(values: Any, offset: Offset) -> StoredValues:
     def read(positions: NDArray[np.int64], steps: int) -> NDArray[np.float32]:
         return less(np.asarray(values[positions, :steps]), offset).astype(np.float32)
 
+    allowed = not isinstance(values, StoredValues) or values.stretches is not None
+    theirs = stretches_of(values, "") if allowed else None
+
+    def read_stretches(positions: Positions, firsts: Positions, steps: int) -> NDArray[np.float32]:
+        assert theirs is not None
+        return less(theirs(positions, firsts, steps), offset).astype(np.float32)
+
     blocks = getattr(values, "blocks", None)
-    return StoredValues(read, (values.shape[0], values.shape[1], values.shape[2]), blocks)
+    shape = (values.shape[0], values.shape[1], values.shape[2])
+    return StoredValues(read, shape, blocks, 0, read_stretches if theirs else None)
 
 
 def shifted(sequences: Sequences, offset: Offset | None) -> Sequences:

@@ -17,6 +17,7 @@ class ReadOptions:
         label: Column of a table with the labels; None if it has none.
         sequence: Column of a table that says which sequence a row belongs to.
         time: Column of a table that orders the rows of a sequence, where there is one.
+        group: Column of a table that says which group a sequence belongs to.
         features: ColumnNames of a table that are features; by default all others.
         labels_file: Labels (.npy) of a ``.npy`` source.
         lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
@@ -30,6 +31,7 @@ class ReadOptions:
         offset: What to subtract from each feature before it is rounded to float32.
         scratch: Directory for what a compressed .npz has to be unpacked to, if it is not to be
             read into memory.
+        series: Whether a table without a column that names sequences is one, a long series.
     """
 
     part: Literal["train", "test"] = "train"
@@ -48,6 +50,8 @@ class ReadOptions:
     missing: bool = False
     offset: Offset | None = None
     scratch: str | None = None
+    group: str | None = None
+    series: bool = False
 
 
 def columns_of(options: ReadOptions) -> ColumnNames:
@@ -65,4 +69,6 @@ def columns_of(options: ReadOptions) -> ColumnNames:
         steps=options.steps,
         missing=options.missing,
         offset=options.offset,
+        group=options.group,
+        series=options.series,
     )

@@ -34,6 +34,7 @@ class PackWriter:
         self._lengths, self._starts, self._ids = map(self._column, ("lengths", "starts", "ids"))
         self._labels: GrowingNpy | None = None
         self._values: list[GrowingNpy] = []
+        self._missing = False
         self._shards: list[dict[str, int]] = []
 
     def __enter__(self) -> "PackWriter":
@@ -59,6 +60,7 @@ class PackWriter:
         shard = self._shards[-1]
         self._starts.append(shard["steps"] + np.cumsum(block.lengths) - block.lengths)
         self._values[-1].append(block.steps)
+        self._missing = self._missing or bool(np.isnan(block.steps).any())
         self._lengths.append(block.lengths)
         self._ids.append(block.ids)
         if block.labels is not None:
@@ -92,6 +94,7 @@ class PackWriter:
             "feature_names": list(stream.feature_names),
             "class_names": list(classes[1]) if classes else None,
             "labels": self._labels is not None,
+            "missing": self._missing,
             "shards": self._shards,
         }
         (self._directory / INDEX).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")

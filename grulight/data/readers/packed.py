@@ -32,6 +32,7 @@ class Shards:
         starts: (N,) rows of the shards.
         lengths: (N,) steps.
         feature_names: F names, for messages.
+        missing: Whether values may be NaN.
     """
 
     path: str
@@ -40,6 +41,7 @@ class Shards:
     starts: NDArray[np.int64]
     lengths: NDArray[np.int64]
     feature_names: tuple[str, ...]
+    missing: bool = False
 
     def read(self, positions: NDArray[np.int64], steps: int) -> NDArray[np.float32]:
         """Return the first ``steps`` steps (n, steps, F) of n sequences, zeros for padding.
@@ -47,20 +49,30 @@ class Shards:
         Raises:
             InputError: A value among them is not finite.
         """
+        return self.read_stretches(positions, np.zeros_like(positions), steps)
+
+    def read_stretches(
+        self, positions: NDArray[np.int64], firsts: NDArray[np.int64], steps: int
+    ) -> NDArray[np.float32]:
+        """Return ``steps`` steps likewise, from step ``firsts`` (n,) of each on.
+
+        Raises:
+            InputError: A value among them is not finite.
+        """
         shards = np.searchsorted(self.firsts, positions, side="right") - 1
         distinct = np.unique(shards).tolist()
         if len(distinct) == 1:
-            return self._from_shard(distinct[0], positions, steps)
+            return self._from_shard(distinct[0], positions, firsts, steps)
         values = np.empty((len(positions), steps, self.arrays[0].shape[1]), np.float32)
         for shard in distinct:
             here = shards == shard
-            values[here] = self._from_shard(shard, positions[here], steps)
+            values[here] = self._from_shard(shard, positions[here], firsts[here], steps)
         return values
 
     def _from_shard(
-        self, shard: int, positions: NDArray[np.int64], steps: int
+        self, shard: int, positions: NDArray[np.int64], firsts: NDArray[np.int64], steps: int
     ) -> NDArray[np.float32]:
-        step = np.arange(steps)
+        step = firsts[:, None] + np.arange(steps)
         rows = self.starts[positions][:, None] + step
         valid = step < self.lengths[positions][:, None]
         array = self.arrays[shard]
@@ -74,8 +86,8 @@ class Shards:
     def _finite(
         self, shard: int, rows: NDArray[np.int64], values: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return values that were read from some rows of a shard, all of which are finite."""
-        finite = np.isfinite(values)
+        """Return values that were read from some rows of a shard, and are what they may be."""
+        finite = ~np.isinf(values) if self.missing else np.isfinite(values)
         if not finite.all():
             *place, feature = (int(at) for at in np.argwhere(~finite)[0])
             raise bad(
@@ -92,25 +104,32 @@ def is_packed(path: str) -> bool:
     return os.path.isfile(os.path.join(path, INDEX))
 
 
-def read_packed(path: str, *, require_labels: bool = True, wish: Wish = _ANY) -> Sequences:
+def read_packed(
+    path: str, *, require_labels: bool = True, wish: Wish = _ANY, missing: bool = False
+) -> Sequences:
     """Open a packed directory; the values are read, and checked, when they are indexed.
 
     Args:
         path: The directory.
         require_labels: Whether missing labels are an error; else they are left where they are.
         wish: What the labels have to be.
+        missing: Whether values may be missing, which are NaN then.
 
     Raises:
         InputError: The directory is of another version, a file in it is missing or damaged or
-            holds something else than ``packed_form`` says, or the labels were packed as something
-            else.
+            holds something else than ``packed_form`` says, the labels were packed as something
+            else, or values are missing and must not be.
     """
     index = read_index(path)
     if require_labels and not index.labels:
         raise bad(path, "was packed without labels, expected some.")
+    if index.missing and not missing:
+        raise bad(
+            path, "was packed with missing values. --data.missing last, mean or mask fills them."
+        )
     shards = _shards(path, index)
     shape = index.sequences, index.steps, len(index.feature_names)
-    values: Any = StoredValues(shards.read, shape)
+    values: Any = StoredValues(shards.read, shape, stretches=shards.read_stretches)
     sequences = Sequences(
         values=values,
         lengths=shards.lengths,
@@ -134,7 +153,7 @@ def _shards(path: str, index: Index) -> Shards:
     ]
     require_places(path, index, lengths, starts)
     firsts = np.cumsum([0, *(shard.sequences for shard in index.shards)])
-    return Shards(path, arrays, firsts, starts, lengths, index.feature_names)
+    return Shards(path, arrays, firsts, starts, lengths, index.feature_names, index.missing)
 
 
 def _require(path: str, sequences: Sequences, wish: Wish) -> None:

@@ -2,7 +2,8 @@
 
 A directory holds ``index.json`` and, all of them plain NumPy files in the machine's byte order:
 
-- ``values-00000.npy``, ...: (S, F) float32, finite, the steps of whole sequences one after the
+- ``values-00000.npy``, ...: (S, F) float32, finite or, where the index says that values are
+  missing, NaN, the steps of whole sequences one after the
   other;
 - ``lengths.npy`` and ``starts.npy``: (N,) int64, the steps of each sequence, at least one, and the
   row of its shard that it starts at, so that it ends within the shard;

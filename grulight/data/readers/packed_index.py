@@ -32,6 +32,7 @@ class Index(NamedTuple):
     class_names: tuple[str, ...]
     labels: bool
     shards: tuple[Shard, ...]
+    missing: bool = False  # whether values are, which are NaN then
 
 
 def shard_name(number: int) -> str:
@@ -64,7 +65,8 @@ def read_index(path: str) -> Index:
     names = tuple(index["feature_names"]), tuple(index["class_names"] or ())
     for key, each in zip(("feature_names", "class_names"), names, strict=True):
         name_array(file, key, each)
-    return Index(index["sequences"], index["steps"], *names, index["labels"], shards)
+    sizes, missing = (index["sequences"], index["steps"]), bool(index.get("missing"))
+    return Index(*sizes, *names, index["labels"], shards, missing)
 
 
 def _parsed(file: str) -> Any:
@@ -104,5 +106,7 @@ _ENTRIES: dict[str, tuple[Callable[[object], bool], str]] = {
     "feature_names": (_are_names, "distinct texts"),
     "class_names": (lambda value: value is None or _are_names(value), "distinct texts or null"),
     "labels": (lambda value: type(value) is bool, "true or false"),
+    # older directories say nothing of it
+    "missing": (lambda value: value is None or type(value) is bool, "true or false"),
     "shards": (_are_shards, "for each its 'sequences' and 'steps'"),
 }

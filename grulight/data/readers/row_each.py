@@ -35,7 +35,7 @@ class RowEach:
         self, path: str, layout: Layout, features: Sequence[str], grid: Grid | None
     ) -> None:
         self._path, self._layout, self._grid = path, layout, grid
-        uses = [layout.label, layout.time]
+        uses = [layout.label, layout.group, layout.time]
         others = [layout.names[at] for at in uses if at is not None]
         first = "sequence" if layout.sequence is None else layout.names[layout.sequence]
         start = 1 + len(others)
@@ -44,6 +44,7 @@ class RowEach:
             sequence=0,
             time=None if layout.time is None else start - 1,
             label=None if layout.label is None else 1,
+            group=None if layout.group is None else 1 + (layout.label is not None),
             features=range(start, start + len(features)),
             notes=layout.notes,
             has_steps=True,
@@ -64,8 +65,10 @@ class RowEach:
                 raise bad(self._path, f"{place}: the sequence has no values.")
             owners = np.repeat(np.arange(block.count), lengths)
             columns = {0: self._ids(block, count, seen).take(owners)}
-            if self._layout.label is not None:
-                columns[1] = block.columns[self._layout.label].take(owners)
+            texts = (self._layout.label, self._layout.group)
+            for at, source in zip((self.long.label, self.long.group), texts, strict=True):
+                if at is not None and source is not None:
+                    columns[at] = block.columns[source].take(owners)
             if self.long.time is not None:
                 columns[self.long.time] = arrow.chunked_array([self._times(block, lengths)])
             for at, feature in enumerate(values, start=self.long.features[0]):

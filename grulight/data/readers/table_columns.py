@@ -32,6 +32,8 @@ class ColumnNames:
     layout: TableLayout = "long"
     steps: str | None = None
     missing: bool = False
+    group: str | None = None
+    series: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,10 @@ class Layout:
 
     Attributes:
         names: Of all columns.
-        sequence: None where each row is a sequence, and none has a name.
+        sequence: None where each row is a sequence, or all are one, and none has a name.
         time: None where there is no such column.
         label: Likewise.
+        group: Likewise.
         features: One for each.
         notes: A line each.
         has_steps: Whether the rows are in order of time, whatever the features are called.
@@ -56,6 +59,7 @@ class Layout:
     notes: tuple[str, ...] = ()
     has_steps: bool = False
     offset: Offset | None = None  # of each feature
+    group: int | None = None
 
 
 def find_columns(
@@ -90,7 +94,7 @@ def find_columns(
             raise bad(path, f"has no {use} column {name!r} (columns: {shown}).{hint}")
         return position[name]
 
-    nameless = row_each and wanted.sequence == _DEFAULT_SEQUENCE not in position
+    nameless = (row_each or wanted.series) and wanted.sequence == _DEFAULT_SEQUENCE not in position
     sequence = None if nameless else at(wanted.sequence, "sequence")
     has_time = wanted.layout == "long" and (
         wanted.time in position or (wanted.time != _DEFAULT_TIME and not row_each)
@@ -98,7 +102,9 @@ def find_columns(
     time = at(wanted.time, "time") if has_time else None
     has_label = wanted.label is not None and (wanted.require_labels or wanted.label in position)
     label = at(wanted.label, "label") if has_label and wanted.label is not None else None
-    others = [i for i in range(len(names)) if i not in (sequence, time, label)]
+    has_group = wanted.group is not None and (wanted.require_labels or wanted.group in position)
+    group = at(wanted.group, "group") if has_group and wanted.group is not None else None
+    others = [i for i in range(len(names)) if i not in (sequence, time, label, group)]
     left_out: list[int] = []
     if wanted.features is None:
         left_out = [i for i in others if names[i] in indices or is_index(names[i])]
@@ -107,9 +113,9 @@ def find_columns(
         features = others
     else:
         features = [at(name, "feature") for name in wanted.features]
-    _require_features(path, names, features, (sequence, label))
+    _require_features(path, names, features, (sequence, label, group))
     notes = _index_notes(path, [names[i] for i in left_out])
-    return Layout(names, sequence, time, label, features, notes)
+    return Layout(names, sequence, time, label, features, notes, group=group)
 
 
 def _require_features(

@@ -25,6 +25,7 @@ class Rows:
     Attributes:
         sequences: Which sequence each row belongs to.
         labels: Its label, or None where the table has none.
+        groups: Likewise which group it belongs to.
         times: (R,) numbers that order the rows of a sequence, or None to keep their order.
         features: (R, F) float32.
         layout: Where these columns were.
@@ -41,6 +42,7 @@ class Rows:
     place: Callable[[int], str]
     notes: tuple[str, ...] = ()
     needed_offset: Offset | None = None
+    groups: Texts | None = None
 
 
 def rows_of_whole_sequences(
@@ -95,7 +97,7 @@ class _Gathered:
     def __init__(self, path: str, layout: Layout, missing: bool) -> None:
         self._path, self._layout, self._missing = path, layout, missing
         self._features: list[NDArray[np.float32]] = []
-        self._sequences, self._labels = list[Texts](), list[Texts]()
+        self._sequences, self._labels, self._groups = list[Texts](), list[Texts](), list[Texts]()
         self._times: list[Any] = []
         self._places: list[Callable[[int], str]] = []
         self._digits = Digits(len(layout.features))
@@ -117,8 +119,8 @@ class _Gathered:
             exact -= layout.offset
         self._features.append(as_float32(exact))
         self._digits.add(exact, self._features[-1])
-        kept = ((layout.sequence, self._sequences), (layout.label, self._labels))
-        for column, texts in kept:
+        kept = (layout.sequence, layout.label, layout.group)
+        for column, texts in zip(kept, (self._sequences, self._labels, self._groups), strict=True):
             if column is not None:
                 texts.append(as_texts(path, names[column], block.columns[column]))
         if layout.time is not None:
@@ -148,6 +150,7 @@ class _Gathered:
             place,
             self._digits.notes(self._path, [layout.names[i] for i in layout.features]),
             self._digits.offset(),
+            None if layout.group is None else _merged(self._groups),
         )
 
     def _place(self) -> Callable[[int], str]:
