@@ -8,7 +8,7 @@ import numpy as np
 
 from parity.keras_files.file_questions import batches
 from parity.keras_files.inputs import fed
-from parity.keras_files.keras_compiled import pass_of, their_training
+from parity.keras_files.keras_compiled import pass_of, their_steps, their_training
 from parity.keras_files.keras_forward_backward import forward_and_backward, outputs_of
 from parity.keras_files.keras_open import Opened, variables_of
 from parity.question import Arrays, Question
@@ -34,7 +34,7 @@ class Witness:
 
     def __call__(self, question: Question) -> Arrays:
         """Compute what a question asks."""
-        if question.task == "steps":
+        if question.task == "steps" and "compiled" not in question.settings:
             return self.steps(question)
         with without_warnings(), tf.device("CPU:0"):
             answer: Arrays = getattr(self, f"_{question.task}")(question)
@@ -62,6 +62,11 @@ class Witness:
         answer = self._run(question, variables, "pulls")
         of_loss = self._run(question, variables, "losses")
         return answer | {f"loss{n}": a for n, a in of_loss.items() if n.startswith("grad.")}
+
+    def _steps(self, question: Question) -> Arrays:
+        """Step along given gradients with the file's own optimiser."""
+        with _floatx(question.dtype):
+            return their_steps(self._loaded(question), question)
 
     def takes(self, question: Question) -> bool:
         """Return whether the model takes as many steps as a question has."""
