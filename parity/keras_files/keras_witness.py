@@ -1,6 +1,6 @@
 """Their answers on a Keras file: outputs, losses, gradients and trainings of a Keras model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -134,6 +134,13 @@ class Witness:
                     self.traced[key] = pass_of(model, variables, question)
                 return their_training(self.traced[key], variables, question)
         trained = {n: v for n, v in variables.items() if v.trainable and n not in still}
+        with _unconstrained(variables.values()):
+            return self._adam(question, variables, trained)
+
+    def _adam(
+        self, question: Question, variables: dict[str, Any], trained: dict[str, Any]
+    ) -> Arrays:
+        """Train some variables with Adam; return the losses and snapshots of them all."""
         optimizer = keras.optimizers.Adam(1e-3)
         optimizer.build([*trained.values()])
         losses, snapshots = [], []
@@ -165,6 +172,19 @@ def _with_live_weights(model: Any) -> Any:
         if type(layer) is keras.layers.Normalization and layer.input_mean is None:
             layer.__class__ = _LiveNormalization
     return model
+
+
+@contextmanager
+def _unconstrained(variables: Iterable[Any]) -> Iterator[None]:
+    """Let Keras' optimisers leave variables as they moved them."""
+    held = [(variable, variable.constraint) for variable in variables]
+    for variable, _ in held:
+        variable.constraint = None
+    try:
+        yield
+    finally:
+        for variable, constraint in held:
+            variable.constraint = constraint
 
 
 @contextmanager

@@ -494,10 +494,12 @@ def test_old_files_are_read_with_the_meaning_of_their_keras() -> None:
     assert (slower["class"], slower["decay_rate"]) == ("InverseTimeDecay", 0.1)
     assert of_version("3.0", decay=0.1).dropped == ("decay '0.1'",)
     for kind in ("Adagrad", "Nadam"):  # their equations were others
-        config = {"class_name": kind, "config": {"learning_rate": 0.01}}
+        config: Any = {"class_name": kind, "config": {"learning_rate": 0.01}}
         [words] = read_compiled({"optimizer": config}, KerasVersion.parse("2.10", "2")).dropped
         assert words.startswith(f"optimizer '{kind}' as it was before Keras 2.11")
         assert not read_compiled({"optimizer": config}, KerasVersion.parse("2.13", "2")).dropped
+        config["config"] |= {"decay": 0.0}  # of `optimizers.legacy`
+        assert read_compiled({"optimizer": config}, KerasVersion.parse("2.13", "2")).dropped
     config = {"class_name": "RMSprop", "config": {"lr": 0.01, "decay": 0.0}}
     [words] = read_compiled({"optimizer": config}, KerasVersion.parse("2.2.4", "2")).dropped
     assert "epsilon outside the root" in words

@@ -33,6 +33,8 @@ CLIPPING = ("clipnorm", "global_clipnorm", "clipvalue")  # the first one that is
 MOST_STEPS = 2**31
 # whose equations were others before Keras 2.11, and are in its `optimizers.legacy`
 _CHANGED = ("Adagrad", "Nadam")
+# why not, where that is not plain
+_WHY = {"use_ema": " (a run's checkpoints and tests are of the weights, not of their averages)"}
 # without a part in what is computed, or only beside others that are named
 _INERT = (
     *("name", "is_legacy_optimizer", "jit_compile", "ema_momentum", "ema_overwrite_frequency"),
@@ -71,7 +73,8 @@ def read_optimizer(
     key = name.rpartition(">")[2].lower()
     kind, defaults = OPTIMIZERS.get(key, ("", {}))
     old = (version.major, version.minor) < (2, 11)
-    old |= version.major < 3 and given.get("is_legacy_optimizer") is True
+    # those of `optimizers.legacy` have a decay, which the others lack
+    old |= version.major < 3 and ("decay" in given or given.get("is_legacy_optimizer") is True)
     if key not in OPTIMIZERS or (old and kind in _CHANGED):
         said = f"learning_rate {given.get('learning_rate', given.get('lr'))}"
         before = " as it was before Keras 2.11" if kind else ""
@@ -125,7 +128,7 @@ def _fits(argument: str, value: Json, default: float | bool) -> bool:
 def _left_out(settings: Mapping[str, Json], known: tuple[str, ...]) -> Iterator[str]:
     for key, value in settings.items():
         if value and key not in (*_INERT, *CLIPPING, *known):
-            yield f"{key} {quote(value)}"
+            yield f"{key} {quote(value)}{_WHY.get(key, '')}"
 
 
 def _around(given: Mapping[str, Json], version: KerasVersion) -> tuple[dict[str, Any], list[str]]:
