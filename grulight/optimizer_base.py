@@ -91,6 +91,7 @@ class KerasOptimizer(Optimizer):
         for group in self.param_groups:
             kept = group.get(KEPT, 0) + 1
             group[KEPT] = kept % self.accumulate
+            self._gather(group)  # so that a state has the same tensors after every step
             for parameter in (p for p in group["params"] if p.grad is not None):
                 state = self.state[parameter]
                 total = state.setdefault(ACCUMULATED, torch.zeros_like(parameter))

@@ -16,7 +16,7 @@ from grulight.keras_files.reader.schedule_settings import read_schedule
 from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.variables_in_torch import keras_variables
 from grulight.optim import KerasAdam, KerasRMSprop, KerasSGD
-from grulight.optimizer_base import KerasOptimizer
+from grulight.optimizer_base import KEPT, KerasOptimizer
 from grulight.schedules import Schedule
 
 CLASSES: dict[str, type[KerasOptimizer]] = {
@@ -100,7 +100,10 @@ def compiled_optimizer(
         if schedule is None:
             raise InputError(f"a schedule {quote(held['class'])} with other settings than its own.")
         optimizer.schedule = Schedule(held["class"], schedule)
-    optimizer.accumulate = compiled.get("gradient_accumulation_steps", 1)
+    if steps := compiled.get("gradient_accumulation_steps"):
+        optimizer.accumulate = steps
+        for group in optimizer.param_groups:
+            group[KEPT] = 0
     if constraints := tuple(constraints_of(model)):
         optimizer.constrain = Constraints(constraints)
     return optimizer
