@@ -193,6 +193,14 @@ def test_a_wrong_port_of_what_is_done_around_steps_is_different(
     assert any(finding.differs for finding in trained(path).findings)
 
 
+def test_a_training_with_adam_leaves_constraints_out_on_both_sides(tmp_path: Path) -> None:
+    path = saved(tmp_path / "model.keras", "adam", kernel_constraint=K.MaxNorm(0.125))
+    questions, ours, theirs, _ = _sides(path, None)
+    result = Result("x", "", "ours", "theirs", {})
+    ask(result, questions.training(random_weights(questions.weights, 100)), ours, theirs)
+    assert all(finding.same for finding in result.findings)
+
+
 def test_a_schedule_that_is_not_known_is_left_out_by_both_sides_and_named(tmp_path: Path) -> None:
     schedule = S.CosineDecayRestarts(0.125, 9, 0.5)
     result = trained(saved(tmp_path / "model.keras", O.SGD(schedule)))
