@@ -22,7 +22,7 @@ from grulight.kernels.adam import round_to_float32, step_size
 from grulight.optimizer_base import ALWAYS, Columns, KerasOptimizer
 
 
-def _sqrt(values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def roots(values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Take roots rounded correctly, as TensorFlow and CUDA do, also of float32 on a CPU.
 
     PyTorch's CPU root is Intel MKL's, one unit off for about one float32 in six. A double root has
@@ -79,7 +79,7 @@ class KerasAdam(KerasOptimizer):
             torch._foreach_add_(kept, change)
         for kept in largest:
             torch._foreach_maximum_(kept, squares)
-        scale = _sqrt(largest[0] if largest else squares)
+        scale = roots(largest[0] if largest else squares)
         torch._foreach_add_(scale, group["eps"])
         move = torch._foreach_mul(means, _step_size(group, params[0].dtype))
         torch._foreach_div_(move, scale)
@@ -137,7 +137,7 @@ class KerasRMSprop(KerasOptimizer):
             torch._foreach_add_(kept, torch._foreach_mul(new, 1 - group["rho"]))
         for mean in means:
             squares = torch._foreach_sub(squares, torch._foreach_mul(mean, mean))
-        scale = _sqrt(torch._foreach_add(squares, group["eps"]))
+        scale = roots(torch._foreach_add(squares, group["eps"]))
         move = torch._foreach_div(torch._foreach_mul(grads, round_to_float32(group["lr"])), scale)
         if group["momentum"]:
             torch._foreach_mul_(rest[-1], group["momentum"])

@@ -21,6 +21,9 @@ ALWAYS = "always"
 BELOW = {"lr": math.inf, "eps": math.inf, "weight_decay": math.inf} | dict.fromkeys(
     ("betas[0]", "betas[1]", "rho", "momentum"), 1.0
 )
+BELOW["initial_accumulator_value"] = math.inf
+# what is kept of gradients that have not moved anything yet: their sum, and how many they are
+ACCUMULATED, KEPT = "accumulated_grad", "kept_gradients"
 
 
 class KerasOptimizer(Optimizer):
@@ -28,7 +31,11 @@ class KerasOptimizer(Optimizer):
 
     # Tensors kept for each parameter, zero at first, and the option that asks for them.
     slots: tuple[tuple[str, str], ...]
+    starts: tuple[tuple[str, str], ...] = ()  # slots that start at an option's value, not at zero
+    schedule: Callable[[int], float] | None = None  # the learning rate of each step, from zero
+    accumulate: int = 1  # steps of which the last one moves the parameters, by the mean gradient
     clip: Callable[[], None] | None = None  # changes gradients before each step
+    constrain: Callable[[], None] | None = None  # changes parameters after each step
 
     def __init__(
         self, params: ParamsT, lr: float, weight_decay: float, foreach: bool, **options: object
@@ -37,8 +44,9 @@ class KerasOptimizer(Optimizer):
         super().__init__(params, common | options)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what copies and pickles keep: torch's part, and how gradients are clipped."""
-        return super().__getstate__() | {"clip": self.clip}
+        """Return what copies and pickles keep: torch's part, and what is done around a step."""
+        around = ("schedule", "accumulate", "clip", "constrain")
+        return super().__getstate__() | {name: getattr(self, name) for name in around}
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Check a group's options and take it in."""
@@ -67,18 +75,49 @@ class KerasOptimizer(Optimizer):
         """Move every parameter that has a gradient; return the closure's loss, if one is given."""
         with torch.enable_grad():
             loss = None if closure is None else closure()
+        if any(p.grad is not None for group in self.param_groups for p in group["params"]):
+            if self.schedule is not None:
+                for group in self.param_groups:
+                    done = group["step"] * self.accumulate + group.get(KEPT, 0)
+                    group["lr"] = self.schedule(done)
+            if self.accumulate == 1 or self._accumulate():
+                self._move()
+            if self.constrain is not None:
+                self.constrain()
+        return loss
+
+    def _accumulate(self) -> bool:
+        """Return whether this step moves the parameters; keep its gradients where it does not."""
+        for group in self.param_groups:
+            kept = group.get(KEPT, 0) + 1
+            group[KEPT] = kept % self.accumulate
+            self._gather(group)  # so that a state has the same tensors after every step
+            for parameter in (p for p in group["params"] if p.grad is not None):
+                state = self.state[parameter]
+                total = state.setdefault(ACCUMULATED, torch.zeros_like(parameter))
+                total += parameter.grad
+                if not group[KEPT]:
+                    parameter.grad = total / self.accumulate
+                    state[ACCUMULATED] = torch.zeros_like(parameter)
+        return not self.param_groups[0][KEPT]
+
+    def _move(self) -> None:
+        """Move every parameter that has a gradient."""
         if self.clip is not None:
             self.clip()
         work = [(group, columns) for group in self.param_groups for columns in self._gather(group)]
-        for group in self.param_groups if work else ():
+        for group in self.param_groups:
             group["step"] += 1
+            self._begin(group)
         for group, columns in work:
             if group["weight_decay"]:
                 decay = torch._foreach_mul(columns[0], round_to_float32(group["weight_decay"]))
                 torch._foreach_mul_(decay, round_to_float32(group["lr"]))
                 torch._foreach_sub_(columns[0], decay)
             self._update(group, columns)
-        return loss
+
+    def _begin(self, group: dict[str, Any]) -> None:
+        """Move what belongs to a whole group, before its parameters."""
 
     def _gather(self, group: dict[str, Any]) -> list[Columns]:
         """Return columns that one foreach call can take: parameters, gradients, each slot."""
@@ -93,7 +132,8 @@ class KerasOptimizer(Optimizer):
                 )
             for name in slots:
                 if name not in state:
-                    state[name] = torch.zeros_like(parameter)
+                    start = next((group[key] for slot, key in self.starts if slot == name), 0.0)
+                    state[name] = torch.full_like(parameter, round_to_float32(start))
             key = (parameter.device, parameter.dtype) if group["foreach"] else id(parameter)
             row = [parameter, gradient, *(state[name] for name in slots)]
             tables.setdefault(key, []).append(row)

@@ -21,6 +21,7 @@ PREFIXES = {
     "slope": 2,
     "grad": 3,
     "lossgrad": 3,
+    "rate": 4,  # the learning rate of each step
     "step": 4,
     "train": 5,
     "output": 1,  # of any model, in assert_equivalent

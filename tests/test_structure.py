@@ -21,7 +21,8 @@ ROOMS = (
     ("grulight.kernels",),
     (
         *("grulight.model", "grulight.logits", "grulight.heads", "grulight.init"),
-        *("grulight.optimizer_base", "grulight.optim"),
+        *("grulight.optimizer_base", "grulight.optim", "grulight.schedules"),
+        *("grulight.adam_variants", "grulight.adagrad_variants"),
     ),
     ("grulight.checkpoint_files",),
     ("grulight.data",),

@@ -6,6 +6,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from grulight.commands.console import open_console
+from grulight.commands.lightning_messages import silence_expected_warnings
+from grulight.errors import one_line
 from grulight.exporting.export import Export, export
 from grulight.files import require_apart
 
@@ -20,8 +22,12 @@ def run(arguments: list[str]) -> None:
     """
     options = _parser().parse_args(arguments)
     require_apart(options.output, options.checkpoint)
+    silence_expected_warnings()
     done = export(options.checkpoint, options.output, lengths=options.lengths)
-    open_console().print(export_table(done))
+    console = open_console()
+    console.print(export_table(done))
+    if done.left_out is not None:
+        console.print(escape(one_line(done.left_out)))
 
 
 def export_table(done: Export) -> Table:

@@ -93,7 +93,7 @@ def _say_what_keras_did(cli: FitCLI) -> None:
         named = cli.config.get("optimizer") is not None
         lines = (
             taken_over(network.model, own_optimizer=named),
-            not_taken_over(network.model),
+            not_taken_over(network.model, own_optimizer=named),
             state_not_kept(network.model.table),
         )
         for line in filter(None, lines):

@@ -22,7 +22,7 @@ _EXPECTED_WARNINGS = (
     r"`training_step` returned `None`",  # where it has taken the steps itself
     r"The dirpath has changed",  # a run that is continued gets a directory of its own
     r"Be aware that when using `ckpt_path`",  # it may watch another loss than before
-    r".* is stateful in Keras",  # said in a line of `fit`'s own
+    r".* is stateful in Keras",  # said in a line of the command's own
     r"Total length of `list` across ranks is zero",  # no validation part
     r"It is recommended to use `self.log\(.*sync_dist=True",  # the sums are reduced by hand
 )

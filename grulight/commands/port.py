@@ -7,9 +7,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from grulight.commands.console import open_console
+from grulight.commands.lightning_messages import silence_expected_warnings
 from grulight.errors import one_line, options_called
 from grulight.files import require_apart
 from grulight.keras_files.compiled_words import not_taken_over, other_loss, taken_over
+from grulight.keras_files.layer_report import state_not_kept
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.ported_network import PortedNetwork
@@ -27,6 +29,7 @@ def run(arguments: list[str]) -> None:
     """
     options = _parser().parse_args(arguments)
     require_apart(options.output, options.model, options.config)
+    silence_expected_warnings()
     with options_called({"config": "--config", "up_to": "--up-to"}):
         model = load_keras(options.model, config=options.config, up_to=options.up_to)
     console = open_console()
@@ -35,7 +38,8 @@ def run(arguments: list[str]) -> None:
         if "compiled" in model.description and each.endswith(" but for its loss"):
             continue  # the lines below say more
         console.print(f"ignored: {escape(one_line(each))}")
-    for line in (*_ids_in_words(model), taken_over(model), not_taken_over(model)):
+    said = (taken_over(model), not_taken_over(model), state_not_kept(model.table))
+    for line in (*_ids_in_words(model), *said):
         if line is not None:
             console.print(escape(line))
     names = (options.class_names, options.feature_names)

@@ -17,6 +17,7 @@ from grulight.exporting.verification import (
     without_advice,
 )
 from grulight.files import written_whole
+from grulight.keras_files.layer_report import state_not_kept
 from grulight.keras_files.reader.untrusted_text import naming
 
 FORMATS = {".onnx": write_onnx, ".pt2": write_pt2, ".keras": write_keras}
@@ -32,6 +33,7 @@ class Export:
         signature: Inputs, outputs, standardisation and padding, in words.
         size: Bytes.
         verdict: How close it is to the checkpoint, and on what.
+        left_out: What neither of them does that the Keras model does, a sentence; None for nothing.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class Export:
     signature: dict[str, str]
     size: int
     verdict: Verdict
+    left_out: str | None = None
 
 
 def export(
@@ -72,4 +75,5 @@ def export(
             written = FORMATS[path.suffix](subject, temporary)
             verdict = verify(subject, written.ask)
         size = temporary.stat().st_size
-    return Export(path, written, signature_of(subject, path.suffix), size, verdict)
+    left_out = None if subject.model is None else state_not_kept(subject.model.table)
+    return Export(path, written, signature_of(subject, path.suffix), size, verdict, left_out)

@@ -7,24 +7,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import Parameter
 
+from grulight.adagrad_variants import KerasAdadelta, KerasAdagrad
+from grulight.adam_variants import KerasAdamax, KerasLion, KerasNadam
 from grulight.errors import InputError
-from grulight.keras_files.reader.untrusted_text import Json
+from grulight.keras_files.constraints import Constraints, constraints_of
+from grulight.keras_files.reader.optimizer_settings import OPTIMIZERS
+from grulight.keras_files.reader.schedule_settings import read_schedule
+from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.variables_in_torch import keras_variables
 from grulight.optim import KerasAdam, KerasRMSprop, KerasSGD
-from grulight.optimizer_base import KerasOptimizer
+from grulight.optimizer_base import KEPT, KerasOptimizer
+from grulight.schedules import Schedule
 
 CLASSES: dict[str, type[KerasOptimizer]] = {
     "Adam": KerasAdam,
+    "Adamax": KerasAdamax,
+    "Nadam": KerasNadam,
+    "Adagrad": KerasAdagrad,
+    "Adadelta": KerasAdadelta,
+    "Lion": KerasLion,
     "RMSprop": KerasRMSprop,
     "SGD": KerasSGD,
 }
 _WORDS = {"learning_rate": "lr", "epsilon": "eps"}
-# arguments beside betas, by class
-_ARGUMENTS = {
-    "Adam": ("learning_rate", "epsilon", "weight_decay", "amsgrad"),
-    "RMSprop": ("learning_rate", "rho", "momentum", "epsilon", "weight_decay", "centered"),
-    "SGD": ("learning_rate", "momentum", "weight_decay", "nesterov"),
-}
+_BETAS = ("beta_1", "beta_2")
 
 
 @dataclass
@@ -76,9 +82,10 @@ def compiled_optimizer(
     """
     given = compiled.get("optimizer") or {"class": "Adam"}
     kind = given["class"]
-    settings = {_WORDS.get(key, key): given[key] for key in _ARGUMENTS[kind] if key in given}
-    if kind == "Adam" and {"beta_1", "beta_2"} <= given.keys():
-        settings["betas"] = (given["beta_1"], given["beta_2"])
+    own = OPTIMIZERS[kind.lower()][1].keys() - {*_BETAS}
+    settings = {_WORDS.get(key, key): given[key] for key in own if key in given}
+    if given.keys() >= {*_BETAS} <= OPTIMIZERS[kind.lower()][1].keys():
+        settings["betas"] = tuple(given[key] for key in _BETAS)
     try:
         optimizer = CLASSES[kind](parameters, **settings)
     except ValueError as error:
@@ -88,4 +95,15 @@ def compiled_optimizer(
     for rule, limit in (compiled.get("clipping") or {}).items():
         variables = tuple(tuple(held) for _, _, held in keras_variables(model))
         optimizer.clip = Clipping(rule, limit, variables)
+    if held := compiled.get("schedule"):
+        schedule = read_schedule(held["class"], {k: v for k, v in held.items() if k != "class"})
+        if schedule is None:
+            raise InputError(f"a schedule {quote(held['class'])} with other settings than its own.")
+        optimizer.schedule = Schedule(held["class"], schedule)
+    if steps := compiled.get("gradient_accumulation_steps"):
+        optimizer.accumulate = steps
+        for group in optimizer.param_groups:
+            group[KEPT] = 0
+    if constraints := tuple(constraints_of(model)):
+        optimizer.constrain = Constraints(constraints)
     return optimizer

@@ -1,15 +1,16 @@
 """What became of every layer of a Keras file, as data."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 from torch import nn
 
 from grulight.errors import one_line
+from grulight.keras_files.activity_penalties import SETTING
+from grulight.keras_files.layer_terms import Term, terms_taken_over
 from grulight.keras_files.layers.base import KERAS_1_PARTS, KerasLayer
 from grulight.keras_files.layers.gru import GRU
 from grulight.keras_files.layers.network import Network, graph_of, trace
-from grulight.keras_files.penalties import penalties_of
 from grulight.keras_files.plan.spec import Graph, LayerSpec, Ref, Shape
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
@@ -30,7 +31,7 @@ class LayerRow:
         parameters: Numbers it holds.
         trainable: How many of them train.
         ignored: Settings that have no effect here, in words.
-        penalties: Regularisers, which training adds to the loss.
+        training: Regularisers and constraints, which training takes over.
     """
 
     name: str
@@ -40,7 +41,7 @@ class LayerRow:
     parameters: int
     trainable: int
     ignored: tuple[str, ...]
-    penalties: tuple[str, ...] = ()
+    training: tuple[str, ...] = ()
 
 
 def state_not_kept(rows: Iterable[LayerRow]) -> str | None:
@@ -56,11 +57,11 @@ def state_not_kept(rows: Iterable[LayerRow]) -> str | None:
 
 def layer_rows(graph: Graph, network: Network) -> tuple[LayerRow, ...]:
     """Return a row per layer, inputs first, each nested model's layers after it."""
-    return tuple(_rows(graph, network, graph.shapes, ""))
+    return tuple(_rows(graph, network, graph.shapes, "", {*terms_taken_over(network)}))
 
 
 def _rows(
-    graph: Graph, network: Network, shapes: tuple[Shape, ...], prefix: str
+    graph: Graph, network: Network, shapes: tuple[Shape, ...], prefix: str, taken: Set[Term]
 ) -> Iterator[LayerRow]:
     for name, shape in zip(graph.input_names, shapes, strict=True):
         yield LayerRow(prefix + name, "InputLayer", "-", (shape,), 0, 0, ())
@@ -74,15 +75,20 @@ def _rows(
             continue
         done.add(call.layer)
         spec, layer = graph.layers[call.layer], network.layer(call.layer)
-        yield _row(spec, layer, tuple(outputs.get((call.layer, call.index), ())), prefix)
+        yield _row(spec, layer, tuple(outputs.get((call.layer, call.index), ())), prefix, taken)
         if spec.graph is not None and isinstance(layer, Network):
             inputs = tuple(seen[each] for each in call.inputs if isinstance(each, Ref))
-            yield from _rows(graph_of(spec), layer, inputs, f"{prefix}{spec.name}/")
+            yield from _rows(graph_of(spec), layer, inputs, f"{prefix}{spec.name}/", taken)
 
 
-def _row(spec: LayerSpec, layer: KerasLayer, outputs: tuple[Shape, ...], prefix: str) -> LayerRow:
+def _row(
+    spec: LayerSpec,
+    layer: KerasLayer,
+    outputs: tuple[Shape, ...],
+    prefix: str,
+    taken: Set[Term],
+) -> LayerRow:
     held = [*layer.parameters(), *layer.buffers()]
-    taken = {(each.layer, each.setting) for each in penalties_of(layer)}
     settings = [*_settings(spec)]
     return LayerRow(
         name=prefix + spec.name,
@@ -92,7 +98,7 @@ def _row(spec: LayerSpec, layer: KerasLayer, outputs: tuple[Shape, ...], prefix:
         parameters=sum(each.numel() for each in held),
         trainable=sum(each.numel() for each in held if each.requires_grad),
         ignored=tuple(words for key, words in settings if key not in taken),
-        penalties=tuple(words for key, words in settings if key in taken),
+        training=tuple(words for key, words in settings if key in taken),
     )
 
 
@@ -111,6 +117,8 @@ def _torch_words(layer: nn.Module) -> str:
 
 def _settings(spec: LayerSpec) -> Iterator[tuple[tuple[str, str], str]]:
     """Yield what may have no effect here: layer and setting, and both in words."""
+    if spec.kind == "ActivityRegularization" and (spec.config.get("l1") or spec.config.get("l2")):
+        yield (spec.name, SETTING), f"{SETTING} L1L2"
     for key, value in spec.config.items():
         if value and (key.endswith(TRAINING_ONLY) or key in INERT):
             current = KERAS_1_PARTS.get(key[:2], key[:2]) + key[2:]

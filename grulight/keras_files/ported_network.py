@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from grulight.errors import InputError
+from grulight.keras_files.activity_penalties import activities_gathered, activity_regularised
 from grulight.keras_files.answer_meaning import SUPPORTED, last_activation, meaning
 from grulight.keras_files.compiled_optimizer import compiled_optimizer
 from grulight.keras_files.layers.network import trace
@@ -16,6 +16,7 @@ from grulight.keras_files.plan.consumers import consumers_of
 from grulight.keras_files.plan.spec import Graph, Shape
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.untrusted_text import Json
+from grulight.optimizer_base import KerasOptimizer
 
 EPSILON = 1e-7  # where Keras clips probabilities before it takes their logarithm
 FROM_PYTHON = "`grulight.load_keras` runs it from Python."
@@ -62,6 +63,8 @@ class PortedNetwork(nn.Module):
             compiled.get("unsupported_loss"),
         )
         self.penalties = penalties_of(model)
+        self.activities = tuple(activity_regularised(model))
+        self._added: list[Tensor] = []  # by the activities of the last answers
 
     def require_trainable(self) -> None:
         """Refuse to train by another loss than the file was compiled with.
@@ -72,14 +75,19 @@ class PortedNetwork(nn.Module):
         if self.misfit:
             raise InputError(f"the Keras model was compiled with {self.misfit}. {SUPPORTED}")
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> KerasOptimizer:
         """Return the optimiser that the file was compiled with, or Keras' Adam."""
         return compiled_optimizer(self.model, parameters, self.description.get("compiled") or {})
 
     @property
     def penalty(self) -> Tensor | None:
-        """What regularisers add to the loss of a batch, a scalar; None where there are none."""
-        return penalty_of(self.penalties) if self.penalties else None
+        """What regularisers add to the loss of the last answers, a scalar; None without any.
+
+        What activities add is handed out once, as it holds on to the batch.
+        """
+        weights = [penalty_of(self.penalties)] if self.penalties else []
+        terms, self._added = [*weights, *self._added], []
+        return torch.stack(terms).sum() if terms else None
 
     @property
     def description(self) -> Mapping[str, Json]:
@@ -98,7 +106,11 @@ class PortedNetwork(nn.Module):
         self, values: Tensor, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return logits or values, and which steps (batch, step) count; None for all."""
-        answer, valid = self._run(values, lengths)
+        regularised = () if torch.compiler.is_compiling() else self.activities
+        with activities_gathered(regularised) as added:
+            answer, valid = self._run(values, lengths)
+        if regularised:
+            self._added = added
         if self.activation == "linear":
             return answer, valid
         clipped = answer.clamp(EPSILON, 1 - EPSILON)

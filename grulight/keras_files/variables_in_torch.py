@@ -1,13 +1,14 @@
 """Which torch parameters make up each variable that Keras has."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from grulight.keras_files.layers.base import KerasLayer
+from grulight.keras_files.reader.untrusted_text import Json
 
 
 def variables_of(layer: KerasLayer) -> Iterator[tuple[str, list[nn.Parameter]]]:
@@ -31,6 +32,20 @@ def _names(layer: KerasLayer, parameter: nn.Parameter) -> Iterator[str]:
         # a dictionary is that of a layer inside, which is asked itself
         if not isinstance(array, dict) and np.isnan(array).any():
             yield name
+
+
+def setting_of(name: str, settings: Mapping[str, Json], ending: str) -> str:
+    """Return what a layer's regulariser or constraint of a variable is called.
+
+    Args:
+        name: The variable.
+        settings: Those that the layer has.
+        ending: `regularizer` or `constraint`.
+    """
+    part = name.removesuffix("_kernel")
+    if name == "kernel" and f"depthwise_{ending}" in settings:  # as Keras 3 names that variable
+        part = "depthwise"
+    return f"{part}_{ending}"
 
 
 def keras_variables(

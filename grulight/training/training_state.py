@@ -19,7 +19,8 @@ from torch.optim import Optimizer
 from grulight.checkpoint_files.rules import LARGEST, Unfit, shown
 
 State = Mapping[str, Any]
-_SQUARES = ("exp_avg_sq", "max_exp_avg_sq", "square_avg")  # their roots are taken
+# their roots are taken
+_SQUARES = ("exp_avg_sq", "max_exp_avg_sq", "square_avg", "sum", "acc_delta")
 
 
 class _Trial(NamedTuple):

@@ -1,26 +1,25 @@
-"""A training as the file was compiled: what is asked, and our side, which is that of `fit`."""
+"""A training as the file was compiled, and steps of its optimiser: what is asked of both sides."""
 
-import copy
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from grulight.errors import InputError
 from grulight.heads import ClassHead, LabelHead
 from grulight.keras_files.compiled_words import taken_over
-from grulight.keras_files.layers.normalization import BatchNormalization
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.keras_files.reader.untrusted_text import Json
 from grulight.keras_files.reader.versions import KerasVersion
-from parity.keras_files.file_questions import FileQuestions, batches
-from parity.keras_files.inputs import fed, single
+from parity.cases import STEPS, step_question
+from parity.keras_files.file_questions import NOT_A_GRUNET, FileQuestions
+from parity.keras_files.inputs import single
 from parity.question import Array, Arrays, Question
 
-NAME = "twenty_steps_as_compiled"
+NAME, STEPS_NAME = "twenty_steps_as_compiled", "steps_of_the_files_optimizer"
+MANY = 20_000  # numbers of which not every step is kept
 STATED = ("optimizer", "optimizer_config", "loss")
 
 
@@ -33,12 +32,16 @@ class Compiled:
         words: In words, for a note.
         labels: What `fit` takes as labels: `classes`, `labels` or `values`.
         before_2_4: Whether a Keras outside TensorFlow wrote it: its clipnorm was of all variables.
+        activities: Names of the layers whose activities `fit` regularises.
+        schedule: The learning rate of each step in our training; None for one that stays.
     """
 
     raw: Mapping[str, Json]
     words: str
     labels: str
     before_2_4: bool
+    activities: tuple[str, ...] = ()
+    schedule: Callable[[int], float] | None = None
 
 
 def compiled_of(model: PortedModel, raw: Json) -> Compiled | None:
@@ -62,7 +65,33 @@ def compiled_of(model: PortedModel, raw: Json) -> Compiled | None:
     labels = {ClassHead: "classes", LabelHead: "labels"}.get(type(network.head), "values")
     version = KerasVersion.parse(str(model.description["keras_version"]), "3")
     before_2_4 = not version.tensorflow and version.major < 3
-    return Compiled({k: stated[k] for k in STATED if k in stated}, words, labels, before_2_4)
+    raw = {k: stated[k] for k in STATED if k in stated}
+    activities = tuple(layer.keras_name for layer, *_ in network.activities)
+    schedule = network.optimizer(network.parameters()).schedule
+    return Compiled(raw, words, labels, before_2_4, activities, schedule)
+
+
+def steps_as_compiled(questions: FileQuestions, start: Arrays, compiled: Compiled) -> Question:
+    """Ask for the steps of the file's own optimiser along given gradients."""
+    trained = {name: start[name] for name in questions.settings["trained"]}
+    few = sum(array.size for array in trained.values()) < MANY
+    question = step_question(NOT_A_GRUNET, trained, "adam", 1 if few else STEPS)
+    settings = {**question.settings, **_of_optimizer(compiled, STEPS)}
+    settings["trained"] = (*trained,)
+    still = {
+        f"{part}.{n}": np.zeros_like(start[n])
+        for n in start.keys() - trained.keys()
+        for part in ("base", "side")
+    }
+    inputs = {**question.inputs, **still}
+    return replace(question, name=STEPS_NAME, weights=start, inputs=inputs, settings=settings)
+
+
+def _of_optimizer(compiled: Compiled, steps: int) -> dict[str, Any]:
+    """Return what both sides need to make the file's optimiser; the rates are ours for both."""
+    schedule = compiled.schedule
+    rates = None if schedule is None else [schedule(step) for step in range(steps)]
+    return {"compiled": compiled.raw, "before_2_4": compiled.before_2_4, "rates": rates}
 
 
 def as_compiled(
@@ -78,55 +107,20 @@ def as_compiled(
         label = rng.integers(0, max(2, like.shape[-1]), like.shape[:-1])
     elif compiled.labels == "labels":
         label = rng.integers(0, 2, like.shape).astype(np.float64)
-    settings = {**question.settings, "compiled": compiled.raw, "labels": compiled.labels}
-    settings["before_2_4"] = compiled.before_2_4
+    settings = {**question.settings, **_of_optimizer(compiled, question.settings["steps"])}
+    settings |= {"labels": compiled.labels, "activities": compiled.activities}
     inputs = {**question.inputs, "label": label}
     return replace(question, name=NAME, inputs=inputs, settings=settings)
 
 
-def our_training(
-    model: PortedModel,
-    state: Mapping[str, Tensor],
-    marks: Mapping[str, Tensor],
-    question: Question,
-    in_keras_layout: Callable[[Iterable[Tensor]], Arrays],
-) -> Arrays:
-    """Train as `fit` does: its loss, the file's penalties and optimiser.
-
-    Args:
-        model: The port in the question's precision.
-        state: Where to start from.
-        marks: Zero for every number of the state that is held still.
-        question: See `as_compiled`.
-        in_keras_layout: Names a state's numbers as Keras does.
-    """
-    network = PortedNetwork(copy.deepcopy(model))
-    network.model.load_state_dict(state)
-    for layer in network.eval().modules():
-        if isinstance(layer, BatchNormalization):
-            layer.train(question.settings["as_in_training"])
-    moving = [p for name, p in network.model.named_parameters() if marks[name].any()]
-    optimizer = network.optimizer(moving)
-    losses: list[float] = []
-    snapshots: list[Arrays] = []
-    for number, batch in enumerate(batches(question), start=1):
-        loss = _loss(network, batch)
-        network.zero_grad()
-        torch.autograd.backward(loss, inputs=[each for each in moving if each.requires_grad])
-        optimizer.step()
-        losses.append(loss.item())
-        if number % question.settings["every"] == 0:
-            snapshots.append(in_keras_layout(network.model.state_dict().values()))
-    return trained(losses, snapshots)
+def stepped(snapshots: list[Arrays]) -> Arrays:
+    """Return the answer of rung 4: every array after each step."""
+    return {f"step.{name}": np.stack([each[name] for each in snapshots]) for name in snapshots[0]}
 
 
-def _loss(network: PortedNetwork, batch: Question) -> Tensor:
-    [values] = fed(batch).values()
-    x = torch.from_numpy(values[..., None] if network.flat else values)
-    answers, valid = network.answers(x)
-    score = network.head.score(answers, torch.from_numpy(batch.inputs["label"]), valid)
-    penalty = network.penalty
-    return score.loss if penalty is None else score.loss + penalty
+def rates_of(question: Question, rates: list[float]) -> Arrays:
+    """Return the learning rate of each step as an answer, where it changes."""
+    return {} if question.settings["rates"] is None else {"rate.compiled": np.array(rates)}
 
 
 def trained(losses: list[float], snapshots: list[Arrays]) -> Arrays:

@@ -16,7 +16,7 @@ from grulight.keras_files.reader.tensorflow_checkpoint import SAVED_MODEL, check
 from grulight.keras_files.reader.untrusted_text import Json
 from parity.compare import Incomparable
 from parity.keras_files.arrays import arrays_of
-from parity.keras_files.as_compiled import Compiled, as_compiled, compiled_of
+from parity.keras_files.as_compiled import Compiled, as_compiled, compiled_of, steps_as_compiled
 from parity.keras_files.ask import ask, settle
 from parity.keras_files.edge_inputs import edges
 from parity.keras_files.file_questions import FileQuestions, random_weights
@@ -88,7 +88,7 @@ def check_file(path: str | Path, config: str | Path | None = None) -> Result:
     compiled = compiled_of(ours.model, recorded(path, settings))
     if compiled is not None:
         notes.append(
-            f"Rungs 2 and 5 also train {compiled.words.replace('in Keras', 'in the file')}."
+            f"Rungs 2, 4 and 5 also train {compiled.words.replace('in Keras', 'in the file')}."
         )
     result.limits = limits_of(path, ours.model, settings, questions, compiled is not None)
     result.limits += misread_version(path, ours.model)
@@ -147,6 +147,7 @@ def _climb(
     if questions.settings["trained"]:
         held = _train(result, questions, ours, theirs, (random, start, still))
         if compiled is not None:
+            ask(result, steps_as_compiled(questions, start, compiled), ours, theirs)
             ask(result, as_compiled(questions, start, compiled, held), ours, theirs)
 
 

@@ -1,17 +1,18 @@
-"""Keras' loss, penalties and optimiser as a file was compiled with them, of closed tables.
+"""Keras' loss, penalties and training as a file was compiled with them, of closed tables.
 
 Only constructors of Keras' own classes are called, with numbers: nothing in the file is resolved.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
-from parity.keras_files.as_compiled import trained
+from parity.keras_files.as_compiled import rates_of, stepped, trained
 from parity.keras_files.file_questions import batches
 from parity.keras_files.inputs import fed
-from parity.question import Arrays, Question
+from parity.keras_files.keras_optimizers import named, optimizer_of
+from parity.question import Arrays, Question, gradients_of
 from parity.sides.keras_setup import keras, tf
 
 _LOSSES = {
@@ -29,11 +30,6 @@ _LOSSES = {
     ),
 }
 _OF_LOSSES = ("from_logits", "label_smoothing", "delta")
-_OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "rmsprop": "RMSprop", "sgd": "SGD"}
-_OF_OPTIMIZERS = (
-    *("learning_rate", "beta_1", "beta_2", "epsilon", "amsgrad", "rho", "momentum", "centered"),
-    *("nesterov", "weight_decay", "clipnorm", "clipvalue", "global_clipnorm"),
-)
 _BY_HEAD = {
     "categorical": "CategoricalCrossentropy",
     "binary": "BinaryCrossentropy",
@@ -54,17 +50,39 @@ def their_training(traced: Pass, variables: Mapping[str, Any], question: Questio
         question: See `as_compiled`.
     """
     moving = _moving(variables, question)
-    optimizer = optimizer_of(question.settings["compiled"], question.settings["before_2_4"])
+    optimizer, rates = optimizer_of(question)
     optimizer.build(moving)
     losses, snapshots = [], []
     for number, batch in enumerate(batches(question), start=1):
         [x] = fed(batch).values()
         total, gradients = traced(tf.constant(x), tf.constant(batch.inputs["label"]))
+        if rates is not None:
+            optimizer.learning_rate = question.settings["rates"][number - 1]
         optimizer.apply([tf.convert_to_tensor(each) for each in gradients], moving)
         losses.append(float(total))
         if number % question.settings["every"] == 0:
             snapshots.append({name: np.asarray(v.numpy()) for name, v in variables.items()})
-    return trained(losses, snapshots)
+    return trained(losses, snapshots) | rates_of(question, rates or [])
+
+
+def their_steps(variables: Mapping[str, Any], question: Question) -> Arrays:
+    """Step along given gradients with the optimiser that a file was compiled with.
+
+    Args:
+        variables: See `their_training`.
+        question: See `steps_as_compiled`.
+    """
+    names = question.settings["trained"]
+    moving, snapshots = [variables[name] for name in names], []
+    optimizer, rates = optimizer_of(question)
+    optimizer.build(moving)
+    for number, gradients in enumerate(gradients_of(question), start=1):
+        if rates is not None:
+            optimizer.learning_rate = question.settings["rates"][number - 1]
+        optimizer.apply([tf.constant(gradients[name]) for name in names], moving)
+        if number % question.settings["every"] == 0:
+            snapshots.append({name: np.asarray(v.numpy()) for name, v in variables.items()})
+    return stepped(snapshots) | rates_of(question, rates or [])
 
 
 def _moving(variables: Mapping[str, Any], question: Question) -> list[Any]:
@@ -83,6 +101,7 @@ def pass_of(model: Any, variables: Mapping[str, Any], question: Question) -> Pas
         with tf.GradientTape() as tape:
             y = model(x, training=settings["as_in_training"])
             total = loss(label_of(label, y, loss, settings["labels"]), y) + penalty_of(variables)
+            total += activity_of(model, settings["activities"])
         return total, tape.gradient(total, values, unconnected_gradients="zero")
 
     return tf.function(run, autograph=False)  # type: ignore[no-any-return]  # no types there
@@ -97,39 +116,9 @@ def loss_of(raw: Mapping[str, Any], head: str, dtype: str) -> Any:
         [said] = said
     if not said:
         return getattr(keras.losses, _BY_HEAD[head])(dtype=dtype)
-    name, given = _named(said)
+    name, given = named(said)
     chosen = {k: v for k, v in given.items() if k in _OF_LOSSES and v is not None}
     return getattr(keras.losses, _LOSSES[name.lower()])(**chosen, dtype=dtype)
-
-
-def optimizer_of(raw: Mapping[str, Any], before_2_4: bool) -> Any:
-    """Return the optimiser that a file was compiled with, or Adam.
-
-    Args:
-        raw: What the file says of `compile`.
-        before_2_4: Whether a Keras outside TensorFlow wrote it: its clipnorm was of all variables.
-    """
-    name, given = _named(raw.get("optimizer_config") or raw.get("optimizer") or "adam")
-    given = {"learning_rate": given["lr"], **given} if "lr" in given else dict(given)
-    if isinstance(rate := given.get("learning_rate"), dict):  # a schedule, which is named
-        given["learning_rate"] = rate["config"]["initial_learning_rate"]
-    if before_2_4 and given.get("clipnorm"):
-        given["global_clipnorm"], given["clipvalue"] = given.pop("clipnorm"), None
-    kind = _OPTIMIZERS[name.rpartition(">")[2].lower()]
-    own = {k: v for k, v in given.items() if k in _OF_OPTIMIZERS and v is not None}
-    rules = [rule for rule in ("clipnorm", "global_clipnorm", "clipvalue") if own.get(rule)]
-    for rule in rules[1:]:  # Keras refuses several, and older ones took the first
-        del own[rule]
-    return getattr(keras.optimizers, kind)(**own)
-
-
-def _named(said: Any) -> tuple[str, Mapping[str, Any]]:
-    if isinstance(said, str):
-        return said, {}
-    config = said.get("config")
-    if isinstance(config, dict):
-        return said["class_name"], config
-    return str(config), {}  # a function is noted by its name
 
 
 def penalty_of(variables: Mapping[str, Any]) -> Any:
@@ -140,6 +129,18 @@ def penalty_of(variables: Mapping[str, Any]) -> Any:
         if variable.trainable and isinstance(variable.regularizer, _PENALTIES)
     ]
     return tf.add_n(terms) if terms else 0.0
+
+
+def activity_of(model: Any, names: Collection[str]) -> Any:
+    """Return what Keras' regularisers of activities added in the last call, of some layers."""
+    layers = [each for each in model._flatten_layers() if name_of(each) in names]
+    terms = [term for each in layers for term in each._get_own_losses()]
+    return tf.add_n(terms) if terms else 0.0
+
+
+def name_of(layer: Any) -> str:
+    """Return a layer's name in the file."""
+    return str(getattr(layer, "file_name", layer.name))
 
 
 def label_of(label: Any, like: Any, loss: Any, labels: str) -> Any:

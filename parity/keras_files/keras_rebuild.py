@@ -8,6 +8,7 @@ Keras that wrote the file, that meaning is restored.
 from collections.abc import Sequence
 from typing import Any
 
+from grulight.keras_files.constraints import read_constraint
 from grulight.keras_files.layers.activations import activation_layer, activation_name
 from grulight.keras_files.layers.base import KERAS_1_PARTS
 from grulight.keras_files.layers.registry import SPATIAL
@@ -82,7 +83,7 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
     settings = {key: value for key, value in given.items() if value is not None}
     settings |= {key: 0.0 for key in NOISE if key in settings}
     settings["trainable"] = spec.flag("trainable", True)
-    settings |= _regularizers(spec)
+    settings |= _terms(spec)
     if spec.kind in ACTIVATED:
         settings["activation"] = _activation(spec, "activation", dtype)
     if spec.kind in GATED:
@@ -101,14 +102,16 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
     return kind(**settings, dtype=dtype)
 
 
-def _regularizers(spec: LayerSpec) -> dict[str, Any]:
-    """Return the regularisers of weights that training takes over."""
+def _terms(spec: LayerSpec) -> dict[str, Any]:
+    """Return the regularisers and constraints that training takes over."""
     found = {}
     for key, value in spec.config.items():
         name = KERAS_1_PARTS.get(key[:2], key[:2]) + key[2:]
-        factors = read_regularizer(value)
-        if name.endswith("_regularizer") and not name.startswith("activity") and factors:
+        if name.endswith("_regularizer") and (factors := read_regularizer(value)):
             found[name] = keras.regularizers.L1L2(*factors)
+        if name.endswith("_constraint") and (rule := read_constraint(value)):
+            norm = {"axis": [*rule.axes] or None} if rule.kind != "NonNeg" else {}
+            found[name] = getattr(keras.constraints, rule.kind)(**rule.settings, **norm)
     return found
 
 

@@ -1,6 +1,6 @@
 """Their answers on a Keras file: outputs, losses, gradients and trainings of a Keras model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from parity.keras_files.file_questions import batches
 from parity.keras_files.inputs import fed
-from parity.keras_files.keras_compiled import pass_of, their_training
+from parity.keras_files.keras_compiled import pass_of, their_steps, their_training
 from parity.keras_files.keras_forward_backward import forward_and_backward, outputs_of
 from parity.keras_files.keras_open import Opened, variables_of
 from parity.question import Arrays, Question
@@ -34,7 +34,7 @@ class Witness:
 
     def __call__(self, question: Question) -> Arrays:
         """Compute what a question asks."""
-        if question.task == "steps":
+        if question.task == "steps" and "compiled" not in question.settings:
             return self.steps(question)
         with without_warnings(), tf.device("CPU:0"):
             answer: Arrays = getattr(self, f"_{question.task}")(question)
@@ -62,6 +62,11 @@ class Witness:
         answer = self._run(question, variables, "pulls")
         of_loss = self._run(question, variables, "losses")
         return answer | {f"loss{n}": a for n, a in of_loss.items() if n.startswith("grad.")}
+
+    def _steps(self, question: Question) -> Arrays:
+        """Step along given gradients with the file's own optimiser."""
+        with _floatx(question.dtype):
+            return their_steps(self._loaded(question), question)
 
     def takes(self, question: Question) -> bool:
         """Return whether the model takes as many steps as a question has."""
@@ -129,6 +134,13 @@ class Witness:
                     self.traced[key] = pass_of(model, variables, question)
                 return their_training(self.traced[key], variables, question)
         trained = {n: v for n, v in variables.items() if v.trainable and n not in still}
+        with _unconstrained(variables.values()):
+            return self._adam(question, variables, trained)
+
+    def _adam(
+        self, question: Question, variables: dict[str, Any], trained: dict[str, Any]
+    ) -> Arrays:
+        """Train some variables with Adam; return the losses and snapshots of them all."""
         optimizer = keras.optimizers.Adam(1e-3)
         optimizer.build([*trained.values()])
         losses, snapshots = [], []
@@ -160,6 +172,19 @@ def _with_live_weights(model: Any) -> Any:
         if type(layer) is keras.layers.Normalization and layer.input_mean is None:
             layer.__class__ = _LiveNormalization
     return model
+
+
+@contextmanager
+def _unconstrained(variables: Iterable[Any]) -> Iterator[None]:
+    """Let Keras' optimisers leave variables as they moved them."""
+    held = [(variable, variable.constraint) for variable in variables]
+    for variable, _ in held:
+        variable.constraint = None
+    try:
+        yield
+    finally:
+        for variable, constraint in held:
+            variable.constraint = constraint
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 SETTINGS: dict[str, tuple[str, ...]] = {
     "Activation": (),
-    "ActivityRegularization": (),
+    "ActivityRegularization": ("l1", "l2"),
     "Add": (),
     "AdditiveAttention": ("use_scale", "dropout"),
     "AlphaDropout": ("rate",),

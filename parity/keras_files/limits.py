@@ -73,9 +73,9 @@ def _of_layers(model: PortedModel, as_compiled: bool) -> Iterator[Limit]:
     """Yield what the port leaves out of layers: state between batches, terms of the loss."""
     held: dict[str, list[str]] = {}
     for row in model.table:
-        for setting in (*row.ignored, *(() if as_compiled else row.penalties)):
+        for setting in (*row.ignored, *(() if as_compiled else row.training)):
             held.setdefault(setting.partition(" ")[0], []).append(row.name)
-        if row.keras == "ActivityRegularization":
+        if row.keras == "ActivityRegularization" and not as_compiled:
             held.setdefault("activity_regularizer", []).append(row.name)
     for setting, names in held.items():
         some = _some(names)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from grulight.keras_files.layers.base import KerasLayer
 from grulight.keras_files.layers.normalization import BatchNormalization
 from grulight.keras_files.ported_model import PortedModel
-from parity.keras_files.as_compiled import our_training
 from parity.keras_files.file_questions import batches
 from parity.keras_files.inputs import fed
 from parity.keras_files.layout import by_path, places_of
 from parity.keras_files.losses import losses_of
+from parity.keras_files.our_compiled import our_steps, our_training
 from parity.question import Array, Arrays, Question
 from parity.sides.torch_optimizers import OPTIMIZERS
 from parity.sides.torch_side import TorchSide
@@ -65,7 +65,8 @@ class PortedSide:
     def __call__(self, question: Question) -> Arrays:
         """Compute what a question asks."""
         if question.task == "steps":
-            return TorchSide()(question)
+            own = "compiled" in question.settings
+            return self._own_steps(question) if own else TorchSide()(question)
         answer: Arrays = getattr(self, f"_{question.task}")(question)
         return answer
 
@@ -140,6 +141,11 @@ class PortedSide:
         return {"train.loss": np.array(losses)} | {
             f"train.{name}": np.stack([each[name] for each in snapshots]) for name in self.places
         }
+
+    def _own_steps(self, question: Question) -> Arrays:
+        """Step along given gradients with the file's own optimiser."""
+        model = self.models[question.dtype]
+        return our_steps(model, question, self._state, self._in_keras_layout)
 
     def _marks(self, question: Question) -> Arrays:
         """Return one for every number that a training moves, and zero for those held still."""

@@ -38,10 +38,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 Run = Callable[..., str]
 L, O, R, C = keras.layers, keras.optimizers, keras.regularizers, keras.losses  # noqa: E741
+K, S = keras.constraints, keras.optimizers.schedules
 COUNT, STEPS, FEATURES, UPDATES = 9, 5, 3, 3
 # float64 on both sides, and settings that float32 holds, to which Keras rounds many of them
 CLOSE = 1e-11
 X = np.random.default_rng(1).normal(size=(COUNT, STEPS, FEATURES))
+X[0, 2:] = X[3, :2] = 0.0  # what Masking masks
 LABELS = np.random.default_rng(2).integers(0, 3, COUNT)
 HOT = np.eye(3)[LABELS]
 SEVERAL = np.random.default_rng(3).integers(0, 2, (COUNT, 4))
@@ -61,6 +63,8 @@ class Case:
         gru: Settings of the GRU.
         dense: Settings of the last layer.
         wrap: Makes of the GRU what stands in the model.
+        last: What stands between it and the last layer.
+        updates: How many times it is trained.
     """
 
     answer: tuple[int, str | None]
@@ -70,6 +74,8 @@ class Case:
     gru: Callable[[], dict[str, Any]] = dict
     dense: Callable[[], dict[str, Any]] = dict
     wrap: Callable[[Any], Any] = lambda gru: gru
+    last: Callable[[], list[Any]] = list
+    updates: int = UPDATES
 
     def model(self) -> Any:
         keras.utils.set_random_seed(3)
@@ -79,6 +85,7 @@ class Case:
             [
                 L.Input((None, FEATURES)),
                 gru,
+                *self.last(),
                 L.Dense(units, activation, **self.dense()),
             ]
         )
@@ -90,7 +97,7 @@ class Case:
         return model
 
 
-def plain(optimizer: Callable[[], Any], **more: Any) -> Case:
+def plain(optimizer: Callable[[], Any] = lambda: O.SGD(1 / 16), **more: Any) -> Case:
     return Case((3, "softmax"), LABELS, SPARSE, optimizer, **more)
 
 
@@ -99,6 +106,14 @@ def regularised() -> dict[str, Any]:
         "kernel_regularizer": R.L1L2(1 / 32, 0.25),
         "recurrent_regularizer": R.L2(0.125),
         "bias_regularizer": R.L1(1 / 16),
+    }
+
+
+def constrained() -> dict[str, Any]:
+    return {
+        "kernel_constraint": K.MaxNorm(0.5),
+        "recurrent_constraint": K.MinMaxNorm(0.25, 0.75, 0.5, axis=1),
+        "bias_constraint": "max_norm",
     }
 
 
@@ -139,6 +154,64 @@ CASES = {
     "regularisers in both directions": plain(
         lambda: O.SGD(1 / 16, clipnorm=0.5), gru=regularised, wrap=L.Bidirectional
     ),
+    "Adamax": plain(lambda: O.Adamax(1 / 64, 0.8, 0.95, weight_decay=1 / 64)),
+    "Nadam": plain(lambda: O.Nadam(1 / 64, 0.8, 0.95)),
+    "Adagrad": plain(lambda: O.Adagrad(1 / 64, 1 / 32)),
+    "Adadelta": plain(lambda: O.Adadelta(0.5, 0.8)),
+    "Lion": plain(lambda: O.Lion(1 / 64, 0.8, 0.9)),
+    "rates along a cosine, warmed up": plain(
+        lambda: O.SGD(S.CosineDecay(1 / 64, 5, 1 / 8, warmup_target=0.25, warmup_steps=3)),
+        updates=10,
+    ),
+    "rates in pieces": plain(
+        lambda: O.Adam(S.PiecewiseConstantDecay([1, 4], [0.25, 0.0625, 0.0])), updates=7
+    ),
+    "rates of a polynomial, from anew": plain(
+        lambda: O.RMSprop(S.PolynomialDecay(0.0625, 3, 1 / 64, 2.0, cycle=True)), updates=8
+    ),
+    "a mean gradient of three batches": plain(
+        lambda: O.Adam(
+            S.ExponentialDecay(0.0625, 4, 0.5, staircase=True),
+            gradient_accumulation_steps=3,
+            clipnorm=0.125,
+        ),
+        updates=10,
+    ),
+    "constraints": plain(
+        lambda: O.SGD(0.25, 0.875),
+        gru=constrained,
+        dense=lambda: {"kernel_constraint": K.UnitNorm(), "bias_constraint": "non_neg"},
+        updates=5,
+    ),
+    "constraints in both directions": plain(
+        lambda: O.Adam(0.125, gradient_accumulation_steps=2),
+        gru=constrained,
+        wrap=L.Bidirectional,
+    ),
+    "constraints, reset before the product": plain(
+        gru=lambda: {"reset_after": False, **constrained()}
+    ),
+    "constraints of a convolution": Case(
+        *((3, "softmax"), LABELS, SPARSE, lambda: O.SGD(0.25)),
+        gru=lambda: {"return_sequences": True},
+        last=lambda: [
+            L.Conv1D(3, 2, kernel_constraint=K.MaxNorm(0.75, axis=[0, 1])),
+            L.DepthwiseConv1D(
+                2, depthwise_constraint=K.MaxNorm(0.5), depthwise_regularizer=R.L2(1 / 8)
+            ),
+            L.GlobalMaxPooling1D(),
+        ],
+    ),
+    "activities": plain(
+        gru=lambda: {"activity_regularizer": R.L1L2(1 / 8, 1 / 4)},
+        last=lambda: [L.ActivityRegularization(1 / 16, 1 / 32)],
+        dense=lambda: {"activity_regularizer": "l2", "kernel_regularizer": R.L2(1 / 64)},
+    ),
+    "activities of masked steps": plain(
+        gru=lambda: {"activity_regularizer": R.L2(1 / 4), "return_sequences": True},
+        wrap=lambda gru: keras.Sequential([L.Masking(), gru]),
+        last=lambda: [L.GRU(2)],
+    ),
     "reset before the product": plain(
         lambda: O.SGD(0.5, clipnorm=0.02), gru=lambda: {"reset_after": False, **regularised()}
     ),
@@ -149,6 +222,8 @@ QUICK = (  # a case for each mechanism; the others are its siblings
     *("smoothed classes", "smoothed yes or no", "hard sigmoid", "huber", "AdamW"),
     *("learning rate, a norm per variable", "SGD, a norm over all"),
     "regularisers in both directions",
+    *("Nadam", "rates along a cosine, warmed up", "a mean gradient of three batches"),
+    *("constraints", "activities", "activities of masked steps"),
 )
 
 
@@ -172,7 +247,7 @@ def trained(path: str, case: Case) -> tuple[list[float], nn.Module]:
     )
     optimizer = classifier.configure_optimizers()
     labels, found = targets(case, classifier.head), []
-    for _ in range(UPDATES):
+    for _ in range(case.updates):
         optimizer.zero_grad()
         loss = classifier.evaluate(Batch(torch.from_numpy(X), None, labels), EpochMeans())
         torch.autograd.backward(loss)
@@ -194,7 +269,7 @@ def test_updates_are_those_of_keras(name: str, suffix: str) -> None:
     case = CASES[name]
     model = case.model()
     model.save(f"model.{suffix}")
-    theirs = model.fit(X, case.y, COUNT, UPDATES, shuffle=False, verbose=0).history["loss"]
+    theirs = model.fit(X, case.y, COUNT, case.updates, shuffle=False, verbose=0).history["loss"]
     ours, network = trained(f"model.{suffix}", case)
     assert isinstance(network, PortedNetwork)
     assert ours == pytest.approx(theirs, rel=CLOSE)
@@ -256,17 +331,25 @@ def test_an_optimizer_that_the_user_names_goes_before_the_files(run: Run) -> Non
 @pytest.mark.parametrize(
     ("made", "line"),
     [
-        ({"optimizer": O.Nadam(0.002)}, "optimizer 'Nadam' ('learning_rate 0.002"),
-        ({"optimizer": O.SGD(O.schedules.CosineDecay(0.1, 9))}, "schedule 'CosineDecay' (its"),
+        ({"optimizer": O.Ftrl(0.002)}, "optimizer 'Ftrl' ('learning_rate 0.002"),
+        (
+            {"optimizer": O.SGD(S.CosineDecayRestarts(0.1, 9, 0.5))},
+            "schedule 'CosineDecayRestarts' (its",
+        ),
         ({"optimizer": O.Adam(use_ema=True)}, "use_ema 'True'"),
-        ({"optimizer": O.Adam(gradient_accumulation_steps=2)}, "gradient_accumulation_steps '2'"),
         ({"loss_weights": [2.0]}, "loss_weights '[2.0]'"),
         ({"loss": C.SparseCategoricalCrossentropy(reduction="sum")}, "reduction 'sum' of the loss"),
         ({"loss": C.SparseCategoricalCrossentropy(ignore_class=0)}, "ignore_class '0' of the loss"),
         ({"loss": C.Huber(0.1), "answer": (1, None)}, "Huber's delta, which is not in the file"),
-        ({"gru": {"activity_regularizer": "l2"}}, "activity_regularizer of 'gru"),
-        ({"layers": [L.ActivityRegularization(0.1)]}, "activity_regularizer of 'activity_regul"),
-        ({"gru": {"kernel_constraint": "max_norm"}}, "kernel_constraint of 'gru"),
+        (
+            {"gru": {"activity_regularizer": R.OrthogonalRegularizer()}},
+            "activity_regularizer of 'gru",
+        ),
+        (
+            {"layers": [L.Reshape((4, 1)), L.Bidirectional(L.GRU(2, activity_regularizer="l2"))]},
+            "activity_regularizer of 'bidirectional/layer'",
+        ),
+        ({"gru": {"kernel_constraint": K.MaxNorm(-1)}}, "kernel_constraint of 'gru"),
         (
             {"gru": {"kernel_regularizer": R.OrthogonalRegularizer()}},
             "kernel_regularizer of 'gru",
@@ -283,8 +366,8 @@ def test_what_is_not_taken_over_is_named(made: dict[str, Any], line: str) -> Non
 
 
 def test_port_and_fit_print_what_is_not_taken_over(run: Run) -> None:
-    saved(O.Nadam())
-    line = "compiled with, not taken over: optimizer 'Nadam'"
+    saved(O.Ftrl())
+    line = "compiled with, not taken over: optimizer 'Ftrl'"
     assert line in words(run("port", "model.keras", "-o", "model.ckpt"))
     fit = ("fit", "--model.from_keras", "model.keras", "--trainer.max_epochs", 1)
     assert line in words(run(*fit, *data(LABELS)))
@@ -402,11 +485,21 @@ def of_version(text: str, **optimizer: Any) -> Any:
 
 
 def test_old_files_are_read_with_the_meaning_of_their_keras() -> None:
-    assert of_version("2.2.4-tf").optimizer["learning_rate"] == 0.3
-    assert of_version("2.4.0", clipnorm=1).clipping == {"clipnorm": 1.0}
+    assert of_version("2.2.4-tf").settings.optimizer["learning_rate"] == 0.3
+    assert of_version("2.4.0", clipnorm=1).settings.around["clipping"] == {"clipnorm": 1.0}
     # before it lived in TensorFlow, Keras took the norm over all variables
-    assert of_version("2.3.1", clipnorm=1).clipping == {"global_clipnorm": 1.0}
-    assert of_version("2.3.1", decay=0.1).dropped == ("decay '0.1'",)
+    assert of_version("2.3.1", clipnorm=1).settings.around["clipping"] == {"global_clipnorm": 1.0}
+    assert not of_version("2.3.1", decay=0.1).dropped
+    slower = of_version("2.3.1", decay=0.1).settings.around["schedule"]
+    assert (slower["class"], slower["decay_rate"]) == ("InverseTimeDecay", 0.1)
+    assert of_version("3.0", decay=0.1).dropped == ("decay '0.1'",)
+    for kind in ("Adagrad", "Nadam"):  # their equations were others
+        config: Any = {"class_name": kind, "config": {"learning_rate": 0.01}}
+        [words] = read_compiled({"optimizer": config}, KerasVersion.parse("2.10", "2")).dropped
+        assert words.startswith(f"optimizer '{kind}' as it was before Keras 2.11")
+        assert not read_compiled({"optimizer": config}, KerasVersion.parse("2.13", "2")).dropped
+        config["config"] |= {"decay": 0.0}  # of `optimizers.legacy`
+        assert read_compiled({"optimizer": config}, KerasVersion.parse("2.13", "2")).dropped
     config = {"class_name": "RMSprop", "config": {"lr": 0.01, "decay": 0.0}}
     [words] = read_compiled({"optimizer": config}, KerasVersion.parse("2.2.4", "2")).dropped
     assert "epsilon outside the root" in words
@@ -429,7 +522,7 @@ def test_old_files_are_read_with_the_meaning_of_their_keras() -> None:
 def test_settings_that_are_none_are_named_and_not_used(settings: dict[str, Any]) -> None:
     found = of_version("3.0", **settings)
     assert found.dropped
-    assert not found.clipping
+    assert "clipping" not in found.settings.around
     compiled_optimizer(nn.Module(), [nn.Parameter(torch.zeros(1))], found.described)
 
 

@@ -67,14 +67,19 @@ def test_table_says_what_became_of_each_layer(tmp_path: Path) -> None:
     assert (dense.output_shapes, dense.ignored) == (((None, 2),), ("kernel_constraint WeightClip",))
 
 
-def test_state_that_is_not_kept_is_said_of_a_checkpoint_too(tmp_path: Path) -> None:
+def test_state_that_is_not_kept_is_said_of_a_checkpoint_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config, weights = kb.small_model()
     config["config"]["layers"][0]["config"]["stateful"] = True
     path = kb.saved(tmp_path, kb.legacy(config, weights))
-    with pytest.warns(UserWarning, match="is stateful in Keras"):
-        assert main(["port", str(path), "-o", str(tmp_path / "model.ckpt")]) in (0, None)
+    for command in (["port", path, "-o", "model.ckpt"], ["export", "model.ckpt", "-o", "m.pt2"]):
+        assert main([*map(str, command)]) in (0, None)
+        said = capsys.readouterr()
+        assert said.out.count("'gru' is stateful in Keras") == 1
+        assert "UserWarning" not in said.err
     with pytest.warns(UserWarning, match="model.ckpt.* is stateful in Keras"):
-        load_keras(tmp_path / "model.ckpt")
+        load_keras("model.ckpt")
 
 
 def test_frozen_layers_do_not_train(tmp_path: Path) -> None:

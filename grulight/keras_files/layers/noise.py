@@ -93,9 +93,14 @@ class AlphaDropout(Dropout):
 
 
 class ActivityRegularization(KerasLayer):
-    """The input; Keras adds a term to the loss when training, which is not ported."""
+    """The input, which adds to the loss as a regulariser of activities."""
 
     passes_mask = True
+
+    def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
+        super().__init__(spec, arrays)
+        own = {key: spec.config.get(key, 0.0) for key in ("l1", "l2")}
+        self.regularizers["activity_regularizer"] = {"class_name": "L1L2", "config": own}
 
     def compute(self, x: Tensor) -> Tensor:
         """Return the input."""
