@@ -5,6 +5,7 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from rich.console import Console
 from rich.markup import escape
+from torchmetrics import Metric
 
 from grulight.commands.lightning_messages import one_line_errors
 from grulight.data.datamodule import SequenceDataModule
@@ -14,7 +15,9 @@ from grulight.keras_files.compiled_words import other_loss
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.trace import terminal
 from grulight.trace.confusion_picture import PICTURE_CLASSES, save_confusion_picture
+from grulight.trace.scores import class_scores
 from grulight.training.classifier import GRUClassifier
+from grulight.training.part_scores import left_out
 
 
 def test_and_show(
@@ -30,9 +33,11 @@ def test_and_show(
     console.print(
         terminal.score_table(f"test ({len(data.parts.test)} sequences)", metrics_of(trainer))
     )
+    say_left_out(classifier.test_scores, classifier, console)
     if classifier.confusion is None:
         return
     confusion = classifier.confusion.compute().cpu().numpy()
+    console.print(terminal.class_table(class_scores(confusion, names)))
     if len(names) <= terminal.MATRIX_CLASSES:
         console.print(terminal.confusion_table(confusion, names))
     directory = run_directory(trainer)
@@ -46,6 +51,13 @@ def say_other_loss(classifier: GRUClassifier, console: Console) -> None:
     line = other_loss(network) if isinstance(network, PortedNetwork) else None
     if line is not None:
         console.print(escape(line))
+
+
+def say_left_out(scores: Metric | None, classifier: GRUClassifier, console: Console) -> None:
+    """Say which classes or values have no score, after a test or a validation."""
+    line = None if scores is None else left_out(scores, classifier.class_names)
+    if line is not None:
+        console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def metrics_of(trainer: Trainer) -> dict[str, float]:

@@ -6,6 +6,7 @@ from grulight.commands.lightning_messages import one_line_errors, silence_expect
 from grulight.commands.running import (
     metrics_of,
     require_output,
+    say_left_out,
     say_other_loss,
     show_files,
     show_notes,
@@ -28,4 +29,5 @@ def run(arguments: list[str]) -> None:
         cli.trainer.validate(cli.classifier, datamodule=cli.datamodule, verbose=False)
     say_other_loss(cli.classifier, cli.console)
     cli.console.print(terminal.score_table("validation", metrics_of(cli.trainer)))
+    say_left_out(cli.classifier.val_scores, cli.classifier, cli.console)
     show_files(cli.trainer, cli.console)

@@ -100,6 +100,7 @@ class GRUClassifier(AnsweringModule):
         self.register_buffer("scale", None if scale is None else torch.tensor(scale))
         if isinstance(self.head, ClassHead):
             self.count_confusions(num_classes)
+        self.score_parts(self.head)
 
     def setup(self, stage: str) -> None:
         """Refuse to train a Keras model by another loss than it was compiled with."""
