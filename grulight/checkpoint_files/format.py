@@ -100,7 +100,10 @@ EPOCH = Record(
     {"learning_rate": Nullable(Number(finite=False))},
 )
 RECORDER = Record({"epochs": JsonLines(EPOCH)}, {"learning_rate": Nullable(Number(finite=False))})
-SAVER = Record({"dirpath": Text(), "best_model_path": Text(), "best": Number(finite=False)})
+SAVER = Record(
+    {"dirpath": Text(), "best_model_path": Text(), "best": Number(finite=False)},
+    {"chooses": Boolean()},
+)
 
 _OPTIMIZER = Record(
     {
