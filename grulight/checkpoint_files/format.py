@@ -18,7 +18,16 @@ from grulight.checkpoint_files.container_rules import (
     Record,
 )
 from grulight.checkpoint_files.keras_description import DESCRIPTION
-from grulight.checkpoint_files.rules import Anything, Boolean, Integer, Number, Rule, TensorOf, Text
+from grulight.checkpoint_files.rules import (
+    Anything,
+    Boolean,
+    Integer,
+    Nothing,
+    Number,
+    Rule,
+    TensorOf,
+    Text,
+)
 from grulight.kernels.fused import Kernel
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -49,6 +58,8 @@ HYPER_PARAMETERS = Record(
         "per_step": Boolean(),
         "kernel": Text(get_args(Kernel)),
         "steps_per_execution": Nullable(Integer(1)),
+        "weights": Nothing(),  # a path, which would be opened
+        "freeze": Nullable(ListOf(Text())),
     },
 )
 

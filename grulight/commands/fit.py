@@ -14,7 +14,7 @@ from grulight.commands.running import (
     require_output,
     run_directory,
     show_files,
-    show_notes,
+    show_lines,
     test_and_show,
 )
 from grulight.errors import InputError
@@ -76,7 +76,9 @@ def run_once(cli: FitCLI) -> dict[str, float]:
     """Train, test, and say where every file went; return what the test measured."""
     require_output(cli.trainer)
     measured: dict[str, float] = {}
-    show_notes(cli.datamodule, cli.console)
+    show_lines(cli.datamodule.notes, cli.console)
+    if cli.ckpt_path is None:  # else they are not what the training begins with
+        show_lines(cli.model.notes, cli.console)
     _say_what_keras_did(cli)
     with cli.run_directory():
         _train(cli)

@@ -29,6 +29,7 @@ from grulight.runs.saving import RunCheckpoint, RunSaver
 from grulight.trace.recorder import TraceRecorder
 from grulight.trace.terminal import TerminalTrace
 from grulight.trace.timing import Timing
+from grulight.training.starting_weights import starting_weights
 
 
 class RunConfig(SaveConfigCallback):
@@ -78,16 +79,30 @@ class FitCLI(CommandCLI):
 
     def before_instantiate_classes(self) -> None:
         """Read labels as the Keras model answers, where there is one."""
-        source = self.config["model"]["from_keras"]
+        model = self.config["model"]
+        self._weights = model["weights"]
+        if self._weights is not None and (path := self._goes_on_from()) is not None:
+            model["weights"] = str(path)  # which has them already; the other may be gone
+        source = model["from_keras"]
+        if source is None and model["weights"] is not None:
+            source = starting_weights(model["weights"]).from_keras
         if source is not None:
-            model = load_keras(source) if isinstance(source, str) else rebuild(source)
+            ported = load_keras(source) if isinstance(source, str) else rebuild(source)
             with naming(Path(source) if isinstance(source, str) else Path("the ported model")):
-                network = PortedNetwork(model)
+                network = PortedNetwork(ported)
                 network.require_trainable()
                 self.set_label_options(network.head, positions=True)
 
+    def _goes_on_from(self) -> Path | None:
+        path = self.config["ckpt_path"]
+        if path != "auto":
+            return None if path is None else Path(path)
+        root = self.config["trainer"]["default_root_dir"] or "."
+        return newest_checkpoint(root, lambda _: None)  # which are passed over is said later
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with the trace, the run directory and the two checkpoints."""
+        self.config["model"]["weights"] = self._weights  # the run's config.yaml repeats it
         if not len(self.datamodule.parts.train):
             raise InputError("there are no sequences to train on; raise --data.train_size.")
         chosen = self.config_init["trainer"]

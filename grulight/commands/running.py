@@ -1,5 +1,6 @@
 """What the commands that run a Trainer share: where it writes, and what they print of it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -65,9 +66,9 @@ def metrics_of(trainer: Trainer) -> dict[str, float]:
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
-def show_notes(data: SequenceDataModule, console: Console) -> None:
-    """Print what the user should know of the data that were read."""
-    for line in data.notes:
+def show_lines(lines: Iterable[str], console: Console) -> None:
+    """Print what the user should know of what was read."""
+    for line in lines:
         console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
 

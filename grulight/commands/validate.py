@@ -9,7 +9,7 @@ from grulight.commands.running import (
     say_left_out,
     say_other_loss,
     show_files,
-    show_notes,
+    show_lines,
 )
 from grulight.errors import InputError
 from grulight.trace import terminal
@@ -23,7 +23,7 @@ def run(arguments: list[str]) -> None:
         raise InputError("there is no validation part; set --data.val_size, such as 0.1.")
     cli.require_features(cli.datamodule.parts.val)
     require_output(cli.trainer)
-    show_notes(cli.datamodule, cli.console)
+    show_lines(cli.datamodule.notes, cli.console)
     cli.make_run_directory()
     with one_line_errors():
         cli.trainer.validate(cli.classifier, datamodule=cli.datamodule, verbose=False)

@@ -14,8 +14,10 @@ from grulight.kernels import gate
 from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
+from grulight.training import frozen
 from grulight.training.answering import AnsweringModule
 from grulight.training.data_spec import DataSpec, ported_network, require_classes
+from grulight.training.starting_weights import starting_weights
 
 
 class GRUClassifier(AnsweringModule):
@@ -46,10 +48,17 @@ class GRUClassifier(AnsweringModule):
         num_values: Values of each label in the data; 0 where labels are classes.
         per_step: Whether the data have a label for each step, which only a Keras model learns.
         offset: What the data module subtracts from each feature, in float64; None for nothing.
+        weights: Checkpoint whose weights a new training starts from. The head is drawn anew where
+            it answered otherwise; the features are standardised by the new data's statistics.
+        freeze: Weights that stay as they are, by their names in the network: `gru.*`, or a list.
+
+    Attributes:
+        notes: What a user should know of the weights that were taken, a line each.
 
     Raises:
-        InputError: The Keras model cannot be read, or does not fit the data; or mean and scale are
-            not finite numbers, one for each feature, the scale above zero.
+        InputError: The Keras model or the checkpoint cannot be read, or does not fit the data; or
+            mean and scale are not finite numbers, one for each feature, the scale above zero; or
+            nothing is called as is to be frozen.
     """
 
     def __init__(
@@ -74,16 +83,21 @@ class GRUClassifier(AnsweringModule):
         offset: Sequence[float] | None = None,
         missing: Fill | None = None,
         fill: Sequence[float] | None = None,
+        weights: str | None = None,
+        freeze: Sequence[str] | str | None = None,
     ) -> None:
         super().__init__()
         gate.statistics(mean, scale, input_size)
         self._offset = gate.offset(offset, input_size)
+        start = None if weights is None else starting_weights(weights, from_keras)
+        from_keras = from_keras if start is None else start.from_keras
         spec = DataSpec(input_size, num_classes, num_values, per_step)
         ported = ported_network(from_keras, spec) if from_keras is not None else None
         if ported is None:
             require_classes(spec)
-        # a checkpoint must not need the file
-        from_keras = None if ported is None else dict(ported.description)
+        # a checkpoint must not need the files
+        from_keras, weights = None if ported is None else dict(ported.description), None
+        freeze = [freeze] if isinstance(freeze, str) else freeze
         self.save_hyperparameters()
         if ported is not None and ported.num_ids is not None and mean is not None:
             raise InputError("the Keras model reads ids; leave out --data.standardize.")
@@ -96,6 +110,8 @@ class GRUClassifier(AnsweringModule):
         self.network = ported or GRUNet(input_size, self.head.size, *gru, kernel)
         if init == "keras" and ported is None:
             keras_init_(self.network)
+        self.notes = [] if start is None else start.give(self.network, self.hparams)
+        frozen.freeze(self.network, freeze or ())
         self.register_buffer("mean", None if mean is None else torch.tensor(mean))
         self.register_buffer("scale", None if scale is None else torch.tensor(scale))
         if isinstance(self.head, ClassHead):
