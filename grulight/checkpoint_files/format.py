@@ -68,6 +68,7 @@ _COUNTS = Counts(
     {"ready": Integer(), "completed": Integer()}, {"started": Integer(), "processed": Integer()}
 )
 _PROGRESS: dict[str, Rule] = {"total": _COUNTS, "current": _COUNTS}
+_EPOCHS = Counts(dict.fromkeys(Counts.order, Integer()))
 _BATCHES = Record(_PROGRESS | {"is_last_batch": Boolean()})
 _SERVED = Record(
     {},
@@ -83,7 +84,7 @@ LOOPS = Record(
     {
         "fit_loop": Record(
             {
-                "epoch_progress": Record(_PROGRESS),
+                "epoch_progress": Record({"total": _COUNTS, "current": _EPOCHS}),
                 "epoch_loop.batch_progress": _BATCHES,
                 "epoch_loop.automatic_optimization.optim_progress": _OPTIMIZER_PROGRESS,
             },
