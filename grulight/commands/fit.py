@@ -133,7 +133,8 @@ def _take_best(cli: FitCLI) -> str:
         return f"tested: the weights {end}; no checkpoints were written"
     [saver] = savers
     if saver.best_path is None:
-        return f"tested: last.ckpt, {end}; with --data.val_size it would be the best one"
+        why = "nothing chose" if saver.chooses else "with --data.val_size it would be"
+        return f"tested: last.ckpt, {end}; {why} the best one"
     best = read_checkpoint(saver.best_path)
     cli.model.load_state_dict(best["state_dict"])
     extreme = "highest" if saver.maximizes else "lowest"

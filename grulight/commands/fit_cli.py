@@ -14,7 +14,7 @@ from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
 from grulight.commands.command_cli import CommandCLI, as_list
 from grulight.commands.config_files import require_undescribed
 from grulight.commands.option_words import split_off, with_default_optimizer, with_named_metric
-from grulight.commands.trainer_checks import check_callbacks
+from grulight.commands.trainer_checks import check_callbacks, check_how_often
 from grulight.data.description import DESCRIPTION
 from grulight.errors import InputError
 from grulight.keras_files.model_description import rebuild
@@ -111,6 +111,7 @@ class FitCLI(CommandCLI):
         watched = {"--early_stopping": stop.monitor}
         watched["--lr_scheduler"] = (self.config.get("lr_scheduler") or {}).get("init_args.monitor")
         check_callbacks(as_list(chosen.callbacks), watched, self.model.head, validates=validates)
+        check_how_often(watched, chosen.check_val_every_n_epoch, chosen.max_epochs)
         callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
         callbacks += filter(None, [stop.callback()])
         callbacks.append(Timing(None if self.shows_progress_bar else self.console))

@@ -55,6 +55,30 @@ def check_callbacks(
         _require_known_metrics(watching, head, validates=validates)
 
 
+def check_how_often(
+    watched: Mapping[str, str | None], every: int | None, epochs: int | None
+) -> None:
+    """Refuse settings that watch a validation which is too rare for them.
+
+    Args:
+        watched: What settings watch, by the option.
+        every: Epochs from one validation to the next; None where batches are counted.
+        epochs: Of the training; None or -1 for no end.
+
+    Raises:
+        InputError: There is none in all the training, or not after each epoch.
+    """
+    for name, metric in watched.items():
+        if not str(metric).startswith("val_") or every is None:
+            continue
+        never = epochs is not None and 0 <= epochs < every
+        if never or (every > 1 and name == "--lr_scheduler"):
+            raise InputError(
+                f"{name} watches {metric} {'in' if never else 'after each of'} {epochs} epochs, "
+                f"but --trainer.check_val_every_n_epoch is {every}. Lower it, such as to 1."
+            )
+
+
 def _require_supported(callbacks: Sequence[Any]) -> None:
     """Refuse callbacks that cannot do here what they are for.
 
