@@ -9,22 +9,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 
+from grulight.commands import COMMANDS
 from grulight.errors import options_called
 from grulight.exit_codes import exit_code_of
 from grulight.runs.signals import noted
-
-COMMANDS = {
-    "fit": "train a model, test it, and write a run directory",
-    "validate": "measure a checkpoint on the validation part",
-    "test": "measure a checkpoint on the test part",
-    "predict": "answer for sequences with a checkpoint, as a table",
-    "tune": "search settings with many trainings, then train with the best",
-    "trace": "show a checkpoint's pipeline, training and answers on one page",
-    "pack": "write a source of any size as a directory that training reads from disk",
-    "port": "turn a Keras model file into a checkpoint",
-    "export": "write a checkpoint as .onnx, .pt2 or .keras",
-}
-
 
 # what messages call an argument of Python that a command has, or another command
 OPTIONS = {

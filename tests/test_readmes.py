@@ -28,6 +28,8 @@ READMES = (
 )
 PARITY = ("check", "record", "replay")
 ENTRIES = {"grulight": main, "parity": parity_main}
+# whose --help is one screen
+OF_LIGHTNING = [f"grulight {verb}" for verb in ("fit", "validate", "test", "predict", "tune")]
 SCRIPTS = ("benchmark", "mutation", "picture")
 # of classes that are named on the command line, and of other programs
 ELSEWHERE = ("--optimizer.lr", "--lr_scheduler.T_max", "--config")
@@ -106,7 +108,8 @@ def help_of(command: str) -> str:
     """Return the help of a command such as ``grulight fit``."""
     program, _, verb = command.partition(" ")
     entry = import_module(verb).main if program == "scripts" else ENTRIES[program]
-    arguments = ["--help"] if program == "scripts" else [verb, "--help"]
+    everything = "--help.all" if command in OF_LIGHTNING else "--help"
+    arguments = ["--help"] if program == "scripts" else [verb, everything]
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         entry(arguments)

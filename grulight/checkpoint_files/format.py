@@ -18,7 +18,16 @@ from grulight.checkpoint_files.container_rules import (
     Record,
 )
 from grulight.checkpoint_files.keras_description import DESCRIPTION
-from grulight.checkpoint_files.rules import Anything, Boolean, Integer, Number, Rule, TensorOf, Text
+from grulight.checkpoint_files.rules import (
+    Anything,
+    Boolean,
+    Integer,
+    Nothing,
+    Number,
+    Rule,
+    TensorOf,
+    Text,
+)
 from grulight.kernels.fused import Kernel
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -52,6 +61,8 @@ HYPER_PARAMETERS = Record(
         "per_step": Boolean(),
         "kernel": Text(get_args(Kernel)),
         "steps_per_execution": Nullable(Integer(1)),
+        "weights": Nothing(),  # a path, which would be opened
+        "freeze": Nullable(ListOf(Text())),
     },
 )
 
@@ -80,6 +91,7 @@ _COUNTS = Counts(
     {"ready": Integer(), "completed": Integer()}, {"started": Integer(), "processed": Integer()}
 )
 _PROGRESS: dict[str, Rule] = {"total": _COUNTS, "current": _COUNTS}
+_EPOCHS = Counts(dict.fromkeys(Counts.order, Integer()))
 _BATCHES = Record(_PROGRESS | {"is_last_batch": Boolean()})
 _SERVED = Record(
     {},
@@ -95,7 +107,7 @@ LOOPS = Record(
     {
         "fit_loop": Record(
             {
-                "epoch_progress": Record(_PROGRESS),
+                "epoch_progress": Record({"total": _COUNTS, "current": _EPOCHS}),
                 "epoch_loop.batch_progress": _BATCHES,
                 "epoch_loop.automatic_optimization.optim_progress": _OPTIMIZER_PROGRESS,
             },
@@ -123,7 +135,10 @@ EPOCH = Record(
     {"learning_rate": Nullable(Number(finite=False))},
 )
 RECORDER = Record({"epochs": JsonLines(EPOCH)}, {"learning_rate": Nullable(Number(finite=False))})
-SAVER = Record({"dirpath": Text(), "best_model_path": Text(), "best": Number(finite=False)})
+SAVER = Record(
+    {"dirpath": Text(), "best_model_path": Text(), "best": Number(finite=False)},
+    {"chooses": Boolean()},
+)
 
 _OPTIMIZER = Record(
     {

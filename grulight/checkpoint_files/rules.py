@@ -134,6 +134,17 @@ class Anything(Rule):
 
 
 @dataclass(frozen=True)
+class Nothing(Rule):
+    """None: what would have an effect, and has no place in a file."""
+
+    expected = "nothing"
+
+    def holds(self, value: Any) -> bool:
+        """Return whether it is None."""
+        return value is None
+
+
+@dataclass(frozen=True)
 class TensorOf(Rule):
     """A dense tensor of some types; ``shape`` where it is known."""
 

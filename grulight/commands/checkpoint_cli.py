@@ -38,7 +38,7 @@ class CheckpointCLI(CommandCLI):
         """Add the Trainer and the data, and let a training's config file pass."""
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.add_lightning_class_args(SequenceDataModule, "data")
-        for key in ("model", "optimizer", "lr_scheduler", "checkpoint", "seeds"):
+        for key in ("model", "optimizer", "lr_scheduler", "early_stopping", "checkpoint", "seeds"):
             parser.add_argument(
                 f"--{key}", type=Any, help="Ignored (for config files): the checkpoint decides."
             )

@@ -14,7 +14,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from rich.console import Console
 
+from grulight.commands import COMMANDS
 from grulight.commands.config_files import with_shipped_configs
+from grulight.commands.help import CommandParser, HelpAll
 from grulight.commands.lightning_messages import one_line_errors
 from grulight.commands.trainer_checks import let_profiler_write, with_directory
 from grulight.data.datamodule import SequenceDataModule
@@ -34,13 +36,14 @@ class CommandCLI(LightningCLI):
     def __init__(
         self, command: str, arguments: Sequence[str], console: Console, **kwargs: Any
     ) -> None:
-        self.console = console
+        self.console, self.command = console, command
         console.quiet = console.quiet or not is_first_process()
         # constructors check their arguments: these errors are about what the user asked for
         with one_line_errors(ValueError, ModuleNotFoundError):
             super().__init__(
                 GRUClassifier,
                 SequenceDataModule,
+                parser_class=CommandParser,
                 parser_kwargs={
                     "prog": f"grulight {command}",
                     "default_config_files": [str(files("grulight") / "configs" / "default.yaml")],
@@ -54,6 +57,9 @@ class CommandCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command's arguments; those of the process belong to the caller."""
+        parser.add_argument("--help.all", action=HelpAll)
+        assert isinstance(parser, CommandParser)
+        parser.says = COMMANDS[self.command]
         parser.add_argument(
             "--tf32", type=bool, default=False, help="Let CUDA round float32 products to TF32."
         )

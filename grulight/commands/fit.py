@@ -5,7 +5,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
 from rich.markup import escape
 
-from grulight.checkpoint_files.reader import Checkpoint
+from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
 from grulight.commands.console import open_console
 from grulight.commands.fit_cli import FitCLI
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
@@ -14,18 +14,21 @@ from grulight.commands.running import (
     require_output,
     run_directory,
     show_files,
-    show_notes,
+    show_lines,
     test_and_show,
 )
 from grulight.errors import InputError
 from grulight.keras_files.compiled_words import not_taken_over, taken_over
 from grulight.keras_files.layer_report import state_not_kept
 from grulight.keras_files.ported_network import PortedNetwork
+from grulight.runs.early_stopping import stopped_words
 from grulight.runs.metrics_csv import MetricsFile
 from grulight.runs.run_directory import directory_of, make_run_directory
+from grulight.runs.saving import RunCheckpoint
 from grulight.runs.seeds import write_seeds
 from grulight.runs.signals import EXIT_CODE
 from grulight.trace import terminal
+from grulight.trace.numbers import fitted
 from grulight.trace.page import write_page
 from grulight.trace.recorder import TraceRecorder
 from grulight.training.continuing import ended_epoch
@@ -73,11 +76,15 @@ def run_once(cli: FitCLI) -> dict[str, float]:
     """Train, test, and say where every file went; return what the test measured."""
     require_output(cli.trainer)
     measured: dict[str, float] = {}
-    show_notes(cli.datamodule, cli.console)
+    show_lines(cli.datamodule.notes, cli.console)
+    if cli.ckpt_path is None:  # else they are not what the training begins with
+        show_lines(cli.model.notes, cli.console)
     _say_what_keras_did(cli)
     with cli.run_directory():
         _train(cli)
+        which = _take_best(cli)
         if len(cli.datamodule.parts.test):
+            cli.console.print(which, markup=False, highlight=False, soft_wrap=True)
             test_and_show(cli.trainer, cli.model, cli.datamodule, cli.console)
             measured = metrics_of(cli.trainer)
         try:
@@ -114,6 +121,27 @@ def _train(cli: FitCLI) -> None:
         if isinstance(stop, SIGTERMException):  # it came before our own handler stood
             raise SystemExit(EXIT_CODE) from stop
         raise
+
+
+def _take_best(cli: FitCLI) -> str:
+    """Let the model have its best weights, where something chose them; say which it has."""
+    if (stopped := stopped_words(cli.trainer)) is not None:
+        cli.console.print(stopped, markup=False, highlight=False, soft_wrap=True)
+    end = f"after epoch {cli.trainer.current_epoch}"
+    savers = [c for c in cli.trainer.checkpoint_callbacks if isinstance(c, RunCheckpoint)]
+    if not savers:
+        return f"tested: the weights {end}; no checkpoints were written"
+    [saver] = savers
+    if saver.best_path is None:
+        why = "nothing chose" if saver.chooses else "with --data.val_size it would be"
+        return f"tested: last.ckpt, {end}; {why} the best one"
+    best = read_checkpoint(saver.best_path)
+    cli.model.load_state_dict(best["state_dict"])
+    extreme = "highest" if saver.maximizes else "lowest"
+    return (
+        f"tested: best.ckpt, after epoch {best['epoch'] + 1} of {cli.trainer.current_epoch}: its "
+        f"{saver.metric} {fitted(saver.best)} is the {extreme}"
+    )
 
 
 def _write_page(cli: FitCLI) -> None:

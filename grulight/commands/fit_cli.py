@@ -13,13 +13,15 @@ from rich.console import Console
 from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
 from grulight.commands.command_cli import CommandCLI, as_list
 from grulight.commands.config_files import require_undescribed
-from grulight.commands.trainer_checks import check_callbacks
+from grulight.commands.option_words import split_off, with_default_optimizer, with_named_metric
+from grulight.commands.trainer_checks import check_callbacks, check_how_often
 from grulight.data.description import DESCRIPTION
 from grulight.errors import InputError
 from grulight.keras_files.model_description import rebuild
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.keras_files.reader.untrusted_text import naming
+from grulight.runs.early_stopping import StopEarly
 from grulight.runs.launchers import is_first_process
 from grulight.runs.resuming import newest_checkpoint, require_continuable, require_epochs_left
 from grulight.runs.run_directory import RUNS, locked, number_of
@@ -27,6 +29,7 @@ from grulight.runs.saving import RunCheckpoint, RunSaver
 from grulight.trace.recorder import TraceRecorder
 from grulight.trace.terminal import TerminalTrace
 from grulight.trace.timing import Timing
+from grulight.training.starting_weights import starting_weights
 
 
 class RunConfig(SaveConfigCallback):
@@ -43,7 +46,8 @@ class FitCLI(CommandCLI):
 
     def __init__(self, arguments: Sequence[str], console: Console, command: str = "fit") -> None:
         self.recorder = TraceRecorder()
-        super().__init__(command, arguments, console, save_config_callback=RunConfig)
+        words = list(with_named_metric(arguments))
+        super().__init__(command, words, console, save_config_callback=RunConfig)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what is ours, and let the data decide the model's borders."""
@@ -60,6 +64,7 @@ class FitCLI(CommandCLI):
             help="Train so many models, from as many seeds on from --seed_everything; their tests "
             "are averaged, and `predict --ckpt_path` takes the run of all.",
         )
+        parser.add_class_arguments(StopEarly, "early_stopping")
         parser.add_class_arguments(RunSaver, "checkpoint")
         for name in DESCRIPTION:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
@@ -74,33 +79,48 @@ class FitCLI(CommandCLI):
 
     def before_instantiate_classes(self) -> None:
         """Read labels as the Keras model answers, where there is one."""
-        source = self.config["model"]["from_keras"]
+        model = self.config["model"]
+        self._weights = model["weights"]
+        if self._weights is not None and (path := self._goes_on_from()) is not None:
+            model["weights"] = str(path)  # which has them already; the other may be gone
+        source = model["from_keras"]
+        if source is None and model["weights"] is not None:
+            source = starting_weights(model["weights"]).from_keras
         if source is not None:
-            model = load_keras(source) if isinstance(source, str) else rebuild(source)
+            ported = load_keras(source) if isinstance(source, str) else rebuild(source)
             with naming(Path(source) if isinstance(source, str) else Path("the ported model")):
-                network = PortedNetwork(model)
+                network = PortedNetwork(ported)
                 network.require_trainable()
                 self.set_label_options(network.head, positions=True)
 
+    def _goes_on_from(self) -> Path | None:
+        path = self.config["ckpt_path"]
+        if path != "auto":
+            return None if path is None else Path(path)
+        root = self.config["trainer"]["default_root_dir"] or "."
+        return newest_checkpoint(root, lambda _: None)  # which are passed over is said later
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with the trace, the run directory and the two checkpoints."""
+        self.config["model"]["weights"] = self._weights  # the run's config.yaml repeats it
         if not len(self.datamodule.parts.train):
             raise InputError("there are no sequences to train on; raise --data.train_size.")
-        check_callbacks(
-            as_list(self.config_init["trainer"].callbacks),
-            self.config.get("lr_scheduler"),
-            self.model.head.metric,
-            validates=len(self.datamodule.parts.val) > 0,
-        )
-        callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
-        callbacks.append(Timing(None if self.shows_progress_bar else self.console))
         chosen = self.config_init["trainer"]
+        validates = len(self.datamodule.parts.val) > 0 and chosen.limit_val_batches != 0
+        stop = self.config_init["early_stopping"]
+        watched = {"--early_stopping": stop.monitor}
+        watched["--lr_scheduler"] = (self.config.get("lr_scheduler") or {}).get("init_args.monitor")
+        check_callbacks(as_list(chosen.callbacks), watched, self.model.head, validates=validates)
+        check_how_often(watched, chosen.check_val_every_n_epoch, chosen.max_epochs)
+        callbacks: list[Callback] = [self.recorder, TerminalTrace(self.recorder, self.console)]
+        callbacks += filter(None, [stop.callback()])
+        callbacks.append(Timing(None if self.shows_progress_bar else self.console))
         if chosen.enable_checkpointing is not False and not chosen.fast_dev_run:
             # before anything is printed: who reads that may send a signal
             callbacks.insert(1, self.config_init["checkpoint"])
-            callbacks.append(
-                RunCheckpoint("val_loss" if len(self.datamodule.parts.val) else "train_loss")
-            )
+            metric = stop.monitor or ("val_loss" if validates else "train_loss")
+            chooses = validates or stop.monitor is not None
+            callbacks.append(RunCheckpoint(metric, stop.maximizes, chooses))
         path = self.config["ckpt_path"]
         self.ckpt_path = path
         self.resumed: Checkpoint | None = None  # whose run goes on in its own directory
@@ -154,39 +174,3 @@ class FitCLI(CommandCLI):
             )
             if self.resumed is None:
                 require_epochs_left(self.ckpt_path, checkpoint, self.trainer)
-
-
-def with_default_optimizer(options: list[str], config: Namespace) -> list[str]:
-    """Return options of an optimizer; where no optimizer is chosen, they name the default's.
-
-    Args:
-        options: Such as ``--optimizer.lr=0.01``.
-        config: The others, parsed; a schedule among them needs an optimizer too.
-
-    Raises:
-        InputError: They would be those of what a Keras model was compiled with.
-    """
-    asked = options or (config.get("lr_scheduler") and ["--lr_scheduler"])
-    if not asked or config.get("optimizer"):
-        return options
-    if config["model"]["from_keras"] is not None:
-        option = asked[0].partition("=")[0]
-        raise InputError(f"{option}: needs an --optimizer, such as KerasAdam.")
-    return ["--optimizer=KerasAdam", *options]
-
-
-def split_off(prefix: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the arguments that begin with ``prefix``, with their values, and the others."""
-    chosen: list[str] = []
-    others: list[str] = []
-    into = others
-    for argument in arguments:
-        if argument.startswith("--"):
-            into = chosen if argument.startswith(prefix) else others
-            into.append(argument)
-            if "=" in argument:
-                into = others
-        else:
-            into.append(argument)
-            into = others
-    return chosen, others

@@ -5,7 +5,7 @@ from pathlib import Path
 from grulight.commands.checkpoint_cli import CheckpointCLI
 from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
-from grulight.commands.running import show_notes
+from grulight.commands.running import show_lines
 from grulight.errors import InputError, one_line
 from grulight.files import require_apart, require_writable
 from grulight.runs.ensemble import load_ensemble
@@ -28,7 +28,7 @@ def run(arguments: list[str]) -> None:
     parts = cli.datamodule.unlabelled
     cli.require_features(parts[0])
     require_writable(output.parent)
-    show_notes(cli.datamodule, cli.console)
+    show_lines(cli.datamodule.notes, cli.console)
     with written_table(output, spreadsheet_safe=safe) as table, one_line_errors():
         writer = PredictionWriter(table, parts)
         cli.trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by a connector

@@ -1,10 +1,12 @@
 """What the commands that run a Trainer share: where it writes, and what they print of it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from lightning.pytorch import Trainer
 from rich.console import Console
 from rich.markup import escape
+from torchmetrics import Metric
 
 from grulight.commands.lightning_messages import one_line_errors
 from grulight.data.datamodule import SequenceDataModule
@@ -14,7 +16,9 @@ from grulight.keras_files.compiled_words import other_loss
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.trace import terminal
 from grulight.trace.confusion_picture import PICTURE_CLASSES, save_confusion_picture
+from grulight.trace.scores import class_scores
 from grulight.training.classifier import GRUClassifier
+from grulight.training.part_scores import left_out
 
 
 def test_and_show(
@@ -30,9 +34,11 @@ def test_and_show(
     console.print(
         terminal.score_table(f"test ({len(data.parts.test)} sequences)", metrics_of(trainer))
     )
+    say_left_out(classifier.test_scores, classifier, console)
     if classifier.confusion is None:
         return
     confusion = classifier.confusion.compute().cpu().numpy()
+    console.print(terminal.class_table(class_scores(confusion, names)))
     if len(names) <= terminal.MATRIX_CLASSES:
         console.print(terminal.confusion_table(confusion, names))
     directory = run_directory(trainer)
@@ -48,14 +54,21 @@ def say_other_loss(classifier: GRUClassifier, console: Console) -> None:
         console.print(escape(line))
 
 
+def say_left_out(scores: Metric | None, classifier: GRUClassifier, console: Console) -> None:
+    """Say which classes or values have no score, after a test or a validation."""
+    line = None if scores is None else left_out(scores, classifier.class_names)
+    if line is not None:
+        console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+
+
 def metrics_of(trainer: Trainer) -> dict[str, float]:
     """Return what the Trainer measured last, by name."""
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
-def show_notes(data: SequenceDataModule, console: Console) -> None:
-    """Print what the user should know of the data that were read."""
-    for line in data.notes:
+def show_lines(lines: Iterable[str], console: Console) -> None:
+    """Print what the user should know of what was read."""
+    for line in lines:
         console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -3,7 +3,7 @@
 from grulight.commands.checkpoint_cli import CheckpointCLI
 from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import silence_expected_warnings
-from grulight.commands.running import require_output, show_files, show_notes, test_and_show
+from grulight.commands.running import require_output, show_files, show_lines, test_and_show
 from grulight.errors import InputError
 
 
@@ -15,7 +15,7 @@ def run(arguments: list[str]) -> None:
         raise InputError("there is no test part; set --data.train_size below 1.")
     cli.require_features(cli.datamodule.parts.test)
     require_output(cli.trainer)
-    show_notes(cli.datamodule, cli.console)
+    show_lines(cli.datamodule.notes, cli.console)
     cli.make_run_directory()
     test_and_show(cli.trainer, cli.classifier, cli.datamodule, cli.console)
     show_files(cli.trainer, cli.console)

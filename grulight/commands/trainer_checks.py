@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import (
     BatchSizeFinder,
@@ -15,6 +14,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler, Profiler
 
 from grulight.errors import InputError
+from grulight.heads import Head
+from grulight.training.part_scores import score_names
 
 _UNFIT = {
     LearningRateFinder: "sets an attribute of the model, which has none: the learning rate is the "
@@ -28,29 +29,54 @@ _OURS = ("lightning.", "grulight.")  # whose callbacks log no metrics of their o
 
 
 def check_callbacks(
-    callbacks: Sequence[Any], scheduler: Namespace | None, metric: str, *, validates: bool
+    callbacks: Sequence[Any], watched: Mapping[str, str | None], head: Head, *, validates: bool
 ) -> None:
-    """Refuse callbacks and schedulers that ask for what this training does not have.
+    """Refuse callbacks and settings that ask for what this training does not have.
 
     Args:
         callbacks: Those that the user chose.
-        scheduler: The settings of the learning rate's scheduler, where there is one.
-        metric: What the model is measured by, beside its loss.
+        watched: What other settings watch, by the option.
+        head: What the model answers, which decides what it is measured by.
         validates: Whether there is a validation part.
 
     Raises:
         InputError: One watches a metric that there is not, or cannot do here what it is for.
     """
-    watching = {type(each).__name__: getattr(each, "monitor", None) for each in callbacks}
-    watching["--lr_scheduler"] = scheduler and scheduler.get("init_args.monitor")
-    for name, watched in watching.items():
-        if not validates and str(watched).startswith("val_"):
+    watching = [(type(each).__name__, getattr(each, "monitor", None)) for each in callbacks]
+    watching += watched.items()
+    for name, metric in watching:
+        if not validates and str(metric).startswith("val_"):
             raise InputError(
-                f"{name} watches {watched}, but there is no validation part. Set "
+                f"{name} watches {metric}, but there is no validation part. Set "
                 "--data.val_size, such as 0.1, or watch train_loss."
             )
     _require_supported(callbacks)
-    _require_known_metrics(watching, callbacks, metric, validates=validates)
+    if all(type(each).__module__.startswith(_OURS) for each in callbacks):
+        _require_known_metrics(watching, head, validates=validates)
+
+
+def check_how_often(
+    watched: Mapping[str, str | None], every: int | None, epochs: int | None
+) -> None:
+    """Refuse settings that watch a validation which is too rare for them.
+
+    Args:
+        watched: What settings watch, by the option.
+        every: Epochs from one validation to the next; None where batches are counted.
+        epochs: Of the training; None or -1 for no end.
+
+    Raises:
+        InputError: There is none in all the training, or not after each epoch.
+    """
+    for name, metric in watched.items():
+        if not str(metric).startswith("val_") or every is None:
+            continue
+        never = epochs is not None and 0 <= epochs < every
+        if never or (every > 1 and name == "--lr_scheduler"):
+            raise InputError(
+                f"{name} watches {metric} {'in' if never else 'after each of'} {epochs} epochs, "
+                f"but --trainer.check_val_every_n_epoch is {every}. Lower it, such as to 1."
+            )
 
 
 def _require_supported(callbacks: Sequence[Any]) -> None:
@@ -66,28 +92,17 @@ def _require_supported(callbacks: Sequence[Any]) -> None:
 
 
 def _require_known_metrics(
-    watching: Mapping[str, str | None],
-    callbacks: Sequence[Any],
-    metric: str,
-    *,
-    validates: bool,
+    watching: Sequence[tuple[str, str | None]], head: Head, *, validates: bool
 ) -> None:
     """Refuse to watch a metric that the training does not have.
 
-    Args:
-        watching: Who watches what.
-        callbacks: The user's; those of other packages may log any metric.
-        metric: What the model is measured by, beside its loss.
-        validates: Whether there is a validation part.
-
     Raises:
-        InputError: Somebody watches another metric.
+        InputError: Somebody does.
     """
-    if any(not type(each).__module__.startswith(_OURS) for each in callbacks):
-        return
-    stages = ("train", "val") if validates else ("train",)
-    known = [f"{stage}_{name}" for stage in stages for name in ("loss", metric)]
-    for name, watched in watching.items():
+    known = [f"train_{name}" for name in ("loss", head.metric)]
+    if validates:
+        known += [f"val_{name}" for name in ("loss", head.metric, *score_names(head))]
+    for name, watched in watching:
         counts = ("epoch", "step") if name == ModelCheckpoint.__name__ else ()
         if watched is not None and watched not in (*known, *counts):
             raise InputError(

@@ -11,12 +11,14 @@ from lightning.pytorch.utilities.types import LRSchedulerTypeTuple
 from torch.optim import Optimizer
 
 from grulight.commands.command_cli import as_list
-from grulight.commands.fit_cli import FitCLI, split_off, with_default_optimizer
+from grulight.commands.fit_cli import FitCLI
 from grulight.commands.lightning_messages import one_line_errors
+from grulight.commands.option_words import split_off, with_default_optimizer
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.folds import folds
 from grulight.data.splitting import Parts
 from grulight.errors import InputError
+from grulight.runs.early_stopping import StopEarly
 from grulight.training.classifier import GRUClassifier
 from grulight.tuning.objective import ObjectiveReporter
 from grulight.tuning.spaces import as_options
@@ -121,7 +123,9 @@ class TrialCLI(FitCLI):
 
     def _trainer_for(self, reporter: ObjectiveReporter) -> Trainer:
         chosen = {**self.config_init["trainer"]}
-        chosen["callbacks"] = [*as_list(chosen["callbacks"]), reporter]
+        stop = StopEarly(**self.config["early_stopping"]).callback()
+        own = [reporter] if stop is None else [reporter, stop]
+        chosen["callbacks"] = [*as_list(chosen["callbacks"]), *own]
         return Trainer(**(chosen | dict.fromkeys(_SILENT, False)))
 
     @property

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch.cli import LightningArgumentParser
 from rich.console import Console
 
-from grulight.commands.fit_cli import split_off
+from grulight.commands.option_words import split_off
 from grulight.commands.trial_cli import TrialCLI
 from grulight.errors import InputError
 from grulight.tuning.algorithms import Pruner, Sampler
@@ -119,7 +119,8 @@ class TuneCLI(TrialCLI):
         """Whether something of the user's watches the validation part while training."""
         config = self.config
         watching = (config["lr_scheduler"] or {}).get("init_args", {}).get("monitor")
-        return bool(config["trainer"]["callbacks"] or watching) and not config["folds"]
+        stops = config["early_stopping"]["monitor"] or config["trainer"]["callbacks"]
+        return bool(stops or watching) and not config["folds"]
 
     def settings_of_fit(self, settings: Mapping[str, Any]) -> str:
         """Return the settings of a trial as a config file of ``fit``."""

@@ -6,9 +6,10 @@ from grulight.commands.lightning_messages import one_line_errors, silence_expect
 from grulight.commands.running import (
     metrics_of,
     require_output,
+    say_left_out,
     say_other_loss,
     show_files,
-    show_notes,
+    show_lines,
 )
 from grulight.errors import InputError
 from grulight.trace import terminal
@@ -22,10 +23,11 @@ def run(arguments: list[str]) -> None:
         raise InputError("there is no validation part; set --data.val_size, such as 0.1.")
     cli.require_features(cli.datamodule.parts.val)
     require_output(cli.trainer)
-    show_notes(cli.datamodule, cli.console)
+    show_lines(cli.datamodule.notes, cli.console)
     cli.make_run_directory()
     with one_line_errors():
         cli.trainer.validate(cli.classifier, datamodule=cli.datamodule, verbose=False)
     say_other_loss(cli.classifier, cli.console)
     cli.console.print(terminal.score_table("validation", metrics_of(cli.trainer)))
+    say_left_out(cli.classifier.val_scores, cli.classifier, cli.console)
     show_files(cli.trainer, cli.console)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
+from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.errors import InputError
 from grulight.files import written_whole
 from grulight.runs.run_directory import RUNS, number_of
@@ -13,13 +14,13 @@ TABLE = "seeds.csv"
 
 
 def checkpoints_of(run: Path) -> list[Path]:
-    """Return the last checkpoint of every seed of a run.
+    """Return the checkpoint of every seed of a run that was tested.
 
     Raises:
         InputError: The directory is no run of several seeds.
     """
     found = sorted(Path(run, RUNS).glob("version_*"), key=number_of)
-    paths = [each / "checkpoints" / "last.ckpt" for each in found]
+    paths = [_tested(each / "checkpoints") for each in found]
     if not (run / TABLE).is_file() or not paths:
         raise InputError(
             f"{run}: is a directory, but no run of `grulight fit --seeds`. Name a checkpoint, such "
@@ -29,6 +30,17 @@ def checkpoints_of(run: Path) -> list[Path]:
     if missing:
         raise InputError(f"{missing[0]}: is not there; train the seeds again.")
     return paths
+
+
+def _tested(checkpoints: Path) -> Path:
+    """Return the best checkpoint where the run was for it, else the last."""
+    last = checkpoints / "last.ckpt"
+    callbacks = read_checkpoint(last).get("callbacks", {}) if last.is_file() else {}
+    best = any(
+        str(key).startswith("RunCheckpoint(") and state.get("chooses")
+        for key, state in callbacks.items()
+    )
+    return checkpoints / "best.ckpt" if best else last
 
 
 def write_seeds(run: Path, metrics: Mapping[int, Mapping[str, float]]) -> None:

@@ -15,12 +15,14 @@ from grulight.errors import one_line
 from grulight.runs.seeds import spread
 from grulight.trace.numbers import fitted
 from grulight.trace.recorder import Epoch, TraceRecorder
+from grulight.trace.scores import ClassScores
 from grulight.trace.stages import Stage
 from grulight.training.confusion import Confusion
 
 _NAME = 80  # characters of a name, or of a few
 _LOSS = 8  # characters of the column of losses
 _CHART_ROWS = 12  # a longer training is thinned out
+_CLASS_ROWS = 30
 MATRIX_CLASSES = 12  # a wider confusion matrix does not fit a terminal
 
 
@@ -125,6 +127,21 @@ def spread_table(scores: Mapping[int, Mapping[str, float]]) -> Table:
 
 def _words(name: str) -> str:
     return name.removeprefix("test_").removeprefix("val_").replace("_", " ")
+
+
+def class_table(scores: Sequence[ClassScores]) -> Table:
+    """Return precision and recall of each class; of many classes, of those that are found least."""
+    shown_first = list(scores)
+    title = "class"
+    if len(shown_first) > _CLASS_ROWS:
+        found_least = sorted(shown_first, key=lambda each: (each.recall is None, each.recall or 0))
+        shown_first = found_least[:_CLASS_ROWS]
+        title = f"class ({_CLASS_ROWS} of {len(scores)}, lowest recall first)"
+    table = Table(title, "precision", "recall", "sequences", box=None, pad_edge=False)
+    for each in shown_first:
+        numbers = ("none" if x is None else fitted(x) for x in (each.precision, each.recall))
+        table.add_row(shown(each.name), *numbers, f"{each.count:,}")
+    return table
 
 
 def confusion_table(confusion: Confusion, class_names: Sequence[str]) -> Table:

@@ -14,8 +14,10 @@ from grulight.kernels import gate
 from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from grulight.optim import KerasAdam
+from grulight.training import frozen
 from grulight.training.answering import AnsweringModule
 from grulight.training.data_spec import DataSpec, ported_network
+from grulight.training.starting_weights import starting_weights
 
 
 class GRUClassifier(AnsweringModule):
@@ -53,10 +55,17 @@ class GRUClassifier(AnsweringModule):
             divided by the scale, and its loss is of these. None for no scaling; a Keras model
             answers in the values' own units.
         target_scale: Standard deviation of each value in training; None likewise.
+        weights: Checkpoint whose weights a new training starts from. The head is drawn anew where
+            it answered otherwise; the features are standardised by the new data's statistics.
+        freeze: Weights that stay as they are, by their names in the network: `gru.*`, or a list.
+
+    Attributes:
+        notes: What a user should know of the weights that were taken, a line each.
 
     Raises:
-        InputError: The Keras model cannot be read, or does not fit the data; or mean and scale are
-            not finite numbers, one for each feature, the scale above zero.
+        InputError: The Keras model or the checkpoint cannot be read, or does not fit the data; or
+            mean and scale are not finite numbers, one for each feature, the scale above zero; or
+            nothing is called as is to be frozen.
     """
 
     def __init__(
@@ -84,15 +93,20 @@ class GRUClassifier(AnsweringModule):
         multilabel: bool = False,
         target_mean: Sequence[float] | None = None,
         target_scale: Sequence[float] | None = None,
+        weights: str | None = None,
+        freeze: Sequence[str] | str | None = None,
     ) -> None:
         super().__init__()
         gate.statistics(mean, scale, input_size)
         self._offset = gate.offset(offset, input_size)
+        start = None if weights is None else starting_weights(weights, from_keras)
+        from_keras = from_keras if start is None else start.from_keras
         asked = (input_size, num_classes, num_values, per_step, multilabel)
         spec = DataSpec(*asked, target_mean, target_scale)
         ported = ported_network(from_keras, spec) if from_keras is not None else None
-        # a checkpoint must not need the file
-        from_keras = None if ported is None else dict(ported.description)
+        # a checkpoint must not need the files
+        from_keras, weights = None if ported is None else dict(ported.description), None
+        freeze = [freeze] if isinstance(freeze, str) else freeze
         self.save_hyperparameters()
         if ported is not None and ported.num_ids is not None and mean is not None:
             raise InputError("the Keras model reads ids; leave out --data.standardize.")
@@ -103,10 +117,13 @@ class GRUClassifier(AnsweringModule):
         self.network = ported or GRUNet(input_size, self.head.size, *gru, kernel, per_step)
         if init == "keras" and ported is None:
             keras_init_(self.network)
+        self.notes = [] if start is None else start.give(self.network, self.hparams)
+        frozen.freeze(self.network, freeze or ())
         self.register_buffer("mean", None if mean is None else torch.tensor(mean))
         self.register_buffer("scale", None if scale is None else torch.tensor(scale))
         if isinstance(self.head, ClassHead):
             self.count_confusions(num_classes)
+        self.score_parts(self.head)
 
     def setup(self, stage: str) -> None:
         """Refuse to train a Keras model by another loss than it was compiled with."""

@@ -40,7 +40,7 @@ def require_continued(
     if "loops" not in checkpoint:
         raise InputError(
             f"{path}: holds a model that `grulight port` wrote and no training to continue. Train "
-            "it with --model.from_keras and the Keras file."
+            "it with --model.weights, or --model.from_keras and the Keras file."
         )
     try:
         CONTINUED.check(checkpoint, "")
@@ -63,7 +63,8 @@ def require_continued(
             raise damaged(path, str(error)) from None
         raise InputError(
             f"{path}: was trained with another optimizer than this run has: {str(error)[:300]}. "
-            "Give it the same optimizer and lr_scheduler to continue."
+            "Give it the same optimizer and lr_scheduler to continue, or start anew with "
+            "--model.weights."
         ) from None
 
 
@@ -75,14 +76,15 @@ def _require_same_settings(
     if None not in (ours, theirs) and theirs != ours:
         raise InputError(
             f"{path}: was trained with {_short(theirs)}, this run has {_short(ours)}. Give it the "
-            "same optimizer and lr_scheduler to continue."
+            "same optimizer and lr_scheduler to continue, or start anew with --model.weights."
         )
     for name, was in checkpoint["hyper_parameters"].items():
         now = module.hparams.get(name)
         if name not in _FREE and _plain(now) != _plain(was):
             raise InputError(
                 f"{path}: was trained with {name}={_short(was)}, this run has {name}={_short(now)}."
-                " Give it the same data and model settings to continue."
+                " Give it the same data and model settings to continue, or start anew with "
+                "--model.weights."
             )
 
 

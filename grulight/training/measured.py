@@ -6,10 +6,13 @@ from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
-from grulight.heads import Head
+from grulight.heads import Head, ValueHead
 from grulight.training.confusion import scores_of
 from grulight.training.divergence import require_finite_loss, require_finite_weights
 from grulight.training.epoch_means import EpochLog, EpochMeans
+from grulight.training.part_scores import logged, scores_for
+from grulight.training.ranking_scores import RankingScores
+from grulight.training.value_scores import ValueScores
 
 MATRIX_CLASSES = 2000  # a confusion matrix of more would take much memory for nobody
 
@@ -21,6 +24,8 @@ class MeasuredModule(LightningModule):
         head: What the answers mean, which names the metric.
         confusion: The test's confusion matrix; None where there are no classes, or too many.
         val_confusion: The validation's, where somebody asks for one.
+        test_scores: What measures the test part as a whole.
+        val_scores: What so measures the validation part; None where nothing cheap does.
     """
 
     head: Head
@@ -30,12 +35,20 @@ class MeasuredModule(LightningModule):
         self.train_means, self.val_means, self.test_means = (EpochMeans() for _ in range(3))
         self.confusion: MulticlassConfusionMatrix | None = None
         self.val_confusion: MulticlassConfusionMatrix | None = None
+        self.test_scores: RankingScores | ValueScores | None = None
+        self.val_scores: ValueScores | None = None
         self._log = EpochLog()
 
     def count_confusions(self, num_classes: int) -> None:
         """Keep a confusion matrix in tests, unless there are too many classes to look at."""
         if 0 < num_classes <= MATRIX_CLASSES:
             self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
+
+    def score_parts(self, head: Head) -> None:
+        """Measure parts as a whole too: the test part, and of values the validation part."""
+        self.test_scores = scores_for(head)
+        if isinstance(head, ValueHead):
+            self.val_scores = ValueScores(head.size)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means, and start them afresh: a resumed epoch has no other start.
@@ -61,18 +74,18 @@ class MeasuredModule(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Start the validation means afresh."""
         self.val_means.reset()
-        if self.val_confusion is not None:
-            self.val_confusion.reset()
+        for each in filter(None, (self.val_confusion, self.val_scores)):
+            each.reset()
 
     def on_validation_epoch_end(self) -> None:
-        """Log the validation means."""
+        """Log the validation's means and scores."""
         self.log_dict(self.epoch_metrics("val"))
 
     def on_test_epoch_start(self) -> None:
-        """Start the test's means and confusion matrix afresh."""
+        """Start the test's means, confusion matrix and scores afresh."""
         self.test_means.reset()
-        if self.confusion is not None:
-            self.confusion.reset()
+        for each in filter(None, (self.confusion, self.test_scores)):
+            each.reset()
 
     def on_test_epoch_end(self) -> None:
         """Log the test's scores."""
@@ -82,9 +95,12 @@ class MeasuredModule(LightningModule):
         self.log_dict(self.epoch_metrics("test") | {f"test_{k}": v for k, v in scores.items()})
 
     def epoch_metrics(self, stage: str) -> dict[str, Tensor]:
-        """Return the running means of a stage over all processes, named as they are logged."""
+        """Return the running means and scores of a stage over all processes, as they are logged."""
         means: EpochMeans = getattr(self, f"{stage}_means")
         found = means.compute(self, self.head.metric)
+        scores = getattr(self, f"{stage}_scores", None)
+        if scores is not None:
+            found = found | logged(scores)
         return {f"{stage}_{name}": value for name, value in found.items()}
 
     def part_of_mean(self, counted: int, batch: Batch) -> float:

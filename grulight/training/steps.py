@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
@@ -66,11 +67,11 @@ class StepsModule(ResumableModule):
 
     def validation_step(self, batch: Batch) -> None:
         """Count a validation batch."""
-        self.evaluate(batch, self.val_means, self.val_confusion)
+        self.evaluate(batch, self.val_means, self.val_confusion, self.val_scores)
 
     def test_step(self, batch: Batch) -> None:
         """Count a test batch."""
-        self.evaluate(batch, self.test_means, self.confusion)
+        self.evaluate(batch, self.test_means, self.confusion, self.test_scores)
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
         """Return class probabilities (batch, class), or (batch, step, class), or values."""
@@ -80,7 +81,11 @@ class StepsModule(ResumableModule):
         return self.network.predictions(values, batch.lengths)
 
     def evaluate(
-        self, batch: Batch, means: EpochMeans, confusion: MulticlassConfusionMatrix | None = None
+        self,
+        batch: Batch,
+        means: EpochMeans,
+        confusion: MulticlassConfusionMatrix | None = None,
+        scores: Metric | None = None,
     ) -> Tensor:
         """Count a batch; return its loss, as this process' part of the mean over processes."""
         assert batch.labels is not None
@@ -91,7 +96,26 @@ class StepsModule(ResumableModule):
         part = batch.share if valid is None else self.part_of_mean(score.counted, batch)
         if batch.share:
             means.update(score, len(answers) * part / batch.share)
-            if confusion is not None:
-                found, true = predicted_classes(answers), batch.labels
-                confusion.update(*((found, true) if valid is None else (found[valid], true[valid])))
+        if confusion is not None or scores is not None:
+            _count(batch, answers, valid, confusion, scores)
         return score.loss * part
+
+
+def _count(
+    batch: Batch,
+    answers: Tensor,
+    valid: Tensor | None,
+    confusion: MulticlassConfusionMatrix | None,
+    scores: Metric | None,
+) -> None:
+    """Count a batch's answers in what measures a part as a whole."""
+    labels = batch.labels
+    assert labels is not None
+    if valid is not None:
+        answers, labels = answers[valid], labels[valid]
+    if not batch.share:  # every process has an entry for each batch, if an empty one
+        answers, labels = answers[:0], labels[:0]
+    if confusion is not None and len(answers):
+        confusion.update(predicted_classes(answers), labels)
+    if scores is not None:
+        scores.update(answers, labels)

@@ -11,14 +11,23 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 from grulight.errors import InputError
 from grulight.training.classifier import GRUClassifier
 from grulight.training.confusion import scores_of
+from grulight.training.part_scores import score_names
 
-Objective = Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "val_macro_f1", "val_mae"]
+Objective = Literal[
+    "val_loss",
+    "val_accuracy",
+    "val_balanced_accuracy",
+    "val_macro_f1",
+    "val_mae",
+    "val_rmse",
+    "val_r2",
+]
 _SCORES = ("val_balanced_accuracy", "val_macro_f1")  # from a confusion matrix
 
 
 def maximizes(objective: Objective) -> bool:
     """Return whether more of an objective is better."""
-    return objective not in ("val_loss", "val_mae")
+    return objective not in ("val_loss", "val_mae", "val_rmse")
 
 
 class ObjectiveReporter(Callback):
@@ -44,7 +53,8 @@ class ObjectiveReporter(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check that the model has what is asked for."""
         assert isinstance(pl_module, GRUClassifier)
-        known = ["val_loss", f"val_{pl_module.head.metric}"]
+        head = pl_module.head
+        known = [f"val_{name}" for name in ("loss", head.metric, *score_names(head))]
         if pl_module.confusion is not None:
             known += _SCORES
         if self.objective not in known:

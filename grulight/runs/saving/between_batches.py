@@ -11,6 +11,7 @@ from torch import distributed
 
 from grulight.errors import InputError
 from grulight.runs import signals
+from grulight.runs.early_stopping import stay_stopped
 from grulight.runs.saving.epoch_checkpoint import RunCheckpoint
 
 _EVERY = 5  # batches between questions to all processes: asked each time they would cost 10 %
@@ -47,7 +48,8 @@ class RunSaver(Callback):
         self._saved_at = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Take SIGTERM over, which Lightning has just taken for itself."""
+        """Take SIGTERM over, which Lightning has just taken for itself; a stopped run stays so."""
+        stay_stopped(trainer)
         self._signals.enter_context(signals.terminations_noted())
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
 

@@ -25,41 +25,43 @@ class RunCheckpoint(ModelCheckpoint):
     an exception too, writes them.
 
     Args:
-        loss: The metric whose smallest value is the best.
+        metric: The metric whose smallest value is the best.
+        maximizes: Whether it is its largest instead.
+        chooses: Whether the best weights are what the training is for: those that are tested.
     """
 
-    def __init__(self, loss: str) -> None:
+    def __init__(self, metric: str, maximizes: bool = False, chooses: bool = False) -> None:
         super().__init__(
             filename="last",
             monitor=None,
             enable_version_counter=False,
             save_on_train_epoch_end=True,  # however often there is validation
         )
-        self.loss = loss
-        self.best = math.inf
+        self.metric, self.maximizes, self.chooses = metric, maximizes, chooses
+        self.best = -math.inf if maximizes else math.inf
         self._held: dict[str, dict[str, Any]] = {}  # checkpoints that wait, by file name
         self._written_at = -math.inf
 
     @property
     def state_key(self) -> str:
         """A name of its own: users' ModelCheckpoints keep their states."""
-        return f"RunCheckpoint({self.loss})"
+        return f"RunCheckpoint({self.metric})"
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the best loss so far, beside what Lightning keeps."""
-        return super().state_dict() | {"best": self.best}
+        """Return the best value so far, beside what Lightning keeps."""
+        return super().state_dict() | {"best": self.best, "chooses": self.chooses}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the best loss, if the run goes on in the directory that has its checkpoint."""
+        """Take over the best value, if the run goes on in the directory that has its checkpoint."""
         super().load_state_dict(state_dict)
         if state_dict["dirpath"] == self.dirpath:
             self.best = state_dict["best"]
 
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
-        loss = float(trainer.callback_metrics.get(self.loss, math.inf))
+        value = float(trainer.callback_metrics.get(self.metric, math.nan))
         names = ["last.ckpt"]
-        if loss < self.best:
-            self.best = loss
+        if value > self.best if self.maximizes else value < self.best:
+            self.best = value
             names.append("best.ckpt")
         checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
         self._last_global_step_saved = trainer.global_step
@@ -71,6 +73,12 @@ class RunCheckpoint(ModelCheckpoint):
         self._held |= dict.fromkeys(names, _copied(checkpoint) if waits else checkpoint)
         if not waits:
             self.write_held(trainer)
+
+    @property
+    def best_path(self) -> Path | None:
+        """The best checkpoint, where the best is what counts, and there is one."""
+        found = self.chooses and math.isfinite(self.best)
+        return Path(str(self.dirpath)) / "best.ckpt" if found else None
 
     def write_held(self, trainer: Trainer) -> None:
         """Write the checkpoints that wait, the best first: killed between, a run starts from it."""
