@@ -102,12 +102,12 @@ def test_errors_of_values_are_scikit_learns_wherever_they_lie(far: float, scale:
 
 def test_values_of_several_processes_are_counted_as_those_of_one() -> None:
     true, answers = 100 + torch.randn(2, 31, 3)
-    whole, halves = ValueScores(3), (ValueScores(3), ValueScores(3))
+    whole, halves = ValueScores(ValueHead(3)), (ValueScores(ValueHead(3)), ValueScores(ValueHead(3)))
     whole.update(answers, true)
     for scores, rank in zip(halves, range(2), strict=True):
         scores.update(answers[rank::2], true[rank::2])
         scores.update(answers[:0], true[:0])
-    both = ValueScores(3)
+    both = ValueScores(ValueHead(3))
     for name in ("count", "mean", "squares", "errors"):  # as torchmetrics gathers them
         setattr(both, name, torch.stack([getattr(each, name) for each in halves]))
     both._update_count = 1
@@ -133,3 +133,14 @@ def test_a_test_names_the_class_that_its_part_lacks(run: Run) -> None:
     table = {line.split()[0]: line.split()[1:] for line in printed.splitlines() if line.strip()}
     assert table["roc"][0] == "auc"
     assert "none" in printed[printed.index("class  precision") :]
+
+
+def test_scaled_values_are_scored_in_their_own_units() -> None:
+    true = 500 + 10 * torch.randn(60, 2).double()
+    scaled = ValueHead(2, mean=(500.0, 499.0), scale=(10.0, 9.0))
+    answers = scaled.scaled(true, torch.float64) + 0.1
+    scores, plain = scores_for(scaled), scores_for(ValueHead(2))
+    scores.update(answers, true)
+    plain.update(scaled.prediction(answers), true)
+    assert logged(scores) == pytest.approx(logged(plain))
+    assert float(logged(scores)["rmse"]) == pytest.approx((1 / 2 + 0.81 / 2) ** 0.5)

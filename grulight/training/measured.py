@@ -48,7 +48,7 @@ class MeasuredModule(LightningModule):
         """Measure parts as a whole too: the test part, and of values the validation part."""
         self.test_scores = scores_for(head)
         if isinstance(head, ValueHead):
-            self.val_scores = ValueScores(head.size)
+            self.val_scores = ValueScores(head)
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's means, and start them afresh: a resumed epoch has no other start.

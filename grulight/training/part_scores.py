@@ -15,7 +15,7 @@ RANKING = ("roc_auc", "average_precision")
 
 def scores_for(head: Head) -> RankingScores | ValueScores:
     """Return what measures a part that is answered so."""
-    return ValueScores(head.size) if isinstance(head, ValueHead) else RankingScores(head)
+    return ValueScores(head) if isinstance(head, ValueHead) else RankingScores(head)
 
 
 def score_names(head: Head) -> tuple[str, ...]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from grulight.heads import ValueHead
+
 WIDEST = torch.float32 if torch.backends.mps.is_available() else torch.float64  # which MPS lacks
 
 
@@ -18,7 +20,7 @@ class ValueScores(Metric):
     from zero, and sums below 1e-4 for zero.
 
     Args:
-        size: Values of an answer, K.
+        head: What the answers mean.
     """
 
     full_state_update = False
@@ -27,18 +29,20 @@ class ValueScores(Metric):
     squares: Tensor
     errors: Tensor
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, head: ValueHead) -> None:
         super().__init__()
-        zeros = torch.zeros(size, dtype=WIDEST)
+        self.head = head
+        zeros = torch.zeros(head.size, dtype=WIDEST)
         self.add_state("count", torch.zeros(1, dtype=WIDEST), None)
         for name in ("mean", "squares", "errors"):
             self.add_state(name, zeros.clone(), None)
 
     def update(self, answers: Tensor, targets: Tensor) -> None:
-        """Count answers (…, K) and what is true (…, K)."""
+        """Count answers (…, K), as the network gives them, and what is true (…, K)."""
         if not answers.numel():
             return
         found, true = (each.detach().flatten(0, -2).to(WIDEST) for each in (answers, targets))
+        found = self.head.prediction(found)
         mean = true.mean(0)
         here = (mean.new_tensor([len(true)]), mean, ((true - mean) ** 2).sum(0))
         self.count, self.mean, self.squares = _merged((self.count, self.mean, self.squares), here)
