@@ -1,11 +1,18 @@
 """Logits of classes: their loss, their probabilities, and the class that they name."""
 
+from typing import Literal
+
 from torch import Tensor, cat
 from torch.nn import functional as F
 
 
-def classification_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Return the mean cross entropy of logits (batch, label) and labels (batch,).
+def classification_loss(
+    logits: Tensor,
+    labels: Tensor,
+    smoothing: float = 0.0,
+    reduction: Literal["mean", "none"] = "mean",
+) -> Tensor:
+    """Return the mean cross entropy of logits (batch, label) and labels (batch,), or each.
 
     A single logit is that of the second class: binary cross entropy. Keras' losses of the same
     name with ``from_logits=True`` are the same function, and ``smoothing`` is their label
@@ -13,8 +20,8 @@ def classification_loss(logits: Tensor, labels: Tensor, smoothing: float = 0.0) 
     """
     if logits.shape[-1] == 1:
         targets = smoothed(labels.to(logits.dtype), smoothing)
-        return F.binary_cross_entropy_with_logits(logits[:, 0], targets)
-    return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        return F.binary_cross_entropy_with_logits(logits[:, 0], targets, reduction=reduction)
+    return F.cross_entropy(logits, labels, label_smoothing=smoothing, reduction=reduction)
 
 
 def smoothed(targets: Tensor, smoothing: float) -> Tensor:

@@ -1,6 +1,7 @@
 """What is checked: a checkpoint's network, its weights and sequences to run it on."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -132,10 +133,19 @@ def load_target(path: str, data: str | None = None) -> Target:
         )
     train, test = (standardised(classifier, part) for part in (parts.train, parts.test))
     found = target_of(network, path, train, test, task.answer)
+    found = replace(found, notes=(*found.notes, *_of_the_loss(classifier)))
     if isinstance(head, ValueHead) and head.scale:
         note = "Values are compared as the network answers: less their mean, by their deviation."
         found = replace(found, notes=(*found.notes, note))
     return found
+
+
+def _of_the_loss(classifier: GRUClassifier) -> Iterator[str]:
+    """Yield what the training's loss had that no rung's has."""
+    settings = classifier.hparams
+    names = ("label_smoothing", "class_weight")
+    if given := [f"{name} {settings[name]}" for name in names if settings.get(name)]:
+        yield f"Rungs 2 to 5 take the loss without {' and '.join(given)}."
 
 
 def standardised(classifier: GRUClassifier, part: Sequences) -> Sequences:

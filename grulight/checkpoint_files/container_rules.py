@@ -31,6 +31,28 @@ class Nullable(Rule):
 
 
 @dataclass(frozen=True)
+class Either(Rule):
+    """What one of two rules says."""
+
+    first: Rule
+    second: Rule
+
+    @property
+    def expected(self) -> str:
+        """The rules in words."""
+        return f"{self.first.expected} or {self.second.expected}"
+
+    def holds(self, value: Any) -> bool:
+        """Return whether it is either."""
+        return self.first.holds(value) or self.second.holds(value)
+
+    def check(self, value: Any, where: str) -> None:
+        """Check what is inside by the rule that it keeps."""
+        super().check(value, where)
+        (self.first if self.first.holds(value) else self.second).check(value, where)
+
+
+@dataclass(frozen=True)
 class ListOf(Rule):
     """A list, each item of which keeps a rule."""
 

@@ -12,11 +12,13 @@ import torch
 from grulight.checkpoint_files.container_rules import (
     Counts,
     DictOf,
+    Either,
     JsonLines,
     ListOf,
     Nullable,
     Record,
 )
+from grulight.checkpoint_files.data_format import READING
 from grulight.checkpoint_files.keras_description import DESCRIPTION
 from grulight.checkpoint_files.rules import (
     Anything,
@@ -56,6 +58,8 @@ HYPER_PARAMETERS = Record(
         "from_keras": Nullable(DESCRIPTION),
         "num_values": Integer(0, 2**31),
         "multilabel": Boolean(),
+        "label_smoothing": Number(0, 1),
+        "class_weight": Nullable(Either(Text(("balanced",)), DictOf(Number(0)))),
         "target_mean": Nullable(ListOf(Number(), 1)),
         "target_scale": Nullable(ListOf(Number(1e-300), 1)),
         "per_step": Boolean(),
@@ -63,26 +67,6 @@ HYPER_PARAMETERS = Record(
         "steps_per_execution": Nullable(Integer(1)),
         "weights": Nothing(),  # a path, which would be opened
         "freeze": Nullable(ListOf(Text())),
-    },
-)
-
-# arguments of SequenceDataModule, and the seed of its split
-READING = Record(
-    {},
-    {
-        "layout": Text(("long", "wide")),
-        "separator": Nullable(Text()),
-        "decimal": Nullable(Text((".", ","))),
-        "steps": Nullable(Text()),
-        "group": Nullable(Text()),
-        "targets": Text(),
-        "per_step": Nullable(Boolean()),
-        "train_size": Number(0),
-        "val_size": Number(0),
-        "split": Text(("positional", "shuffled", "stratified", "group")),
-        "window": Nullable(_SIZE),
-        "horizon": _SIZE,
-        "split_seed": Integer(0, 2**64 - 1),
     },
 )
 

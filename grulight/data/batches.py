@@ -25,12 +25,14 @@ class Batch(NamedTuple):
         share: What this process' mean counts in the mean over processes: its part of the batch
             times their number. 0 where a batch has too few sequences for all of them and this one
             only keeps step.
+        weights: (B,) by which the loss of each sequence is multiplied; None for 1.
     """
 
     values: Tensor
     lengths: Tensor | None
     labels: Tensor | None
     share: float = 1.0
+    weights: Tensor | None = None
 
     @property
     def counted(self) -> int:
@@ -173,9 +175,11 @@ class Batches:
         values = copy(self.sequences.values[chosen, :steps], dtype=np.float32)
         if labels is not None:
             labels = labels[chosen, :steps] if self.sequences.follows_steps else labels[chosen]
+        weights = self.sequences.weights
         return Batch(
             torch.from_numpy(values),
             None if self._full_length else torch.tensor(lengths),
             None if labels is None else torch.tensor(labels),
             share,
+            None if weights is None else torch.tensor(weights[chosen]),
         )

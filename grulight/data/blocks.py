@@ -42,9 +42,9 @@ class Block(NamedTuple):
             values, lengths, labels = self.whole.values, self.whole.lengths, self.whole.labels
             if labels is not None:
                 labels = labels[own, :steps] if self.follows_steps else labels[own]
-            yield Batch(
-                values[own, :steps], None if lengths is None else lengths[own], labels, share
-            )
+            weights = None if self.whole.weights is None else self.whole.weights[own]
+            lengths = None if lengths is None else lengths[own]
+            yield Batch(values[own, :steps], lengths, labels, share, weights)
 
 
 class Blocks:

@@ -71,6 +71,8 @@ class SequenceDataModule(ServingDataModule):
             groups (group).
         group: Name of the column, no feature, that says which group a sequence belongs to, such as
             its patient; the folds of ``tune`` keep groups whole as well. An .npz has ``groups``.
+        weight: Name of the column, no feature, by which the loss of each sequence is multiplied, in
+            training, validation and test, as Keras' sample weights. An .npz has ``weights``.
         window: Steps of the windows that long series are cut into, to forecast a feature. Each
             window's label is the value of ``label``, which stays a feature too, ``horizon`` steps
             after its last step. Each series is split by time.
@@ -107,6 +109,7 @@ class SequenceDataModule(ServingDataModule):
         fill: list[float] | None = None,
         split: SplitBy = "positional",
         group: str | None = None,
+        weight: str | None = None,
         window: int | None = None,
         horizon: int = 1,
         seed: int | None = None,
@@ -137,6 +140,7 @@ class SequenceDataModule(ServingDataModule):
             steps=steps,
             missing=self.missing is not None,
             group=group,
+            weight=weight,
         )
         inputs = names_without_mask(features, missing) if features else None
         names = tuple(class_names) if class_names else None

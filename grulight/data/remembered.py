@@ -6,7 +6,14 @@ from grulight.data.description import DescribedDataModule
 from grulight.data.splitting import Split
 from grulight.errors import InputError
 
-OF_TABLES = ("layout", "separator", "decimal", "steps", "group")  # options that only they have
+OF_TABLES = (
+    "layout",
+    "separator",
+    "decimal",
+    "steps",
+    "group",
+    "weight",
+)  # options that only they have
 SPLIT_OPTIONS = ("split", "train_size", "val_size", "seed")
 COLUMNS = ("sequence", "time", "label")
 # what a checkpoint remembers of how data were read: options, and the seed of the split
@@ -14,7 +21,7 @@ READING = (
     *(*OF_TABLES, "targets", "per_step", "window", "horizon"),
     *("split", "train_size", "val_size", "split_seed"),
 )
-_LASTING = ("split", "split_seed", "group", "window", "horizon")  # while a run goes on
+_LASTING = ("split", "split_seed", "group", "weight", "window", "horizon")  # while a run goes on
 
 
 class RememberedDataModule(DescribedDataModule):

@@ -34,6 +34,7 @@ class Sequences:
             where it keeps them.
         once: The same steps, each once, where sequences overlap; for statistics.
         groups: (N,) names of the groups that a split keeps whole; None where the source names none.
+        weights: (N,) float32, by which the loss of each sequence is multiplied; None for 1.
     """
 
     values: NDArray[np.number]
@@ -48,6 +49,7 @@ class Sequences:
     needed_offset: tuple[float, ...] | None = None
     groups: NDArray[np.str_] | None = None
     once: "Sequences | None" = None
+    weights: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         """Return the number of sequences."""
@@ -62,6 +64,7 @@ class Sequences:
             labels=None if self.labels is None else self.labels[start:stop],
             ids=self.ids[start:stop],
             groups=None if self.groups is None else self.groups[start:stop],
+            weights=None if self.weights is None else self.weights[start:stop],
             once=None,
         )
 
@@ -74,6 +77,7 @@ class Sequences:
             labels=None if self.labels is None else self.labels[positions],
             ids=self.ids[positions],
             groups=None if self.groups is None else self.groups[positions],
+            weights=None if self.weights is None else self.weights[positions],
             once=None,
         )
 

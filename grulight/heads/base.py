@@ -65,13 +65,21 @@ class Head(ABC):
     @abstractmethod
     def _things(self) -> str: ...
 
-    def score(self, answers: Tensor, targets: Tensor, valid: Tensor | None = None) -> Score:
+    def score(
+        self,
+        answers: Tensor,
+        targets: Tensor,
+        valid: Tensor | None = None,
+        weights: Tensor | None = None,
+    ) -> Score:
         """Compare answers with targets, as Keras reduces them: the mean over all that count.
 
         Args:
             answers: (B, K) or (B, S, K).
             targets: (B,) or (B, S) classes; (B, K) or (B, S, K) values.
             valid: (B, S), which steps count; None for all.
+            weights: (B,) or (B, S), by which the loss of each answer is multiplied; the mean still
+                divides by how many count, as Keras' does. None for 1.
 
         Raises:
             InputError: The shapes do not fit each other.
@@ -82,15 +90,21 @@ class Head(ABC):
                 f"the model answers with {tuple(expected[1:])} per sequence, but the data have "
                 f"labels {tuple(targets.shape[1:])}. Expected the same steps and values."
             )
+        if weights is not None:
+            weights = weights.reshape(*weights.shape, *(1,) * (answers.dim() - 1 - weights.dim()))
+            weights = weights.expand(answers.shape[:-1])
         if valid is not None:
             answers, targets = answers[valid], targets[valid]
+            weights = None if weights is None else weights[valid]
         elif self.per_step:
             answers, targets = answers.flatten(0, 1), targets.flatten(0, 1)
-        return Score(self.loss(answers, targets), self.metric_sum(answers, targets), len(answers))
+            weights = None if weights is None else weights.flatten()
+        loss = self.loss(answers, targets, weights)
+        return Score(loss, self.metric_sum(answers, targets), len(answers))
 
     @abstractmethod
-    def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean loss of answers (M, K)."""
+    def loss(self, answers: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the mean loss of answers (M, K), each multiplied by its weight (M,)."""
 
     @abstractmethod
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
@@ -103,6 +117,11 @@ class Head(ABC):
     @abstractmethod
     def columns(self, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:
         """Return predictions (M, C or K) as the columns of a table."""
+
+
+def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean of losses (M, …), each of which is multiplied by its weight (M,)."""
+    return (losses.flatten(1).mean(1) * weights).mean()
 
 
 def per_name(prefix: str, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:

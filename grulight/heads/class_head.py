@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, cat
 
-from grulight.heads.base import Columns, Head, per_name
+from grulight.heads.base import Columns, Head, per_name, weighted_mean
 from grulight.logits import classification_loss, predicted_classes, probabilities
 
 
@@ -27,9 +27,12 @@ class ClassHead(Head):
     def _things(self) -> str:
         return f"1 of {self.num_classes} classes"
 
-    def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, answers: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the cross entropy."""
-        return classification_loss(answers, targets, self.label_smoothing)
+        if weights is None:
+            return classification_loss(answers, targets, self.label_smoothing)
+        losses = classification_loss(answers, targets, self.label_smoothing, "none")
+        return weighted_mean(losses[:, None], weights)
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return how many are right."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from grulight.errors import InputError
-from grulight.heads.base import Columns, Head, per_name
+from grulight.heads.base import Columns, Head, per_name, weighted_mean
 from grulight.logits import smoothed
 
 
@@ -24,7 +24,7 @@ class LabelHead(Head):
     def _things(self) -> str:
         return f"{self.size} labels"
 
-    def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, answers: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the mean binary cross entropy of all labels."""
         targets = targets.to(answers.dtype)
         if ((targets < 0) | (targets > 1)).any():
@@ -33,7 +33,10 @@ class LabelHead(Head):
                 "Expected 1 where a label holds and 0 where not."
             )
         targets = smoothed(targets, self.label_smoothing)
-        return F.binary_cross_entropy_with_logits(answers, targets)
+        if weights is None:
+            return F.binary_cross_entropy_with_logits(answers, targets)
+        losses = F.binary_cross_entropy_with_logits(answers, targets, reduction="none")
+        return weighted_mean(losses, weights)
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the share of labels that are right, as Keras' binary accuracy counts them."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, device, dtype, inference_mode, tensor
 from torch.nn import functional as F
 
-from grulight.heads.base import Columns, Head, per_name
+from grulight.heads.base import Columns, Head, per_name, weighted_mean
 
 LOG_2 = 0.6931471824645996  # as float32 has it, which Keras takes for float64 too
 
@@ -49,16 +49,24 @@ class ValueHead(Head):
     def _constant(self, name: Literal["mean", "scale"], like: Tensor) -> Tensor:
         return _on_device(getattr(self, name), like.dtype, like.device)
 
-    def loss(self, answers: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, answers: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Return the mean error of all values, as the network answers."""
         targets = self.scaled(targets, answers.dtype)
+        if weights is None:
+            return self._errors(answers, targets, "mean")
+        return weighted_mean(self._errors(answers, targets, "none"), weights)
+
+    def _errors(
+        self, answers: Tensor, targets: Tensor, reduction: Literal["mean", "none"]
+    ) -> Tensor:
         if self.error == "huber":
-            return F.huber_loss(answers, targets, delta=self.delta)
+            return F.huber_loss(answers, targets, delta=self.delta, reduction=reduction)
         if self.error == "log_cosh":
             difference = answers - targets
-            return (difference + F.softplus(-2 * difference) - LOG_2).mean()
+            each = difference + F.softplus(-2 * difference) - LOG_2
+            return each.mean() if reduction == "mean" else each
         error = F.mse_loss if self.error == "mean_squared_error" else F.l1_loss
-        return error(answers, targets)
+        return error(answers, targets, reduction=reduction)
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the absolute errors, each the mean of an answer's values."""

@@ -16,6 +16,7 @@ from grulight.model import GRUNet
 from grulight.optim import KerasAdam
 from grulight.training import frozen
 from grulight.training.answering import AnsweringModule
+from grulight.training.class_weights import require_class_weight
 from grulight.training.data_spec import DataSpec, ported_network
 from grulight.training.starting_weights import starting_weights
 
@@ -55,6 +56,10 @@ class GRUClassifier(AnsweringModule):
             divided by the scale, and its loss is of these. None for no scaling; a Keras model
             answers in the values' own units.
         target_scale: Standard deviation of each value in training; None likewise.
+        class_weight: By what the loss of each class is multiplied in training: ``balanced`` for the
+            number of labels over that of its own times that of classes, or weights by the names of
+            classes, others 1. The mean divides by the number of labels, as in Keras.
+        label_smoothing: How much of each label is spread evenly over the classes, as in Keras.
         weights: Checkpoint whose weights a new training starts from. The head is drawn anew where
             it answered otherwise; the features are standardised by the new data's statistics.
         freeze: Weights that stay as they are, by their names in the network: `gru.*`, or a list.
@@ -93,6 +98,8 @@ class GRUClassifier(AnsweringModule):
         multilabel: bool = False,
         target_mean: Sequence[float] | None = None,
         target_scale: Sequence[float] | None = None,
+        class_weight: Literal["balanced"] | dict[str, float] | None = None,
+        label_smoothing: float = 0.0,
         weights: str | None = None,
         freeze: Sequence[str] | str | None = None,
     ) -> None:
@@ -102,7 +109,7 @@ class GRUClassifier(AnsweringModule):
         start = None if weights is None else starting_weights(weights, from_keras)
         from_keras = from_keras if start is None else start.from_keras
         asked = (input_size, num_classes, num_values, per_step, multilabel)
-        spec = DataSpec(*asked, target_mean, target_scale)
+        spec = DataSpec(*asked, target_mean, target_scale, label_smoothing)
         ported = ported_network(from_keras, spec) if from_keras is not None else None
         # a checkpoint must not need the files
         from_keras, weights = None if ported is None else dict(ported.description), None
@@ -110,6 +117,8 @@ class GRUClassifier(AnsweringModule):
         self.save_hyperparameters()
         if ported is not None and ported.num_ids is not None and mean is not None:
             raise InputError("the Keras model reads ids; leave out --data.standardize.")
+        if ported is not None and label_smoothing:
+            raise InputError("--model.label_smoothing: the Keras model has its own. Leave it out.")
         self.head: Head = spec.head if ported is None else ported.head
         self.class_names = tuple(class_names or map(str, range(self.head.num_names)))
         self.feature_names = tuple(feature_names or map(str, range(input_size)))
@@ -119,6 +128,7 @@ class GRUClassifier(AnsweringModule):
             keras_init_(self.network)
         self.notes = [] if start is None else start.give(self.network, self.hparams)
         frozen.freeze(self.network, freeze or ())
+        require_class_weight(class_weight, self.head, self.class_names)
         self.register_buffer("mean", None if mean is None else torch.tensor(mean))
         self.register_buffer("scale", None if scale is None else torch.tensor(scale))
         if isinstance(self.head, ClassHead):
@@ -126,9 +136,15 @@ class GRUClassifier(AnsweringModule):
         self.score_parts(self.head)
 
     def setup(self, stage: str) -> None:
-        """Refuse to train a Keras model by another loss than it was compiled with."""
-        if stage == "fit" and not isinstance(self.network, GRUNet):
+        """Refuse to train a Keras model by another loss than it was compiled with.
+
+        Weights of classes are made of the training part.
+        """
+        if stage != "fit":
+            return
+        if not isinstance(self.network, GRUNet):
             self.network.require_trainable()
+        self.weigh_classes(self.hparams["class_weight"])
 
     def configure_optimizers(self) -> Optimizer:
         """Return what a Keras model was compiled with, or Keras' Adam with its default settings."""

@@ -24,14 +24,21 @@ class DataSpec(NamedTuple):
     multilabel: bool = False
     target_mean: Sequence[float] | None = None
     target_scale: Sequence[float] | None = None
+    label_smoothing: float = 0.0
 
     @property
     def head(self) -> Head:
         """What a network that learns the labels answers."""
+        smoothing = self.label_smoothing
+        if not 0 <= smoothing < 1:
+            raise InputError(f"--model.label_smoothing {smoothing}: expected 0 up to below 1.")
         if not self.num_values:
-            return ClassHead(1 if self.num_classes == 2 else self.num_classes, self.per_step)
+            outputs = 1 if self.num_classes == 2 else self.num_classes
+            return ClassHead(outputs, self.per_step, smoothing)
         if self.multilabel:
-            return LabelHead(self.num_values, self.per_step)
+            return LabelHead(self.num_values, self.per_step, smoothing)
+        if smoothing:
+            raise InputError("--model.label_smoothing: values have none. Leave it out.")
         mean, scale = gate.statistics(
             self.target_mean, self.target_scale, self.num_values, np.float64
         )

@@ -67,6 +67,7 @@ def take_compiled(
     means: EpochMeans,
     standardized: Callable[[Tensor], Tensor],
     block: Block,
+    weights: Tensor | None,
     count: int,
     epoch: int,
     step: int,
@@ -80,7 +81,8 @@ def take_compiled(
         means: Take the loss and the metric of each batch.
         standardized: Turns raw sequences (batch, time, feature) into what the network reads.
         block: The batches.
-        count: How many of them.
+        weights: Of the loss of each of its answers, (B,) or (B, S); None for 1.
+        count: How many of the batches.
         epoch: The current one, for messages.
         step: Steps taken before, for messages.
 
@@ -96,6 +98,8 @@ def take_compiled(
     task = task_of(head)
     assert labels is not None
     assert task is not None
+    if weights is not None:
+        task = task._replace(weights=weights.numpy())
     if isinstance(head, ValueHead):
         labels = head.scaled(labels, network.head.weight.dtype)
     gru = network.gru

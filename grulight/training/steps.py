@@ -9,8 +9,10 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
+from grulight.data.serving import ServingDataModule
 from grulight.logits import predicted_classes
 from grulight.model import GRUNet
+from grulight.training.class_weights import ClassWeight, class_weights
 from grulight.training.epoch_means import EpochMeans
 from grulight.training.many_steps import execute, take_compiled, take_one_by_one
 from grulight.training.resumable import ResumableModule
@@ -28,11 +30,41 @@ class StepsModule(ResumableModule):
         head: What the answers mean.
         mean: (F,) subtracted from raw sequences; None for no standardisation.
         scale: (F,) divided by; None likewise.
+        class_weights: (C,) by which losses are multiplied in training; None for 1.
     """
 
     network: "GRUNet | PortedNetwork"
+    class_names: tuple[str, ...]
     mean: Tensor | None
     scale: Tensor | None
+    class_weights: Tensor | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", None, persistent=False)
+
+    def weigh_classes(self, wanted: ClassWeight) -> None:
+        """Let the loss of each class count as much as was asked for, in training.
+
+        Raises:
+            InputError: There is no training part whose labels could be counted.
+        """
+        data = getattr(self.trainer, "datamodule", None)  # set where mypy cannot see
+        train = data.parts.train if isinstance(data, ServingDataModule) else None
+        self.class_weights = class_weights(wanted, self.class_names, train)
+
+    def loss_weights(self, batch: Batch, *, training: bool) -> Tensor | None:
+        """Return by what the loss of each answer is multiplied, (B,) or (B, S); None for 1."""
+        weights, labels = batch.weights, batch.labels
+        if self.class_weights is None or not training or labels is None:
+            return weights
+        # what stands in the padding of labels may be anything
+        of_class = self.class_weights[labels.clamp(0, len(self.class_weights) - 1)]
+        return (
+            of_class
+            if weights is None
+            else of_class * weights.view(-1, *(1,) * (of_class.dim() - 1))
+        )
 
     def standardized(self, values: Tensor) -> Tensor:
         """Return raw sequences (batch, time, feature) as the network sees them."""
@@ -63,7 +95,9 @@ class StepsModule(ResumableModule):
         else:
             now = self.trainer.current_epoch, self.trainer.global_step
             means, head = self.train_means, self.head
-            take_compiled(network, head, optimizer, means, self.standardized, block, count, *now)
+            weights = self.loss_weights(block.whole, training=True)
+            given = self.standardized, block, weights, count
+            take_compiled(network, head, optimizer, means, *given, *now)
 
     def validation_step(self, batch: Batch) -> None:
         """Count a validation batch."""
@@ -90,7 +124,8 @@ class StepsModule(ResumableModule):
         """Count a batch; return its loss, as this process' part of the mean over processes."""
         assert batch.labels is not None
         answers, valid = self.network.answers(self.standardized(batch.values), batch.lengths)
-        score = self.head.score(answers, batch.labels, valid)
+        weights = self.loss_weights(batch, training=means is self.train_means)
+        score = self.head.score(answers, batch.labels, valid, weights)
         if not isinstance(self.network, GRUNet) and (penalty := self.network.penalty) is not None:
             score = score._replace(loss=score.loss + penalty)
         part = batch.share if valid is None else self.part_of_mean(score.counted, batch)

@@ -3,7 +3,7 @@
 import os
 
 from grulight.data.readers.arrays import read_npy, read_npz
-from grulight.data.readers.checks import bad, checked
+from grulight.data.readers.checks import checked
 from grulight.data.readers.file_kinds import (
     check_file,
     check_options,
@@ -13,6 +13,7 @@ from grulight.data.readers.file_kinds import (
 from grulight.data.readers.given import Given, given_sequences, named
 from grulight.data.readers.lit_data import PREFIX, read_lit
 from grulight.data.readers.memory import memory_errors
+from grulight.data.readers.messages import bad
 from grulight.data.readers.offsets import shifted
 from grulight.data.readers.options import ReadOptions, columns_of
 from grulight.data.readers.packed import is_packed, read_packed

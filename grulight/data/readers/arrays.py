@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import bad
 from grulight.data.readers.memory import require_memory
+from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array, require_names
 from grulight.data.readers.npy import array_size, map_array, named_errors, read_header, regular_file
 from grulight.data.readers.raw import RawSequences
@@ -26,8 +26,9 @@ _npy: Any = np.lib.format  # documented, but without types
 def read_npz(path: str, scratch: str | None = None) -> RawSequences:
     """Read ``x`` and, where present, ``y``, ``lengths`` and names.
 
-    The keys of names are ``class_names``, ``feature_names``, ``ids`` and ``groups`` (N,). An
-    uncompressed ``x`` is memory-mapped from inside the archive.
+    The keys of names are ``class_names``, ``feature_names``, ``ids`` and ``groups`` (N,);
+    ``weights`` (N,) are those of the sequences. An uncompressed ``x`` is memory-mapped from inside
+    the archive.
 
     Args:
         path: The archive.
@@ -57,6 +58,7 @@ def read_npz(path: str, scratch: str | None = None) -> RawSequences:
             feature_names=_list(texts("feature_names")),
             ids=texts("ids"),
             groups=texts("groups"),
+            weights=array("weights"),
         )
 
 

@@ -9,8 +9,8 @@ import pyarrow as arrow
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from grulight.data.readers.checks import bad
 from grulight.data.readers.hints import FILL, advice
+from grulight.data.readers.messages import bad
 from grulight.data.readers.times import parse_times
 
 Place = Callable[[int], str]

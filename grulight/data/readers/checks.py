@@ -1,6 +1,5 @@
 """What every source must satisfy before it becomes `Sequences`."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,20 +7,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.digits import Digits, as_float32
+from grulight.data.readers.each_sequence import lengths_of, names_of, weights_of
 from grulight.data.readers.hints import FILL
-from grulight.data.readers.names import name_array
+from grulight.data.readers.messages import bad
 from grulight.data.readers.offsets import Offset, less, require_fit, stored_less
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Labels, Sequences
-from grulight.errors import InputError, listed
+from grulight.errors import listed
 
 _CHUNK = 4_000_000  # values looked at at once, so that a memory-mapped array is never loaded whole
-
-
-def bad(source: str, problem: str) -> InputError:
-    """Return the error for a source, on one line whatever the file put into it."""
-    return InputError(" ".join(f"{source}: {problem}".split()))
 
 
 def checked(
@@ -40,11 +35,11 @@ def checked(
     """
     _check_shape(source, raw)
     count, _, width = raw.values.shape
-    ids = _names(source, "ids", raw.ids, count, "")
-    features = _names(source, "feature_names", raw.feature_names, width, "feature_")
+    ids = names_of(source, "ids", raw.ids, count, "")
+    features = names_of(source, "feature_names", raw.feature_names, width, "feature_")
     if len(set(features.tolist())) < width:
         raise bad(source, f"feature_names has duplicates: {listed(features.tolist())}.")
-    lengths = _lengths(source, raw, ids)
+    lengths = lengths_of(source, raw, ids)
     labels, class_names = _labels(source, raw, lengths, ids, wish, required=require_labels)
     require_fit(source, offset, features.tolist())
     notes, needed = raw.notes, raw.needed_offset
@@ -63,6 +58,7 @@ def checked(
         offset=offset,
         needed_offset=needed,
         groups=raw.groups,
+        weights=weights_of(source, raw, ids),
     )
 
 
@@ -79,7 +75,8 @@ def _check_shape(source: str, raw: RawSequences) -> None:
     for axis, size in zip(("sequences", "steps", "features"), x.shape, strict=True):
         if size == 0:
             raise bad(source, f"{name} has shape {x.shape}: there are no {axis} in it.")
-    for key, array in (("y", raw.labels), ("lengths", raw.lengths), ("groups", raw.groups)):
+    arrays = {"y": raw.labels, "lengths": raw.lengths, "groups": raw.groups, "weights": raw.weights}
+    for key, array in arrays.items():
         fits = array is None or (array.shape[:1] if key == "y" else array.shape) == x.shape[:1]
         if array is not None and not fits:
             raise bad(
@@ -87,39 +84,6 @@ def _check_shape(source: str, raw: RawSequences) -> None:
                 f"{raw.name(key)} has shape {array.shape}, expected {x.shape[:1]}, one entry for "
                 f"each of the {len(x)} sequences in {name}.",
             )
-
-
-def _names(
-    source: str,
-    key: str,
-    given: Sequence[str] | NDArray[np.str_] | None,
-    count: int,
-    prefix: str,
-) -> NDArray[np.str_]:
-    if given is None:
-        # as an array: Python's strings take twice the memory
-        return np.char.add(prefix, np.arange(count).astype(f"U{len(str(count - 1))}"))
-    if len(given) != count:
-        raise bad(source, f"{key} has {len(given)} names, expected {count}.")
-    return given if isinstance(given, np.ndarray) else name_array(source, key, given)
-
-
-def _lengths(source: str, raw: RawSequences, ids: NDArray[np.str_]) -> NDArray[np.int64]:
-    count, steps = raw.values.shape[:2]
-    if raw.lengths is None:
-        return np.full(count, steps, dtype=np.int64)
-    given, name = raw.lengths, raw.name("lengths")
-    if given.dtype.kind not in "iuf":
-        raise bad(source, f"{name} holds {given.dtype}, expected whole numbers.")
-    wrong = ~((given >= 1) & (given <= steps) & (given == np.floor(given)))
-    if wrong.any():
-        first = int(wrong.argmax())
-        raise bad(
-            source,
-            f"{name}[{first}] is {given[first]} (sequence '{ids[first]}'; {wrong.sum()} such), "
-            f"expected a whole number from 1 to {steps}.",
-        )
-    return given.astype(np.int64)
 
 
 def _labels(

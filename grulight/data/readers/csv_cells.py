@@ -11,9 +11,9 @@ import pyarrow as arrow
 
 from grulight.data.readers import text_file
 from grulight.data.readers.arrow_columns import Place
-from grulight.data.readers.checks import bad
 from grulight.data.readers.classes import MISSING
 from grulight.data.readers.hints import FILL, advice
+from grulight.data.readers.messages import bad
 from grulight.data.readers.text_file import TextFile
 
 _ROWS = 1024  # parsed at once: 65536 take twice as long

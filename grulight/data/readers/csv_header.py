@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from grulight.data.readers.checks import bad
 from grulight.data.readers.csv_cells import CellReader, is_number
+from grulight.data.readers.messages import bad
 from grulight.data.readers.table_columns import ColumnNames
 from grulight.data.readers.text_file import TextFile
 from grulight.errors import InputError

@@ -9,9 +9,9 @@ from pyarrow import compute
 from pyarrow import csv as arrow_csv
 
 from grulight.data.readers.arrow_columns import Place
-from grulight.data.readers.checks import bad
 from grulight.data.readers.csv_cells import MISSING_CELLS, CellReader, numbers_of_texts
 from grulight.data.readers.csv_header import read_header
+from grulight.data.readers.messages import bad
 from grulight.data.readers.table_blocks import Block, Wanted
 from grulight.data.readers.table_columns import ColumnNames
 from grulight.data.readers.text_file import TextBlock, TextFile, is_well_quoted

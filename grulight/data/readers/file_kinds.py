@@ -3,7 +3,7 @@
 import os
 from dataclasses import replace
 
-from grulight.data.readers.checks import bad
+from grulight.data.readers.messages import bad
 from grulight.data.readers.options import ReadOptions
 from grulight.data.readers.tables import TABLES
 from grulight.data.readers.text_file import COMPRESSED
@@ -39,7 +39,7 @@ _ONLY_FOR = {
     TABLES: (
         "a table, such as a .csv",
         (
-            *("label", "sequence", "time", "group", "features"),
+            *("label", "sequence", "time", "group", "weight", "features"),
             *("separator", "decimal", "layout", "steps"),
         ),
     ),

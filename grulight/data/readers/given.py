@@ -10,10 +10,10 @@ import numpy as np
 import pyarrow as arrow
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import bad
 from grulight.data.readers.hints import pandas_index
 from grulight.data.readers.long_table import padded_sequences
 from grulight.data.readers.memory import require_memory
+from grulight.data.readers.messages import bad
 from grulight.data.readers.options import ReadOptions, columns_of
 from grulight.data.readers.parquet_table import arrow_blocks
 from grulight.data.readers.raw import RawSequences

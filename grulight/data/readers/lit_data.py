@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.lazy_values import StoredValues
-from grulight.data.readers.checks import bad
 from grulight.data.readers.lit_data_index import check_set
 from grulight.data.readers.lit_data_samples import described, stacked_labels
+from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array
 from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Labels, Sequences

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from grulight.data.readers.checks import bad
+from grulight.data.readers.messages import bad
 
 _INDEX = "index.json"
 _MOST_BYTES = 1 << 24  # of an index; one of 100,000 chunks takes 9 MB

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import bad
 from grulight.data.readers.digits import as_float32
+from grulight.data.readers.messages import bad
 from grulight.data.readers.names import LONGEST, require_names
 from grulight.data.readers.targets import Wish, targets
 from grulight.data.sequences import Labels

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import bad
 from grulight.data.readers.hints import FILL, likely_time
 from grulight.data.readers.memory import require_memory
+from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.table_columns import ColumnNames
-from grulight.data.readers.table_labels import REMEDY, groups_of, labels_of
+from grulight.data.readers.table_labels import REMEDY, groups_of, labels_of, weights_of
 from grulight.data.readers.table_rows import Rows
 
 _LABEL = 10  # bytes that each label of a step takes while it becomes an index
@@ -77,6 +77,7 @@ def gathered(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
         feature_names=[names[i] for i in rows.layout.features],
         ids=ids,
         groups=groups_of(path, rows),
+        weights=weights_of(path, rows),
         names={"y": "a label column" if label is None else f"column {names[label]!r}"},
         notes=rows.layout.notes + rows.notes,
         needed_offset=rows.needed_offset,

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import bad
+from grulight.data.readers.messages import bad
 from grulight.errors import InputError
 
 # The fixed part of a .npy file's header, by version: the bytes that say how long the rest is.

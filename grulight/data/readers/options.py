@@ -18,6 +18,7 @@ class ReadOptions:
         sequence: Column of a table that says which sequence a row belongs to.
         time: Column of a table that orders the rows of a sequence, where there is one.
         group: Column of a table that says which group a sequence belongs to.
+        weight: Column of a table with the weight of each sequence.
         features: ColumnNames of a table that are features; by default all others.
         labels_file: Labels (.npy) of a ``.npy`` source.
         lengths_file: Sequence lengths (.npy) of a ``.npy`` source.
@@ -51,6 +52,7 @@ class ReadOptions:
     offset: Offset | None = None
     scratch: str | None = None
     group: str | None = None
+    weight: str | None = None
     series: bool = False
 
 
@@ -70,5 +72,6 @@ def columns_of(options: ReadOptions) -> ColumnNames:
         missing=options.missing,
         offset=options.offset,
         group=options.group,
+        weight=options.weight,
         series=options.series,
     )

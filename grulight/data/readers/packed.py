@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.lazy_values import StoredValues
-from grulight.data.readers.checks import bad
+from grulight.data.readers.messages import bad
 from grulight.data.readers.packed_form import column, read_ids, read_labels, require_places
 from grulight.data.readers.packed_index import INDEX, Index, read_index, shard_name
 from grulight.data.readers.targets import Wish

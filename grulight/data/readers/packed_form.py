@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import bad
+from grulight.data.readers.messages import bad
 from grulight.data.readers.names import require_names
 from grulight.data.readers.npy import mapped
 from grulight.data.readers.packed_index import AGAIN, INDEX, Index

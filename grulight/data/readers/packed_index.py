@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from grulight.data.readers.checks import bad
+from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array
 from grulight.data.readers.npy import regular_file
 

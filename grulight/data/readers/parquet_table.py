@@ -6,9 +6,9 @@ from typing import Any
 import pyarrow as arrow
 from pyarrow import parquet
 
-from grulight.data.readers.checks import bad
 from grulight.data.readers.hints import pandas_index
 from grulight.data.readers.memory import require_memory
+from grulight.data.readers.messages import bad
 from grulight.data.readers.row_each import is_nested
 from grulight.data.readers.table_blocks import Block, Wanted
 from grulight.data.readers.table_columns import ColumnNames

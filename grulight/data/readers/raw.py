@@ -23,6 +23,7 @@ class RawSequences:
         feature_names: F names, or None to number them.
         ids: N names, or None to number them.
         groups: (N,) names of the groups that sequences belong to, or None.
+        weights: (N,) weights of the sequences, or None.
         names: What the source calls ``x``, ``y`` and ``lengths``, for messages.
         is_whole: Whether the values are finite float32 with zeros for padding, so that nobody has
             to look at them, and take memory for the padding.
@@ -38,6 +39,7 @@ class RawSequences:
     feature_names: Sequence[str] | None = None
     ids: Sequence[str] | NDArray[np.str_] | None = None
     groups: NDArray[np.str_] | None = None
+    weights: NDArray[Any] | None = None
     names: dict[str, str] = field(default_factory=dict)
     is_whole: bool = False
     notes: tuple[str, ...] = ()

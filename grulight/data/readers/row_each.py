@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from grulight.data.readers.arrow_columns import Place, Texts, as_numbers, as_texts
-from grulight.data.readers.checks import bad
+from grulight.data.readers.messages import bad
 from grulight.data.readers.table_blocks import Block
 from grulight.data.readers.table_columns import Layout
 from grulight.data.readers.wide_columns import Grid
@@ -35,16 +35,22 @@ class RowEach:
         self, path: str, layout: Layout, features: Sequence[str], grid: Grid | None
     ) -> None:
         self._path, self._layout, self._grid = path, layout, grid
-        uses = [layout.label, layout.group, layout.time]
-        others = [layout.names[at] for at in uses if at is not None]
+        uses = {
+            use: at
+            for use in ("label", "group", "weight", "time")
+            if (at := getattr(layout, use)) is not None
+        }
+        others = [layout.names[at] for at in uses.values()]
+        places = {use: at for at, use in enumerate(uses, start=1)}
         first = "sequence" if layout.sequence is None else layout.names[layout.sequence]
         start = 1 + len(others)
         self.long = Layout(
             [first, *others, *features],
             sequence=0,
-            time=None if layout.time is None else start - 1,
-            label=None if layout.label is None else 1,
-            group=None if layout.group is None else 1 + (layout.label is not None),
+            time=places.get("time"),
+            label=places.get("label"),
+            group=places.get("group"),
+            weight=places.get("weight"),
             features=range(start, start + len(features)),
             notes=layout.notes,
             has_steps=True,
@@ -65,8 +71,8 @@ class RowEach:
                 raise bad(self._path, f"{place}: the sequence has no values.")
             owners = np.repeat(np.arange(block.count), lengths)
             columns = {0: self._ids(block, count, seen).take(owners)}
-            texts = (self._layout.label, self._layout.group)
-            for at, source in zip((self.long.label, self.long.group), texts, strict=True):
+            for use in ("label", "group", "weight"):
+                at, source = getattr(self.long, use), getattr(self._layout, use)
                 if at is not None and source is not None:
                     columns[at] = block.columns[source].take(owners)
             if self.long.time is not None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import bad
+from grulight.data.readers.messages import bad
 from grulight.data.readers.times import parse_times
 
 # (2013-03-01 00-00-00,1.5) or (0,1.5)

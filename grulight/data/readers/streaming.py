@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers import ReadOptions, checked_path, columns_of, read
-from grulight.data.readers.checks import bad
 from grulight.data.readers.classes import class_indices
 from grulight.data.readers.digits import as_float32
 from grulight.data.readers.long_table import gathered
+from grulight.data.readers.messages import bad
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.table_rows import Rows
 from grulight.data.readers.tables import TABLES, table_rows

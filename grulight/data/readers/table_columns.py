@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from grulight.data.readers.checks import bad
 from grulight.data.readers.hints import is_index
+from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array
 from grulight.data.readers.offsets import Offset
 from grulight.data.readers.targets import Wish
@@ -33,6 +33,7 @@ class ColumnNames:
     steps: str | None = None
     missing: bool = False
     group: str | None = None
+    weight: str | None = None
     series: bool = False
 
 
@@ -46,6 +47,7 @@ class Layout:
         time: None where there is no such column.
         label: Likewise.
         group: Likewise.
+        weight: Likewise.
         features: One for each.
         notes: A line each.
         has_steps: Whether the rows are in order of time, whatever the features are called.
@@ -60,6 +62,7 @@ class Layout:
     has_steps: bool = False
     offset: Offset | None = None  # of each feature
     group: int | None = None
+    weight: int | None = None
 
 
 def find_columns(
@@ -100,11 +103,14 @@ def find_columns(
         wanted.time in position or (wanted.time != _DEFAULT_TIME and not row_each)
     )
     time = at(wanted.time, "time") if has_time else None
-    has_label = wanted.label is not None and (wanted.require_labels or wanted.label in position)
-    label = at(wanted.label, "label") if has_label and wanted.label is not None else None
-    has_group = wanted.group is not None and (wanted.require_labels or wanted.group in position)
-    group = at(wanted.group, "group") if has_group and wanted.group is not None else None
-    others = [i for i in range(len(names)) if i not in (sequence, time, label, group)]
+
+    def of_labelled(name: str | None, use: str) -> int | None:
+        needed = name is not None and (wanted.require_labels or name in position)
+        return at(name, use) if needed and name is not None else None
+
+    label = of_labelled(wanted.label, "label")
+    group, weight = of_labelled(wanted.group, "group"), of_labelled(wanted.weight, "weight")
+    others = [i for i in range(len(names)) if i not in (sequence, time, label, group, weight)]
     left_out: list[int] = []
     if wanted.features is None:
         left_out = [i for i in others if names[i] in indices or is_index(names[i])]
@@ -113,9 +119,9 @@ def find_columns(
         features = others
     else:
         features = [at(name, "feature") for name in wanted.features]
-    _require_features(path, names, features, (sequence, label, group))
+    _require_features(path, names, features, (sequence, label, group, weight))
     notes = _index_notes(path, [names[i] for i in left_out])
-    return Layout(names, sequence, time, label, features, notes, group=group)
+    return Layout(names, sequence, time, label, features, notes, group=group, weight=weight)
 
 
 def _require_features(

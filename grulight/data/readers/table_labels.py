@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.arrow_columns import Texts
-from grulight.data.readers.checks import bad
 from grulight.data.readers.classes import MISSING
 from grulight.data.readers.memory import require_memory
+from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array
 from grulight.data.readers.table_columns import ColumnNames
 from grulight.data.readers.table_rows import Rows
@@ -58,6 +58,25 @@ def groups_of(path: str, rows: Rows) -> NDArray[np.str_] | None:
         first = int((codes == list(names).index("")).argmax())
         raise bad(path, f"{rows.place(first)}, {column}: empty cell, expected a group.")
     return name_array(path, column, names)[_one_each(path, rows, rows.groups, f"{column}: group")]
+
+
+def weights_of(path: str, rows: Rows) -> NDArray[np.float64] | None:
+    """Return the weight of each sequence, or None where there are none.
+
+    Raises:
+        InputError: A cell is no number, or a sequence has two weights.
+    """
+    if rows.weights is None:
+        return None
+    column = f"column {rows.layout.names[rows.layout.weight or 0]!r}"
+    numbers = np.empty(len(rows.weights.names))
+    for code, text in enumerate(rows.weights.names):
+        try:
+            numbers[code] = float(text.replace(",", "."))  # a decimal comma
+        except ValueError:
+            place = rows.place(int((rows.weights.codes == code).argmax()))
+            raise bad(path, f"{place}, {column}: {text!r}, expected a weight.") from None
+    return numbers[_one_each(path, rows, rows.weights, f"{column}: weight")]
 
 
 def _one_each(path: str, rows: Rows, texts: Texts, what: str, hint: str = "") -> NDArray[np.int64]:

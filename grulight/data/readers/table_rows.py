@@ -26,6 +26,7 @@ class Rows:
         sequences: Which sequence each row belongs to.
         labels: Its label, or None where the table has none.
         groups: Likewise which group it belongs to.
+        weights: Likewise its sequence's weight.
         times: (R,) numbers that order the rows of a sequence, or None to keep their order.
         features: (R, F) float32.
         layout: Where these columns were.
@@ -43,6 +44,7 @@ class Rows:
     notes: tuple[str, ...] = ()
     needed_offset: Offset | None = None
     groups: Texts | None = None
+    weights: Texts | None = None
 
 
 def rows_of_whole_sequences(
@@ -97,7 +99,8 @@ class _Gathered:
     def __init__(self, path: str, layout: Layout, missing: bool) -> None:
         self._path, self._layout, self._missing = path, layout, missing
         self._features: list[NDArray[np.float32]] = []
-        self._sequences, self._labels, self._groups = list[Texts](), list[Texts](), list[Texts]()
+        self._sequences, self._labels = list[Texts](), list[Texts]()
+        self._groups, self._weights = list[Texts](), list[Texts]()
         self._times: list[Any] = []
         self._places: list[Callable[[int], str]] = []
         self._digits = Digits(len(layout.features))
@@ -119,8 +122,9 @@ class _Gathered:
             exact -= layout.offset
         self._features.append(as_float32(exact))
         self._digits.add(exact, self._features[-1])
-        kept = (layout.sequence, layout.label, layout.group)
-        for column, texts in zip(kept, (self._sequences, self._labels, self._groups), strict=True):
+        kept = (layout.sequence, layout.label, layout.group, layout.weight)
+        into = (self._sequences, self._labels, self._groups, self._weights)
+        for column, texts in zip(kept, into, strict=True):
             if column is not None:
                 texts.append(as_texts(path, names[column], block.columns[column]))
         if layout.time is not None:
@@ -151,6 +155,7 @@ class _Gathered:
             self._digits.notes(self._path, [layout.names[i] for i in layout.features]),
             self._digits.offset(),
             None if layout.group is None else _merged(self._groups),
+            None if layout.weight is None else _merged(self._weights),
         )
 
     def _place(self) -> Callable[[int], str]:

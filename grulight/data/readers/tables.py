@@ -7,9 +7,9 @@ from typing import Protocol
 
 import pyarrow as arrow
 
-from grulight.data.readers.checks import bad
 from grulight.data.readers.csv_table import CSVTable
 from grulight.data.readers.long_table import padded_sequences
+from grulight.data.readers.messages import bad
 from grulight.data.readers.offsets import require_fit
 from grulight.data.readers.one_series import as_one_series
 from grulight.data.readers.parquet_table import ParquetTable
@@ -106,7 +106,7 @@ def _long(
     """Return the columns and the rows of a table, one row per time step."""
     if table.is_series:
         columns = replace(columns, layout="wide", label="label" if columns.label else None)
-    uses = {columns.sequence, columns.time, columns.label, columns.group}
+    uses = {columns.sequence, columns.time, columns.label, columns.group, columns.weight}
     wide, nested = columns.layout == "wide", bool(set(table.nested) - uses)
     layout = find_columns(path, table.names, columns, table.indices, row_each=wide or nested)
     each = None
@@ -119,7 +119,7 @@ def _long(
         each = RowEach(path, layout, [layout.names[i] for i in layout.features], None)
     if each and columns.targets.per_step:
         raise bad(path, "has one row per sequence, and so no labels of steps (--data.per_step).")
-    named = (layout.sequence, layout.label, layout.group)
+    named = (layout.sequence, layout.label, layout.group, layout.weight)
     texts = [column for column in named if column is not None]
     wanted = Wanted(numbers, texts, layout.time, missing=wide or columns.missing)
     if isinstance(table, ParquetTable):

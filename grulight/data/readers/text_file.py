@@ -9,7 +9,7 @@ from typing import IO, Any, BinaryIO
 import numpy as np
 import pyarrow
 
-from grulight.data.readers.checks import bad
+from grulight.data.readers.messages import bad
 
 _BLOCK = 1 << 20  # bytes read at once: what is parsed together should stay in the cache
 LONGEST_LINE = 1 << 26  # bytes: a line without an end would fill the memory

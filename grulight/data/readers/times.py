@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import bad
+from grulight.data.readers.messages import bad
 
 
 def parse_times(path: str, texts: Sequence[str], place: Callable[[int], str]) -> NDArray[Any]:

@@ -13,8 +13,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import bad
 from grulight.data.readers.memory import require_memory
+from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.stamped_ts import read_stamped

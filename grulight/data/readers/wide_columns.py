@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.checks import bad
+from grulight.data.readers.messages import bad
 from grulight.data.readers.table_columns import ColumnNames, Layout
 
 _STEPS = re.compile(r"(?P<feature>.*?)[_. -]?(?P<step>\d{1,9})")

@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as arrow
 
-from grulight.data.readers.checks import bad
 from grulight.data.readers.csv_cells import MISSING_CELLS
 from grulight.data.readers.hints import FILL, advice
 from grulight.data.readers.memory import require_memory
+from grulight.data.readers.messages import bad
 from grulight.data.readers.table_blocks import Block, Wanted
 from grulight.data.readers.table_columns import ColumnNames
 from grulight.extras import extra
