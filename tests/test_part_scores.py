@@ -102,7 +102,10 @@ def test_errors_of_values_are_scikit_learns_wherever_they_lie(far: float, scale:
 
 def test_values_of_several_processes_are_counted_as_those_of_one() -> None:
     true, answers = 100 + torch.randn(2, 31, 3)
-    whole, halves = ValueScores(ValueHead(3)), (ValueScores(ValueHead(3)), ValueScores(ValueHead(3)))
+    whole, halves = (
+        ValueScores(ValueHead(3)),
+        (ValueScores(ValueHead(3)), ValueScores(ValueHead(3))),
+    )
     whole.update(answers, true)
     for scores, rank in zip(halves, range(2), strict=True):
         scores.update(answers[rank::2], true[rank::2])
