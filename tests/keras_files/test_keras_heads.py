@@ -278,6 +278,22 @@ def test_a_ported_checkpoint_tests_and_predicts_as_keras(run: Run, name: str) ->
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+@pytest.mark.parametrize("steps", [None, STEPS + 2], ids=["any number", "more than there are"])
+def test_a_model_without_masks_reads_zeros_where_there_is_padding(
+    steps: int | None, tmp_path: Path
+) -> None:
+    model = keras.Sequential([L.Input((steps, FEATURES)), gru(), L.Dense(2)])
+    model.save(tmp_path / "model.keras")
+    network = PortedNetwork(load_keras(tmp_path / "model.keras"))
+    lengths = np.random.default_rng(0).integers(1, STEPS + 1, COUNT)
+    padding = np.arange(STEPS) >= lengths[:, None]
+    left, zeros = SEQUENCES.copy(), SEQUENCES.copy()
+    left[padding], zeros[padding] = np.nan, 0.0
+    more = np.pad(zeros, ((0, 0), (0, (steps or STEPS) - STEPS), (0, 0)))
+    ours = network(torch.from_numpy(left), torch.from_numpy(lengths)).detach()
+    np.testing.assert_allclose(ours, np.asarray(model(more)), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_a_probability_of_none_costs_what_keras_clips_it_to(
     activation: str, tmp_path: Path

@@ -117,6 +117,21 @@ def test_predictions_equal_the_network(outputs: int, ragged: bool, bias: bool) -
     assert ask(values[:0]).shape == (0, max(2, outputs))
 
 
+def test_predictions_follow_every_parameter_that_changes_in_place() -> None:
+    net = GRUNet(5, 3, kernel="torch").double()
+    values, lengths, _ = data_for(net, ragged=True)
+    ask = Predictor([p.detach().numpy() for p in net.parameters()])
+    before = ask(values, lengths)
+    for parameter in net.parameters():
+        with torch.no_grad():
+            parameter.view(-1)[-1] += 0.5
+        after = ask(values, lengths)
+        assert np.abs(after - before).max() > 1e-4
+        theirs = probabilities(net(torch.tensor(values), torch.tensor(lengths))).detach()
+        np.testing.assert_allclose(after, theirs, rtol=0, atol=1e-14)
+        before = after
+
+
 def test_predictions_refuse_what_does_not_fit() -> None:
     net = GRUNet(5, 3)
     ask = Predictor([p.detach().numpy() for p in net.parameters()])
