@@ -51,6 +51,14 @@ def test_each_loss_is_multiplied_and_the_mean_divides_by_the_number(
     assert ours.counted == 4
 
 
+def test_hubers_error_goes_over_to_absolutes_at_its_delta() -> None:
+    head = ValueHead(1, error="huber", delta=0.5)
+    answers = torch.tensor([[0.3], [2.0]])
+    squared, absolute = 0.3**2 / 2, 0.5 * (2 - 0.25)
+    loss = head.loss(answers, torch.zeros(2, 1)).item()
+    assert loss == pytest.approx((squared + absolute) / 2)
+
+
 def test_weights_of_sequences_weigh_all_of_their_steps() -> None:
     head = ClassHead(2, per_step=True)
     answers, targets = torch.randn(2, 3, 2).double(), torch.tensor([[0, 1, 1], [1, 0, 0]])
