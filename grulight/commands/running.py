@@ -30,10 +30,11 @@ def test_and_show(
     if not classifier.test_means.sums.any():  # --trainer.limit_test_batches 0
         return
     say_other_loss(classifier, console)
-    names = classifier.class_names
-    console.print(
-        terminal.score_table(f"test ({len(data.parts.test)} sequences)", metrics_of(trainer))
-    )
+    names, scores = classifier.class_names, metrics_of(trainer)
+    whole = sum(trainer.num_test_batches) == len(data.test_dataloader())
+    if whole and (naive := data.last_value_error) is not None:
+        scores["mae of the last value"] = naive
+    console.print(terminal.score_table(f"test ({len(data.parts.test)} sequences)", scores))
     say_left_out(classifier.test_scores, classifier, console)
     if classifier.confusion is None:
         return
