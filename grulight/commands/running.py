@@ -39,7 +39,8 @@ def test_and_show(
     if classifier.confusion is None:
         return
     confusion = classifier.confusion.compute().cpu().numpy()
-    console.print(terminal.class_table(class_scores(confusion, names)))
+    things = "steps" if classifier.head.per_step else "sequences"
+    console.print(terminal.class_table(class_scores(confusion, names), things))
     if len(names) <= terminal.MATRIX_CLASSES:
         console.print(terminal.confusion_table(confusion, names))
     directory = run_directory(trainer)
