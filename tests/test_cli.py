@@ -1,5 +1,6 @@
 import csv
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,10 @@ import torch
 import yaml
 
 from grulight.cli import main
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+
+import example_data
 
 Run = Callable[..., str]
 FAST = ("--trainer.max_epochs", 1)
@@ -193,6 +198,8 @@ def test_any_torch_optimiser_and_scheduler_can_be_chosen(run: Run) -> None:
 @pytest.mark.parametrize("config", sorted(Path("grulight/configs").resolve().glob("*.yaml")),
                          ids=lambda path: path.stem)  # fmt: skip
 def test_every_shipped_config_runs(run: Run, config: Path) -> None:
+    if config.stem in example_data.SETS:
+        assert example_data.main([config.stem]) == 0
     run("fit", "--config", config, "--trainer.fast_dev_run", "true")
 
 

@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer
 from rich.console import Console
 
 import grulight
+from grulight.cli import main
 from grulight.data.datamodule import SequenceDataModule
 from grulight.trace.baseline import most_frequent_share
 from grulight.trace.progress import TerminalProgress
@@ -101,3 +102,31 @@ def test_the_bar_counts_what_moves(steps: int, expected: tuple[str, int, int]) -
     )
     trainer.fit(GRUClassifier(**data.describe(), steps_per_execution=steps), datamodule=data)
     assert bar.counted[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ("y", "dense", "counts"),
+    [
+        (np.arange(20) % 3, "dense + softmax", "sequences"),
+        (np.arange(100).reshape(20, 5) % 2, "dense + sigmoid", "steps"),
+        (np.eye(3)[np.arange(20) % 3] + np.eye(3)[0] > 0, "dense + sigmoid", ""),
+        (np.arange(20) / 7, "dense ", ""),
+    ],
+    ids=["classes", "classes per step", "labels", "values"],
+)
+def test_the_stages_and_scores_speak_of_what_is_answered(
+    run: Run, y: np.ndarray, dense: str, counts: str
+) -> None:
+    np.savez("a.npz", x=np.random.default_rng(0).normal(size=(20, 5, 2)), y=y)
+    kind = ["--data.targets", "labels"] if y.dtype == bool else []
+    printed = run("fit", "--data.source", "a.npz", "--trainer.max_epochs", 1, *kind)
+    assert len(re.findall(rf"^{re.escape(dense)}\s+\d+ ×", printed, re.M)) == 1
+    assert (re.findall(r"^class +precision +recall +(\w+)", printed, re.M) or [""]) == [counts]
+
+
+def test_numbers_as_labels_of_a_table_are_told_how_they_are_predicted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("a.csv").write_text("sequence,label,a\nx,0.5,1\ny,1.5,2\n")
+    assert main(["fit", "--data.source", "a.csv"]) == 2
+    assert "--data.targets values predicts numbers" in capsys.readouterr().err

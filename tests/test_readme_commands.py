@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,10 @@ import numpy as np
 import pytest
 
 from tests.keras_files import kerasbytes as kb
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
+
+import example_data
 
 ROOT = Path(__file__).parent.parent
 READMES = (
@@ -74,6 +79,8 @@ def test_every_command_shown_runs(readme: str, folder: Path, run: Callable[..., 
     for program, *arguments in lines:
         if program == "grulight":
             run(*arguments)
+        elif arguments[0] == "scripts/example_data.py":
+            assert example_data.main(arguments[1:]) == 0
         else:
             assert [program, *arguments[:2]] == ["python", "-m", "parity"]
             assert parity(arguments[2:]) == 0, arguments

@@ -30,7 +30,7 @@ PARITY = ("check", "record", "replay")
 ENTRIES = {"grulight": main, "parity": parity_main}
 # whose --help is one screen
 OF_LIGHTNING = [f"grulight {verb}" for verb in ("fit", "validate", "test", "predict", "tune")]
-SCRIPTS = ("benchmark", "mutation", "picture")
+SCRIPTS = ("benchmark", "example_data", "mutation", "picture")
 # of classes that are named on the command line, and of other programs
 ELSEWHERE = ("--optimizer.lr", "--lr_scheduler.T_max", "--config")
 

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from grulight.cli import main
+from grulight.data.datamodule import SequenceDataModule
 from grulight.trace.inference import ask
 from grulight.trace.page import write_page
 from grulight.trace.past_run import load_run
+from grulight.training.classifier import GRUClassifier
 from tests.keras_files.test_keras_heads import CASES, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -84,6 +86,29 @@ def test_a_run_leaves_its_page_with_its_own_metric(run: Callable[..., str], name
     scores = dict(re.findall(r"^(loss|mae|accuracy) +([\d.]+)", printed, re.M))
     answers = ask(found.classifier, found.parts)
     assert answers.score == pytest.approx(float(scores[metric]), abs=6e-5)
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels", "values"])
+def test_a_gru_of_both_directions_shows_its_answer_to_each_step(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    x, lengths = rng.normal(size=(20, 7, 2)), rng.integers(3, 8, 20)
+    y = {
+        "classes": rng.integers(0, 3, (20, 7)),
+        "labels": rng.integers(0, 2, (20, 7, 3)),
+        "values": rng.normal(size=(20, 7)),
+    }[kind]
+    np.savez("a.npz", x=x, y=y, lengths=lengths)
+    data = SequenceDataModule("a.npz", targets=kind)
+    classifier = GRUClassifier(**data.describe(), bidirectional=True, num_layers=2)
+    write_page("page.html", classifier, data.parts)
+    trace = drawn(Path("page.html"))
+    assert trace["asked"] == "step"
+    assert len(trace["layers"]) == 4
+    part, shown = data.parts.test, trace["sequences"][0]
+    [at] = [n for n, name in enumerate(part.ids) if shown["title"].endswith(f" {name}")]
+    every = classifier.predict_proba(np.asarray(part.values), part.lengths)
+    theirs = every[at, : part.lengths[at]]
+    np.testing.assert_allclose(unpacked(shown["answers"]), theirs, atol=1e-4)
 
 
 def test_per_step_scores_leave_padding_out(run: Callable[..., str]) -> None:

@@ -260,3 +260,29 @@ def test_a_forecast_is_trained_tested_and_predicted_by_its_checkpoint(
     assert run("test", "--ckpt_path", moved, "--data.source", "b.npz").count(loss[0]) == 1
     assert main(["tune", "--folds", "3", "--data.source", "a.csv", "--data.window", "5",
                  "--data.label", "u0", "--trials", "1", "--workers", "1"]) == 2  # fmt: skip
+
+
+def test_the_test_of_a_forecast_says_how_far_the_last_value_is_off(run: Run) -> None:
+    table = frame(a=60, b=40)
+    table.to_csv("a.csv", index=False)
+    wanted = ("--data.label", "temperature", "--data.window", 6, "--data.horizon", 3)
+    found = ("fit", "--data.source", "a.csv", "--trainer.max_epochs", 1, *wanted)
+    assert "mae of the last value  3.0000" in run(*found)  # a step a value
+    assert "last value" not in run(*found, "--data.features", '["pressure"]')
+    assert "last value" not in run(
+        *found, "--trainer.limit_test_batches", 1, "--data.batch_size", 2
+    )
+
+
+def test_the_last_value_is_the_target_s_own_offset_or_missing() -> None:
+    table = frame(a=60)
+    table["temperature"] = 1e9 + table["temperature"] ** 2
+    data = module(table, standardize=True, window=50, train_size=0.0, horizon=1)
+    assert data.parts.test.offset is not None
+    assert data.last_value_error == pytest.approx(np.mean(2 * np.arange(50, 60) - 1), abs=32)
+    table = frame(a=60)
+    table.loc[49, "temperature"] = np.nan  # filled by the one before
+    data = module(table, window=50, missing="mask", fill=[0.0, 0.0], train_size=0.0, horizon=1)
+    assert data.last_value_error == pytest.approx((2 + 9) / 10)
+    assert module(np.arange(60.0).reshape(1, 60, 1), train_size=0.0).last_value_error == HORIZON
+    assert SequenceDataModule().last_value_error is None

@@ -30,15 +30,17 @@ def test_and_show(
     if not classifier.test_means.sums.any():  # --trainer.limit_test_batches 0
         return
     say_other_loss(classifier, console)
-    names = classifier.class_names
-    console.print(
-        terminal.score_table(f"test ({len(data.parts.test)} sequences)", metrics_of(trainer))
-    )
+    names, scores = classifier.class_names, metrics_of(trainer)
+    whole = sum(trainer.num_test_batches) == len(data.test_dataloader())
+    if whole and (naive := data.last_value_error) is not None:
+        scores["mae of the last value"] = naive
+    console.print(terminal.score_table(f"test ({len(data.parts.test)} sequences)", scores))
     say_left_out(classifier.test_scores, classifier, console)
     if classifier.confusion is None:
         return
     confusion = classifier.confusion.compute().cpu().numpy()
-    console.print(terminal.class_table(class_scores(confusion, names)))
+    things = "steps" if classifier.head.per_step else "sequences"
+    console.print(terminal.class_table(class_scores(confusion, names), things))
     if len(names) <= terminal.MATRIX_CLASSES:
         console.print(terminal.confusion_table(confusion, names))
     directory = run_directory(trainer)

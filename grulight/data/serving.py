@@ -11,6 +11,7 @@ from grulight.data.remembered import RememberedDataModule
 from grulight.data.sequences import Sequences
 from grulight.data.shuffling import shuffled_sequences
 from grulight.data.splitting import Parts, Split
+from grulight.data.windowing import last_value_error
 
 
 class ServingDataModule(RememberedDataModule):
@@ -47,6 +48,15 @@ class ServingDataModule(RememberedDataModule):
     def unlabelled(self) -> list[Sequences]:
         """Every sequence of the source without its label, for prediction."""
         return list(map(self._filled, self._split.unlabelled()))
+
+    @property
+    def last_value_error(self) -> float | None:
+        """Mean absolute error of the last value of each window as a forecast, on the test part.
+
+        None where the data are no windows, or hold no past of what is forecast.
+        """
+        windows = self._split.windows
+        return None if windows is None else last_value_error(windows, self.parts.test)
 
     def batches(self, part: Sequences, order: Callable[[int], Order] | None = None) -> Batches:
         """Return batches of a part, in its own order unless ``order`` gives another."""

@@ -9,6 +9,8 @@ from grulight.data.sources import Notes
 from grulight.data.windows import Windows
 from grulight.errors import InputError
 
+_CHUNK = 1 << 20  # values read at once
+
 
 def windowed_parts(
     windows: Windows, found: list[Sequences], train_size: float, val_size: float, notes: Notes
@@ -66,6 +68,29 @@ def windows_of_all(windows: Windows, found: list[Sequences], notes: Notes) -> li
     return parts
 
 
+def last_value_error(windows: Windows, part: Sequences) -> float | None:
+    """Return how far the last value of each window is off, in the mean, as a forecast.
+
+    None where the windows do not hold the past of what is forecast.
+    """
+    names = part.feature_names
+    if windows.target in names:
+        at = names.index(windows.target)
+    elif len(names) == 1 and windows.inputs is None:
+        at = 0
+    else:
+        return None
+    offset = 0.0 if part.offset is None else part.offset[at]
+    at_once = max(1, _CHUNK // (windows.length * len(names)))
+    total = 0.0
+    for start in range(0, len(part), at_once):
+        some = part.part(start, start + at_once)
+        assert some.labels is not None
+        last = np.asarray(some.values[:, :])[:, -1, at].astype(np.float64) + offset
+        total += float(np.abs(some.labels[:, 0] - last).sum())
+    return total / len(part)
+
+
 def _part(
     windows: Windows,
     name: str,
@@ -75,6 +100,7 @@ def _part(
     notes: Notes,
 ) -> Sequences:
     part, missing = windows.labelled(series, begins, ends)
+    notes.update(dict.fromkeys(part.notes))
     if missing:
         notes[
             f"{series.source}: {missing} windows of the {name} part are left out, as the value to "

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from grulight.data.lazy_values import Positions, StoredValues, stretches_of
 from grulight.data.readers import ReadOptions
+from grulight.data.readers.digits import Digits
 from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError, listed
@@ -64,13 +65,14 @@ class Windows:
         """
         target = self._target(series)
         which, firsts = _places(begins, ends - (self.length + self.horizon - 1), 1)
-        labels = self._labels(series, target, which, firsts)
+        labels, notes = self._labels(series, target, which, firsts)
         there = np.isfinite(labels)
         found = self._cut(series, which[there], firsts[there])
         pieces, starts = _places(begins, ends, self.length)
         lengths = np.minimum(self.length, ends[pieces] - starts)
         once = replace(self._cut(series, pieces, starts), lengths=lengths)
-        return replace(found, labels=labels[there][:, None], once=once), int((~there).sum())
+        found = replace(found, labels=labels[there][:, None], once=once, notes=notes)
+        return found, int((~there).sum())
 
     def unlabelled(self, series: Sequences) -> Sequences:
         """Return all windows, also those whose target is not known yet."""
@@ -105,8 +107,8 @@ class Windows:
 
     def _labels(
         self, series: Sequences, target: int, which: Positions, firsts: Positions
-    ) -> NDArray[np.float32]:
-        labels = np.empty(len(which), np.float32)
+    ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        labels, digits = np.empty(len(which), np.float32), Digits(1)
         read = stretches_of(series.values, series.source)
         offset = 0.0 if series.offset is None else series.offset[target]
         at_once = max(1, _CHUNK // len(series.feature_names))
@@ -114,8 +116,11 @@ class Windows:
         for start in range(0, len(which), at_once):
             some = slice(start, start + at_once)
             values = read(which[some], after[some], 1)[:, 0, target]
-            labels[some] = values.astype(np.float64) + offset
-        return labels
+            exact = values.astype(np.float64) + offset
+            labels[some] = exact
+            digits.add(exact[:, None], labels[some, None])
+        what = f"the values of {series.feature_names[target]!r}"
+        return labels, digits.value_notes(series.source, what)
 
     def _target(self, series: Sequences) -> int:
         names = series.feature_names

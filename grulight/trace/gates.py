@@ -1,7 +1,7 @@
 """One sequence on its way through the network: every gate, and the answer after every step."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -75,7 +75,7 @@ def walk(classifier: GRUClassifier, part: Sequences, position: int, most_steps: 
     network = classifier.network
     if not isinstance(network, GRUNet) and not classifier.head.per_step:
         most_steps = min(most_steps, max(2, _MOST_READ // length))
-    elif isinstance(network, GRUNet) and network.gru.bidirectional:
+    elif isinstance(network, GRUNet) and network.gru.bidirectional and not classifier.head.per_step:
         most_steps = min(most_steps, max(2, _MOST_READ_AT_ONCE // length))
     steps = np.unique(np.linspace(0, length - 1, most_steps).round().astype(np.int64))
     if not isinstance(network, GRUNet) and classifier.head.per_step:
@@ -87,6 +87,8 @@ def walk(classifier: GRUClassifier, part: Sequences, position: int, most_steps: 
     }
     out = network_forward(weights, seen[None])
     layers = {name: _gates(tape, steps) for name, tape in out.tapes.items()}
+    if network.gru.bidirectional and classifier.head.per_step:  # a beginning has other answers
+        return replace(_answered_by_step(classifier, part, position, seen, steps), layers=layers)
     if network.gru.bidirectional:
         return Walk(steps, seen[steps], layers, *_beginnings(classifier, part, raw, steps))
     logits = _head(weights, list(layers.values())[-1]["hidden"])

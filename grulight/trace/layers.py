@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from grulight.heads import Head, LabelHead
 from grulight.model import GRUNet
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def id_words(network: "GRUNet | PortedNetwork", ids: NDArray[np.floating]) -> li
     return [names[at] if at < len(names) else "" for at in ids.astype(int)]
 
 
-def layer_rows(network: "GRUNet | PortedNetwork") -> list[LayerRow]:
+def layer_rows(network: "GRUNet | PortedNetwork", head: Head) -> list[LayerRow]:
     """Return the layers in the order that a sequence passes them."""
     if not isinstance(network, GRUNet):
         return [
@@ -43,7 +44,14 @@ def layer_rows(network: "GRUNet | PortedNetwork") -> list[LayerRow]:
         name = f"l{number}.{'backward' if reverse else 'forward'}"
         weights.setdefault(name, []).append(weight)
     rows = [_row(layer_name(name, network), "GRU", held) for name, held in weights.items()]
-    return [*rows, _row("dense", "softmax", list(network.head.parameters()))]
+    return [*rows, _row("dense", activation(head), list(network.head.parameters()))]
+
+
+def activation(head: Head) -> str:
+    """Return what follows the last layer of a GRUNet."""
+    if not head.num_classes and not isinstance(head, LabelHead):
+        return "linear"
+    return "softmax" if head.num_classes > 2 else "sigmoid"
 
 
 def layer_name(name: str, network: GRUNet) -> str:

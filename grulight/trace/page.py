@@ -67,7 +67,7 @@ def _context(
         "lead": commentary.lead(classifier, answers, epochs, parts.train),
         "answers": answers,
         "stages": record_stages(classifier, parts),
-        "layers": layer_rows(classifier.network),
+        "layers": layer_rows(classifier.network, classifier.head),
         "ported": not isinstance(classifier.network, GRUNet),
         "balance": answers.balance(parts),
         "trace": None,

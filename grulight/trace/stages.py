@@ -8,6 +8,7 @@ from grulight.data.batches import Batch, Batches
 from grulight.data.sequences import Sequences
 from grulight.data.splitting import Parts
 from grulight.model import GRUNet
+from grulight.trace.layers import activation
 from grulight.training.classifier import GRUClassifier
 
 PARTS = ("train", "validation", "test")
@@ -76,12 +77,14 @@ def _layer_stages(
     with torch.no_grad():
         answer = classifier.predict_step(Batch(values, lengths, None))[0]
         if isinstance(network, GRUNet):
+            follows = activation(classifier.head)
+            dense = "dense" if follows == "linear" else f"dense + {follows}"
             summary = classifier.summarize(values, lengths)[0]
             shape = (count, *summary.shape)
             stages = [
                 # the kernel too, which may be a choice of `auto`
                 _layer_stage(f"GRU ({network.gru.kernel})", shape, summary, network.gru),
-                _layer_stage("dense + softmax", (count, *answer.shape), answer, network.head),
+                _layer_stage(dense, (count, *answer.shape), answer, network.head),
             ]
         else:
             shape = (count, *answer.shape)

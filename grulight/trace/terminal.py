@@ -129,7 +129,7 @@ def _words(name: str) -> str:
     return name.removeprefix("test_").removeprefix("val_").replace("_", " ")
 
 
-def class_table(scores: Sequence[ClassScores]) -> Table:
+def class_table(scores: Sequence[ClassScores], things: str = "sequences") -> Table:
     """Return precision and recall of each class; of many classes, of those that are found least."""
     shown_first = list(scores)
     title = "class"
@@ -137,7 +137,7 @@ def class_table(scores: Sequence[ClassScores]) -> Table:
         found_least = sorted(shown_first, key=lambda each: (each.recall is None, each.recall or 0))
         shown_first = found_least[:_CLASS_ROWS]
         title = f"class ({_CLASS_ROWS} of {len(scores)}, lowest recall first)"
-    table = Table(title, "precision", "recall", "sequences", box=None, pad_edge=False)
+    table = Table(title, "precision", "recall", things, box=None, pad_edge=False)
     for each in shown_first:
         numbers = ("none" if x is None else fitted(x) for x in (each.precision, each.recall))
         table.add_row(shown(each.name), *numbers, f"{each.count:,}")

@@ -12,7 +12,7 @@ from grulight.data.readers.hints import FILL
 from grulight.data.readers.messages import bad
 from grulight.data.readers.offsets import Offset, less, require_fit, stored_less
 from grulight.data.readers.raw import RawSequences
-from grulight.data.readers.targets import Wish, targets
+from grulight.data.readers.targets import Wish, target_notes, targets
 from grulight.data.sequences import Labels, Sequences
 from grulight.errors import listed
 
@@ -46,7 +46,7 @@ def checked(
     if not raw.is_whole:
         found = _check_values(source, raw.values, lengths, ids, features, offset, missing)
         notes, needed = notes + found[0], found[1]
-    return Sequences(
+    sequences = Sequences(
         values=raw.values if raw.is_whole else _stored(raw.values, lengths, offset),
         lengths=lengths,
         labels=labels,
@@ -54,12 +54,13 @@ def checked(
         feature_names=tuple(features.tolist()),
         ids=ids,
         source=source,
-        notes=notes,
         offset=offset,
         needed_offset=needed,
         groups=raw.groups,
         weights=weights_of(source, raw, ids),
     )
+    said = target_notes(source, raw.labels, labels, sequences.counted)
+    return replace(sequences, notes=notes + said)
 
 
 def _check_shape(source: str, raw: RawSequences) -> None:

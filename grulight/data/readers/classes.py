@@ -70,7 +70,7 @@ def _refuse(
     wrong: NDArray[np.bool_],
     labels: NDArray[Any],
     ids: NDArray[np.str_],
-    expected: str = "a whole number or a class name",
+    expected: str = "a whole number or a class name; --data.targets values predicts numbers",
 ) -> None:
     if wrong.any():
         first = int(wrong.argmax())

@@ -66,3 +66,16 @@ class Digits:
             f" by up to {self._error[first]:.2g}{more}. Training on this very source with "
             "--data.standardize true subtracts an offset first; else subtract one before.",
         )
+
+    def value_notes(self, source: str, what: str) -> tuple[str, ...]:
+        """Return a line where values that are learned lose what tells them apart."""
+        found = self.offset()
+        if found is None:
+            return ()
+        first = int(self._lost()[0])
+        return (
+            f"{source}: {what} lose digits in float32, in which what is learned is held: those "
+            f"from {self._low[first]:.12g} to {self._high[first]:.12g} are moved by up to "
+            f"{self._error[first]:.2g}. Subtract a constant from them first, such as "
+            f"{found[first]:.12g}, or use SequenceRegressor from Python, which does.",
+        )

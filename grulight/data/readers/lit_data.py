@@ -1,7 +1,7 @@
 """Data sets that LitData optimised, in a local directory."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from grulight.data.readers.lit_data_index import check_set
 from grulight.data.readers.lit_data_samples import described, stacked_labels
 from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array
-from grulight.data.readers.targets import Wish
+from grulight.data.readers.targets import Wish, target_notes
 from grulight.data.sequences import Labels, Sequences
 from grulight.extras import extra
 
@@ -94,13 +94,14 @@ def read_lit(source: str, *, require_labels: bool, wish: Wish) -> Sequences:
     ids = name_array(source, "'id'", [name for _, _, name in checked])
     labels: Labels | None = None
     classes: tuple[str, ...] = ()
+    y: NDArray[Any] | None = None
     if require_labels:
         found = [label for _, label, _ in checked]
-        labels, classes = stacked_labels(source, found, lengths, ids, wish)
+        labels, classes, y = stacked_labels(source, found, lengths, ids, wish)
     width = np.asarray(first["values"]).shape[1]
     shape = (len(checked), int(lengths.max()), width)
     values: Any = StoredValues(partial(samples.read, width=width), shape, blocks)
-    return Sequences(
+    sequences = Sequences(
         values=values,
         lengths=lengths,
         labels=labels,
@@ -109,6 +110,7 @@ def read_lit(source: str, *, require_labels: bool, wish: Wish) -> Sequences:
         ids=ids,
         source=source,
     )
+    return replace(sequences, notes=target_notes(source, y, labels, sequences.counted))
 
 
 def _opened(source: str) -> tuple[_Samples, NDArray[np.int64]]:

@@ -58,8 +58,8 @@ def stacked_labels(
     lengths: NDArray[np.int64],
     ids: NDArray[np.str_],
     wish: Wish,
-) -> tuple[Labels, tuple[str, ...]]:
-    """Return the labels of all samples, and the names of their classes.
+) -> tuple[Labels, tuple[str, ...], NDArray[Any]]:
+    """Return the labels of all samples, the names of their classes, and what the samples say.
 
     Raises:
         InputError: There are none, or they do not fit each other or the sequences.
@@ -70,7 +70,7 @@ def stacked_labels(
         y = _stacked(labels, lengths)
         if y.dtype.kind == "U":
             require_names(source, "'label'", y)
-        return targets(y, lengths, int(lengths.max()), ids, None, wish)
+        return *targets(y, lengths, int(lengths.max()), ids, None, wish), y
     except InputError:
         raise
     except (ValueError, TypeError) as error:

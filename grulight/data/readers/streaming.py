@@ -14,7 +14,7 @@ from grulight.data.readers.messages import bad
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.table_rows import Rows
 from grulight.data.readers.tables import TABLES, table_rows
-from grulight.data.readers.targets import Wish, targets
+from grulight.data.readers.targets import Wish, target_notes, targets
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 
@@ -53,10 +53,16 @@ class TableStream:
     def __init__(self, source: str, options: ReadOptions, seen: Callable[[float], None]) -> None:
         self.source, self._options, self._seen = source, options, seen
         self.feature_names: tuple[str, ...] = ()
-        self.notes: tuple[str, ...] = ()  # of the first block that has some
+        self._of_features: tuple[str, ...] = ()
+        self._of_values: tuple[str, ...] = ()
         self.steps = 0  # of the longest sequence so far
         self.labels_by_row = bool(options.targets.per_step)
         self._classes: dict[str, str] = {}  # and the first sequence of each
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines of the first block that has some: what the user should know."""
+        return self._of_features + self._of_values
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks."""
@@ -69,7 +75,7 @@ class TableStream:
                 earlier.update(rows.sequences.names)
             raw = gathered(path, rows, columns)
             self.feature_names = tuple(raw.feature_names or ())
-            self.notes = self.notes or raw.notes
+            self._of_features = self._of_features or raw.notes
             yield self._block(raw)
 
     def _block(self, raw: RawSequences) -> Block:
@@ -88,9 +94,11 @@ class TableStream:
         try:
             # labels of rows as well: to check them, each row is a sequence of one step
             once = np.ones(len(ids), np.int64)
-            return targets(raw.labels, once, 1, ids, None, Wish("values", per_step=False))[0]
+            held = targets(raw.labels, once, 1, ids, None, Wish("values", per_step=False))[0]
         except ValueError as error:
             raise bad(self.source, f"{raw.name('y')}: {error}") from error
+        self._of_values = self._of_values or target_notes(self.source, raw.labels, held, once == 1)
+        return held
 
     def _numbered(self, labels: NDArray[np.str_], ids: NDArray[np.str_]) -> NDArray[np.int64]:
         """Number classes as they appear; how they sort shows at the end."""

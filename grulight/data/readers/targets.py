@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.classes import class_indices
+from grulight.data.readers.digits import Digits, as_float32
 from grulight.data.sequences import Labels
 
 Kind = Literal["auto", "classes", "labels", "values"]
@@ -88,6 +89,25 @@ def targets(
     labels = np.zeros(counted.shape, dtype=np.int64)
     labels[counted] = found
     return labels, names
+
+
+def target_notes(
+    source: str, y: NDArray[Any] | None, held: Labels | None, counted: NDArray[np.bool_]
+) -> tuple[str, ...]:
+    """Return a line where float32, in which values are held, cannot tell them apart.
+
+    Args:
+        source: What has them, for the line.
+        y: What ``targets`` took.
+        held: What it made of them.
+        counted: (N,) or (N, S) which of them are no padding.
+    """
+    if y is None or held is None or held.dtype.kind != "f":
+        return ()
+    exact = y.reshape(held.shape)[counted].astype(np.float64).reshape(-1, held.shape[-1])
+    digits = Digits(held.shape[-1])
+    digits.add(exact, as_float32(exact))
+    return digits.value_notes(source, "its values")
 
 
 def _per_step(y: NDArray[Any], steps: int, wish: Wish) -> bool:
