@@ -5,7 +5,8 @@ rows and a wrongly applied reset gate change nothing. So random cases have rando
 non-zero biases, a random initial state, lengths of 1 and of T, and odd sizes.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from parity.question import Array, Arrays, Network, Question
 
 RAGGED = "random_weights_ragged_odd_batch"  # name of the case that shows the most wrong ports
 STEPS = 50
+STEEP = 32.0  # deviation of what gates are given: tanh is 1 in float32 from 9 on, sigmoid from 17
 # The learning rates are numbers that float32 holds exactly, so that neither side rounds them.
 OPTIMIZERS: dict[str, dict[str, float]] = {
     "sgd": {"lr": 2**-5},
@@ -65,6 +67,18 @@ class Case:
     def question(self) -> Question:
         """Return what both sides are asked for rungs 1 to 3."""
         return Question(self.name, "network", self.network, self.weights(), self.inputs())
+
+
+def saturating_question(network: Network) -> Question:
+    """Ask about inputs that take gates from their middle to where float32 has 0 and 1 only.
+
+    Forward alone: slopes there are made of 1 - z, of which a z near one leaves no digits.
+    """
+    question = Case("random_weights_saturating_inputs", network, seed=2).question()
+    # a power of two keeps the numbers exact, and sums have this deviation at any size
+    spread = STEEP * math.sqrt(3 * network.hidden_size / network.input_size)
+    values = question.inputs["values"] * 2.0 ** round(math.log2(spread))
+    return replace(question, task="forward", inputs=question.inputs | {"values": values})
 
 
 def random_labels(network: Network, shape: tuple[int, ...], rng: np.random.Generator) -> Array:

@@ -15,7 +15,7 @@ from parity.repeatability import answer_twice, both_answers, without
 from parity.result import Implementation, Result
 from parity.rungs import judge
 from parity.sides.reference_side import answer as reference_answer
-from parity.tolerances import bounds, noise_floor
+from parity.tolerances import bounds, float32_floor, noise_floor
 
 if TYPE_CHECKING:
     from parity.sides.onnx_side import OnnxSide
@@ -48,7 +48,7 @@ class LiveSide:
 
     def floors(self, question: Question, answer: Arrays) -> Floors:
         """Measure the noise floor of an answer."""
-        return noise_floor(self.side, question, answer)
+        return float32_floor(self.side, question, answer)
 
 
 def climb(

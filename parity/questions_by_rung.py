@@ -11,6 +11,7 @@ from parity.cases import (
     Case,
     cotangents,
     loss_question,
+    saturating_question,
     step_question,
     training_question,
 )
@@ -52,6 +53,7 @@ def questions_about(
         Question("own_weights_own_data", "network", network, weights, some),
         random.question(),
         replace(random, name="random_weights_long_sequences", batch=3, time=67, seed=1).question(),
+        saturating_question(network),
         loss_question(network),
         *(step_question(network, random.weights(), name, few) for name in OPTIMIZERS),
         training,

@@ -17,7 +17,12 @@ from parity.question import Arrays, Question, Side
 from parity.repeatability import both_answers, without
 from parity.result import Limit, Result
 from parity.rungs import Finding, judge
-from parity.tolerances import conditioned_bound, noise_floor, saturation_floor
+from parity.tolerances import (
+    conditioned_bound,
+    float32_floor,
+    noise_floor,
+    saturation_floor,
+)
 
 BY_THEIR_NOISE = (OWN, *EDGES)  # also in float64: their numbers are not chosen to be tame
 
@@ -65,7 +70,7 @@ def _judged(
 ) -> list[Finding]:
     """Judge two answers; ``whole`` is their answer as they gave it, for its noise."""
     single = question.dtype == "float32" and question.task != "weights"
-    floors = noise_floor(theirs, question, whole) if single else None
+    floors = float32_floor(theirs, question, whole) if single else None
     found = judge(question, *answers, floors)
     if single or question.name not in BY_THEIR_NOISE or all(each.same for each in found):
         return found

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from parity.question import Arrays, Question, batches_of, gradients_of
+from parity.sides.answers import forward_alone, stack_snapshots
 from parity.sides.keras_network import (
     KerasNetwork,
     Tensors,
@@ -14,7 +15,7 @@ from parity.sides.keras_network import (
     loss_of,
     predictions,
 )
-from parity.sides.keras_optimizers import HYPERPARAMETERS, OPTIMIZERS
+from parity.sides.keras_optimizers import HYPERPARAMETERS, OPTIMIZERS, variables_for
 from parity.sides.keras_setup import keras, tf
 
 Mode = Literal["eager", "function", "xla"]
@@ -106,6 +107,10 @@ class KerasSide:
         answer |= {f"loss{n}": array for n, array in of_loss.items() if n.startswith("grad.")}
         return in_torch_layout(answer)
 
+    def _forward(self, question: Question) -> Arrays:
+        """Run the network forward."""
+        return forward_alone(self._network(question))
+
     def _losses(self, question: Question) -> Arrays:
         """Return the loss of given answers, directly and from probabilities alone."""
         network = question.network
@@ -127,7 +132,7 @@ class KerasSide:
     def _steps(self, question: Question) -> Arrays:
         """Return the weights along the steps of an optimiser."""
         names, every = list(question.weights), question.settings["every"]
-        optimizer, variables = self._optimizer(question, lambda: _variables(question))
+        optimizer, variables = self._optimizer(question, lambda: variables_for(question))
         for name, variable in zip(names, variables, strict=True):
             variable.assign(question.weights[name])
 
@@ -142,7 +147,7 @@ class KerasSide:
             step([tf.constant(gradients[name]) for name in names])
             if number % every == 0:
                 snapshots.append({n: v.numpy() for n, v in zip(names, variables, strict=True)})
-        return _stacked("step", snapshots)
+        return stack_snapshots("step", snapshots)
 
     def _training(self, question: Question) -> Arrays:
         """Train as ``Model.fit`` does, softmax output and Adam, in the given order of batches."""
@@ -163,7 +168,7 @@ class KerasSide:
             losses.append(self._run(batch, "training", body)["loss"])
             if len(losses) % question.settings["every"] == 0:
                 snapshots.append(model.weights())
-        return {"train.loss": np.array(losses)} | _stacked("train", snapshots)
+        return {"train.loss": np.array(losses)} | stack_snapshots("train", snapshots)
 
     def _optimizer(
         self, question: Question, make: Callable[[], Variables]
@@ -186,14 +191,6 @@ class KerasSide:
             if variable is not optimizer.learning_rate:
                 variable.assign(tf.zeros_like(variable))
         return optimizer, variables
-
-
-def _variables(question: Question) -> Variables:
-    return [keras.Variable(array, dtype=question.dtype) for array in question.weights.values()]
-
-
-def _stacked(prefix: str, snapshots: list[Arrays]) -> Arrays:
-    return {f"{prefix}.{n}": np.stack([each[n] for each in snapshots]) for n in snapshots[0]}
 
 
 def _numpy(tensors: Tensors) -> Arrays:

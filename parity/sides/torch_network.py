@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -75,11 +74,6 @@ def load_weights(module: nn.Module, weights: Arrays) -> None:
 def copy_of(weights: dict[str, Any]) -> Arrays:
     """Copy parameters to arrays."""
     return {name: p.detach().cpu().numpy().copy() for name, p in weights.items()}
-
-
-def stack_snapshots(snapshots: list[Arrays]) -> Arrays:
-    """Stack snapshots of weights along a new first axis."""
-    return {name: np.stack([each[name] for each in snapshots]) for name in snapshots[0]}
 
 
 def clipped_cross_entropy(probabilities: Tensor, labels: Tensor, epsilon: float = 1e-7) -> Tensor:

@@ -15,6 +15,7 @@ from grulight.keras_files.layers.layout import network_to_keras, network_to_torc
 from grulight.kernels.fused import Kernel
 from grulight.model import GRUNet
 from parity.question import Array, Arrays, Network, Question, gradients_of
+from parity.sides.answers import forward_alone, stack_snapshots
 from parity.sides.quiet import without_warnings
 from parity.sides.torch_network import (
     clipped_cross_entropy,
@@ -23,7 +24,6 @@ from parity.sides.torch_network import (
     hidden_states,
     load_weights,
     probabilities,
-    stack_snapshots,
 )
 from parity.sides.torch_optimizers import OPTIMIZERS
 from parity.sides.torch_training import train, train_together
@@ -117,10 +117,13 @@ class TorchSide:
         answer |= {"loss": loss}
         if question.network.answer != "values":
             answer["probabilities"] = probabilities(question.network, logits)
-        answer |= _gradients("grad", torch.stack(pulls).sum(), leaves) | _gradients(
-            "lossgrad", loss, leaves
-        )
+        answer |= _gradients("grad", torch.stack(pulls).sum(), leaves)
+        answer |= _gradients("lossgrad", loss, leaves)
         return {name: tensor.detach().cpu().numpy() for name, tensor in answer.items()}
+
+    def _forward(self, question: Question) -> Arrays:
+        """Run the network forward."""
+        return forward_alone(self._network(question))
 
     def _losses(self, question: Question) -> Arrays:
         """Return the loss of given logits, directly and from clipped probabilities."""
@@ -149,7 +152,7 @@ class TorchSide:
             optimizer.step()
             if step % every == 0:
                 snapshots.append(copy_of(weights))
-        return _named("step", stack_snapshots(snapshots))
+        return stack_snapshots("step", snapshots)
 
     def _training(self, question: Question) -> Arrays:
         """Train as ``grulight fit`` does."""

@@ -16,8 +16,9 @@ from grulight.training.classifier import GRUClassifier
 from grulight.training.epoch_means import EpochMeans
 from grulight.training.steps_per_execution import MOST
 from parity.question import Arrays, Network, Question
+from parity.sides.answers import stack_snapshots
 from parity.sides.quiet import without_warnings
-from parity.sides.torch_network import classifier_for, copy_of, load_weights, stack_snapshots
+from parity.sides.torch_network import classifier_for, copy_of, load_weights
 
 
 class Watch(Callback):
@@ -76,8 +77,7 @@ def train_together(
 
 
 def _answer(question: Question, watch: Watch) -> Arrays:
-    weights = stack_snapshots(list(watch.snapshots.values()))
-    snapshots = {f"train.{name}": array for name, array in weights.items()}
+    snapshots = stack_snapshots("train", list(watch.snapshots.values()))
     return {"train.loss": np.array(watch.losses, question.dtype)} | snapshots
 
 

@@ -124,11 +124,14 @@ def _pooled(k: Any) -> Any:
 
 
 def _compiled(loss: str, optimizer: str, **settings: Any) -> Callable[[Any], Any]:
-    """Return what builds a model that was compiled; `smoothing` goes to the loss."""
-    smoothing = settings.pop("smoothing", 0.0)
+    """Return what builds a model that was compiled; `smoothing` goes to the loss.
+
+    `constraint` goes to the last layer's kernel.
+    """
+    smoothing, constraint = settings.pop("smoothing", 0.0), settings.pop("constraint", None)
 
     def build(k: Any) -> Any:
-        last = k.Dense(3, activation="softmax")
+        last = k.Dense(3, activation="softmax", kernel_constraint=constraint)
         model = k.Sequential([k.Input((9, 3)), k.GRU(4), last])
         stated = {"class_name": optimizer, "config": settings}
         asked = {"class_name": loss, "config": {"label_smoothing": smoothing}}
@@ -136,6 +139,12 @@ def _compiled(loss: str, optimizer: str, **settings: Any) -> Callable[[Any], Any
         return model
 
     return build
+
+
+def _falling(initial: float, decay_steps: int) -> dict[str, Any]:
+    settings = {"initial_learning_rate": initial, "decay_steps": decay_steps, "decay_rate": 0.5}
+    kind = {"module": "keras.optimizers.schedules", "class_name": "ExponentialDecay"}
+    return kind | {"config": settings, "registered_name": None}
 
 
 OWN: dict[str, Callable[[Any], Any]] = {
@@ -146,6 +155,12 @@ OWN: dict[str, Callable[[Any], Any]] = {
     ),
     "compiled clipping": _compiled(
         "CategoricalCrossentropy", "Adam", clipvalue=0.01, beta_1=0.8, smoothing=0.2
+    ),
+    "compiled schedule": _compiled(
+        "CategoricalCrossentropy", "Adam", learning_rate=_falling(0.01, decay_steps=3)
+    ),
+    "compiled constraint": _compiled(
+        "CategoricalCrossentropy", "SGD", learning_rate=0.5, constraint="unit_norm"
     ),
     "frozen layers": _frozen,
     "average of three": _average,

@@ -3,14 +3,17 @@ import pytest
 import torch
 from conftest import CASES, Answers
 
+from grulight.kernels.reference import Array, Step, gru_step
 from grulight.model import GRUNet
-from parity.cases import Case
+from parity.cases import Case, saturating_question
 from parity.compare import compare
-from parity.question import Side
+from parity.question import Network, Side
 from parity.rungs import judge, rung_of
 from parity.sides.reference_side import answer as reference_answer
+from parity.sides.reference_side import forward
 from parity.sides.torch_network import hidden_states
-from parity.tolerances import noise_floor
+from parity.sides.torch_side import TorchSide
+from parity.tolerances import float32_floor, noise_floor
 
 
 def test_every_hidden_state_and_logit_agrees_to_1e_14(case: Case, answers: Answers) -> None:
@@ -38,6 +41,20 @@ def test_float32_stays_within_the_noise_of_keras(name: str, answers: Answers, th
     assert {finding.rung for finding in findings} == {1, 2, 3}
     for finding in findings:
         assert finding.same, finding
+
+
+def test_saturating_inputs_show_gates_that_end_early(theirs: Side) -> None:
+    def early(a: Array, *more: Array) -> Step:
+        return gru_step(np.clip(a, -8, 8), *more)
+
+    question = saturating_question(Network(5, 3, 6)).as_dtype("float32")
+    their_answer = theirs(question)
+    floors = float32_floor(theirs, question, their_answer)
+    assert not any(name.startswith(("grad", "lossgrad")) for name in their_answer)
+    assert all(f.same for f in judge(question, TorchSide()(question), their_answer, floors))
+    wrong, _ = forward(question, early)
+    found = judge(question, wrong, {name: their_answer[name] for name in wrong}, floors)
+    assert all(finding.differs for finding in found if finding.difference.tensor != "loss")
 
 
 def test_outputs_past_the_end_are_zero_on_both_sides(answers: Answers) -> None:

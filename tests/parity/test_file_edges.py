@@ -9,7 +9,7 @@ import pytest
 from torch import nn
 
 from grulight.keras_files.layers.base import Signal
-from grulight.keras_files.layers.normalization import BatchNormalization
+from grulight.keras_files.layers.normalization import BatchNormalization, LayerNormalization
 from grulight.keras_files.layers.recurrent_base import Recurrent
 from grulight.keras_files.port import load_keras
 from parity.keras_files.ask import ask
@@ -29,7 +29,7 @@ from parity.keras_files.keras_open import Opened, _copy, variables_of
 from parity.keras_files.keras_witness import Witness
 from parity.keras_files.layout import by_path
 from parity.keras_files.ported_side import PortedSide
-from parity.question import Question
+from parity.question import Precision, Question
 from parity.result import Result
 from parity.sides.keras_setup import keras
 from parity.sides.quiet import without_warnings
@@ -70,7 +70,7 @@ def edge(sides: Sides, name: str) -> Question:
     return next(question for question in found if question.name == name)
 
 
-def asked(sides: Sides, change: Change, name: str) -> Result:
+def asked(sides: Sides, change: Change, name: str, dtype: Precision = "float64") -> Result:
     """Ask one question of a port with a mistake in it."""
     file_questions, ours, theirs = sides
     result = Result("x", "", "ours", "theirs", {})
@@ -81,7 +81,7 @@ def asked(sides: Sides, change: Change, name: str) -> Result:
         found = edges(file_questions.graph, file_questions.inputs, random)
         questions = [question for question in found if question.name == name]
     for question in questions:
-        ask(result, question, ours.changed(change), theirs)
+        ask(result, question.as_dtype(dtype), ours.changed(change), theirs)
     assert result.findings
     return result
 
@@ -159,6 +159,53 @@ def test_states_that_are_inputs_of_the_model_are_asked_at_the_edge(
     assert all(finding.same for finding in asked(given, nothing, name).findings)
     wrong = asked(given, state_forgotten, name).findings
     assert name == HUGE or any(finding.differs for finding in wrong)
+
+
+@pytest.fixture(scope="module")
+def normalised(tmp_path_factory: pytest.TempPathFactory) -> Sides:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((9, 3)),
+            layers.GRU(4, return_sequences=True),
+            layers.LayerNormalization(epsilon=1e-5, scale=False),
+        ]
+    )
+    return sides_of(model, tmp_path_factory.mktemp("normalised") / "model.keras")
+
+
+def added_to(module: nn.Module, number: float) -> None:
+    if isinstance(module, LayerNormalization):
+        compute = module.compute
+        module.compute = lambda x: compute(x) + number
+
+
+def off_by_little(module: nn.Module) -> None:
+    added_to(module, 2e-4)
+
+
+def epsilon_of_another_layer(module: nn.Module) -> None:
+    if isinstance(module, LayerNormalization):
+        module.epsilon = 1e-3
+
+
+def not_a_number(module: nn.Module) -> None:
+    added_to(module, np.nan)
+
+
+def test_rounding_behind_saturated_states_is_no_difference(normalised: Sides) -> None:
+    [finding] = asked(normalised, nothing, HUGE, "float32").findings
+    assert finding.same
+    assert finding.difference.relative > 8 * 2.0**-23  # what was allowed if a nudge moved nothing
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("change", [off_by_little, epsilon_of_another_layer, not_a_number])
+def test_a_wrong_layer_behind_saturated_states_is_different(
+    normalised: Sides, change: Change, dtype: Precision
+) -> None:
+    [finding] = asked(normalised, change, HUGE, dtype).findings
+    assert finding.differs
 
 
 def test_a_single_step_is_asked_where_the_file_leaves_their_number_open(sides: Sides) -> None:

@@ -10,6 +10,7 @@ from parity.tolerances import (
     bounds,
     cap,
     conditioned_bound,
+    float32_floor,
     noise_floor,
     operations,
     perturb,
@@ -42,6 +43,32 @@ def test_floor_is_the_largest_of_several_draws() -> None:
 def test_floor_of_a_side_that_does_not_move_is_one_unit_in_the_last_place() -> None:
     answer = {"logits": np.ones(1, np.float32)}
     assert noise_floor(lambda question: answer, QUESTION, answer) == {"logits": 2.0**-23}
+
+
+def test_what_float32_rounds_away_counts_for_outputs_alone_and_under_the_same_cap() -> None:
+    def side(question: Question) -> Arrays:
+        off = 1.0 + (3e-5 if question.dtype == "float32" else 0.0)
+        return {name: np.full(2, off, question.dtype) for name in ("logits", "grad.w", "loss")}
+
+    floors = float32_floor(side, QUESTION, side(QUESTION))
+    assert floors["logits"] == pytest.approx(3e-5, rel=1e-2)
+    assert floors["grad.w"] == floors["loss"] == 2.0**-23
+    assert bounds(QUESTION, floors, floors)["logits"] == min(8 * floors["logits"], cap(QUESTION))
+    asked = replace(QUESTION, task="training")
+    assert float32_floor(side, asked, side(QUESTION))["logits"] == 2.0**-23
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_float64_without_numbers_does_not_let_nan_through(bad: float) -> None:
+    def side(question: Question) -> Arrays:
+        value = 1.0 if question.dtype == "float32" else bad
+        return {"logits": np.full(2, value, question.dtype)}
+
+    answer = side(QUESTION)
+    floors = float32_floor(side, QUESTION, answer)
+    [finding] = judge(QUESTION, {"logits": np.full(2, np.nan, np.float32)}, answer, floors)
+    assert finding.differs
+    assert finding.bound <= cap(QUESTION)
 
 
 def test_weights_must_be_equal_and_float64_does_not_look_at_floors() -> None:
