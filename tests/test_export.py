@@ -19,9 +19,7 @@ from grulight.exporting import (
 )
 from grulight.exporting import (
     keras_model,
-)
-from grulight.exporting import (
-    onnx_pt2 as programs,
+    prediction_modules,
 )
 from grulight.exporting import (
     traceable_gru as grus,
@@ -203,7 +201,7 @@ def _wrong_onnx(patch: pytest.MonkeyPatch) -> None:
 
 
 def _wrong_pt2(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(programs, "probabilities", lambda logits: logits.sigmoid())
+    patch.setattr(prediction_modules.Prediction, "predicted", lambda _, logits: logits.sigmoid())
 
 
 def _wrong_keras(patch: pytest.MonkeyPatch) -> None:

@@ -49,8 +49,9 @@ def export(
 ) -> Export:
     """Write a checkpoint's model as `.onnx`, `.pt2` or `.keras`, by the name's suffix.
 
-    A GRUNet takes raw sequences and answers with probabilities; a ported model takes and answers
-    what its Keras file does, under the same names. Standardisation is part of it.
+    A GRUNet takes raw sequences and answers with probabilities, or values in their own units; a
+    ported model takes and answers what its Keras file does, under the same names. Standardisation
+    is part of it.
     It is opened again and compared with the checkpoint before the file gets its name.
 
     Args:

@@ -7,7 +7,8 @@ from typing import Any
 from grulight.errors import InputError
 from grulight.exporting.inputs import Array, Input, described
 from grulight.exporting.keras_settings import ACTIVATIONS, KEYS, PLAIN, WITH_AXIS
-from grulight.exporting.subject import Subject
+from grulight.exporting.subject import Subject, units_of
+from grulight.heads import Head, LabelHead, ValueHead
 from grulight.keras_files.layers.activations import activation_layer, activation_name
 from grulight.keras_files.layers.layout import network_to_keras
 from grulight.keras_files.layers.network import PREFIX
@@ -68,7 +69,8 @@ def plan_of(subject: Subject) -> ModelPlan:
         return _model_plan(network.graph, network.to_keras(), subject.inputs)
     assert subject.classifier is not None
     assert isinstance(subject.classifier.network, GRUNet)
-    layers = {str(at): plan for at, plan in enumerate(_plans(subject.classifier.network))}
+    plans = _plans(subject.classifier.network, subject.classifier.head)
+    layers = {str(at): plan for at, plan in enumerate(plans)}
     calls, before = [], Ref("values", 0, 0)
     for name in layers:
         calls.append(Call(name, 0, (before,)))
@@ -76,7 +78,7 @@ def plan_of(subject: Subject) -> ModelPlan:
     return ModelPlan(subject.inputs, (Ref("values", 0, 0),), layers, tuple(calls), (before,))
 
 
-def _plans(network: GRUNet) -> Iterator[Plan]:
+def _plans(network: GRUNet, head: Head) -> Iterator[Plan]:
     gru, rate = network.gru, network.dropout.p
     state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     held = network_to_keras(state)
@@ -85,15 +87,23 @@ def _plans(network: GRUNet) -> Iterator[Plan]:
         settings: dict[str, object] = {
             "units": gru.hidden_size,
             "use_bias": gru.bias,
-            "return_sequences": number < gru.num_layers - 1,
+            "return_sequences": network.per_step or number < gru.num_layers - 1,
         }
         layer = Plan("GRU", settings, arrays)
         yield Plan("Bidirectional", {}, arrays, {"layer": layer}) if gru.bidirectional else layer
         if rate:
             yield Plan("Dropout", {"rate": rate})
-    units = network.head.out_features
-    settings = {"units": units, "activation": "sigmoid" if units == 1 else "softmax"}
+    settings = {"units": head.size, "activation": _activation(head)}
     yield Plan("Dense", settings, (held["dense/kernel"], held["dense/bias"]))
+    if (units := units_of(head)) is not None:
+        mean, scale = units  # arrays, for of numbers Keras makes float32 first
+        yield Plan("Rescaling", {"scale": scale, "offset": mean})
+
+
+def _activation(head: Head) -> str:
+    if isinstance(head, ValueHead):
+        return "linear"
+    return "sigmoid" if isinstance(head, LabelHead) or head.size == 1 else "softmax"
 
 
 def _model_plan(

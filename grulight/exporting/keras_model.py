@@ -19,7 +19,7 @@ from grulight.exporting.subject import Subject
 from grulight.exporting.trials import trials
 from grulight.exporting.verification import Written, distance, require_same
 from grulight.extras import extra
-from grulight.logits import probabilities
+from grulight.heads import ClassHead
 from grulight.model import GRUNet
 
 # oneDNN would reorder sums
@@ -50,7 +50,7 @@ def write_keras(subject: Subject, path: Path) -> Written:
 
     def ask(trial: Trial) -> list[Array]:
         answers = _answers(keras, opened, subject, trial)
-        return answers if subject.model is not None else [_per_class(answers[0])]
+        return [_per_class(answers[0])] if _one_for_two(subject) else answers
 
     return Written(ask, f"Keras {keras.__version__}", counts)
 
@@ -125,8 +125,10 @@ def _network_answers(subject: Subject, trial: Trial) -> list[Array]:
             return [each.numpy() for each in several]
         assert subject.classifier is not None
         assert isinstance(subject.classifier.network, GRUNet)
-        logits = subject.classifier.network(*tensors)
-        return [(logits.sigmoid() if logits.shape[-1] == 1 else probabilities(logits)).numpy()]
+        answered = subject.classifier.network(*tensors)
+        if _one_for_two(subject):
+            return [answered.sigmoid().numpy()]
+        return [subject.classifier.head.prediction(answered).numpy()]
 
 
 def _answers(keras: ModuleType, model: Any, subject: Subject, trial: Trial) -> list[Array]:
@@ -135,6 +137,14 @@ def _answers(keras: ModuleType, model: Any, subject: Subject, trial: Trial) -> l
     return [keras.ops.convert_to_numpy(each) for each in keras.tree.flatten(answered)]
 
 
+def _one_for_two(subject: Subject) -> bool:
+    """Return whether Keras has one probability where the checkpoint has those of two classes."""
+    if subject.model is not None or subject.classifier is None:
+        return False
+    head = subject.classifier.head
+    return isinstance(head, ClassHead) and head.size == 1
+
+
 def _per_class(answer: Array) -> Array:
-    """Return probabilities (batch, class); a single one is that of the second class."""
-    return np.concatenate((1 - answer, answer), -1) if answer.shape[-1] == 1 else answer
+    """Return probabilities (..., class) of that of the second class alone."""
+    return np.concatenate((1 - answer, answer), -1)

@@ -1,6 +1,5 @@
 """`.onnx` and `.pt2`: a checkpoint's answers as one graph, for any batch and any time."""
 
-import copy
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,80 +11,17 @@ from torch.export import Dim, ExportedProgram
 
 from grulight.errors import InputError
 from grulight.exporting.inputs import Array, Trial, example
+from grulight.exporting.prediction_modules import PortedPrediction, Prediction, Twin
 from grulight.exporting.subject import LENGTHS, Subject
-from grulight.exporting.traceable_gru import OPSET, OnnxGRU, ScannedGRU, replace_grus
+from grulight.exporting.traceable_gru import OPSET, OnnxGRU, ScannedGRU
 from grulight.exporting.verification import Written, one_line
 from grulight.extras import extra
 from grulight.keras_files.layers.simple_rnn import SimpleRNN
 from grulight.keras_files.reader.untrusted_text import quote
-from grulight.logits import probabilities
-from grulight.model import GRUNet
 
 BATCH = 3  # sequences that torch.export traces
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-Twin = type[OnnxGRU] | type[ScannedGRU]
 Axes = dict[int, Any]
-
-
-class Prediction(nn.Module):
-    """From raw sequences (batch, time, feature) to a GRUNet's probabilities (batch, class).
-
-    Args:
-        subject: What predicts; it stays as it is.
-        twin: What computes in the place of `nn.GRU`.
-    """
-
-    mean: Tensor | None
-    scale: Tensor | None
-
-    def __init__(self, subject: Subject, twin: Twin) -> None:
-        super().__init__()
-        assert subject.classifier is not None
-        self.network = copy.deepcopy(subject.classifier.network)
-        self.register_buffer("mean", subject.classifier.mean)
-        self.register_buffer("scale", subject.classifier.scale)
-        replace_grus(self.network, twin)
-        self.eval()
-
-    def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Return probabilities; `lengths` (batch,) counts the valid steps of padded sequences."""
-        if self.mean is not None and self.scale is not None:
-            values = (values - self.mean) / self.scale
-        # a twin takes them in the place of packing
-        assert isinstance(self.network, GRUNet)
-        self.network.gru.lengths, lengths = lengths, None
-        return probabilities(self.network(values, lengths))
-
-
-class PortedPrediction(nn.Module):
-    """From a ported model's raw inputs to its outputs; the arguments are those of `Prediction`."""
-
-    mean: Tensor | None
-    scale: Tensor | None
-
-    def __init__(self, subject: Subject, twin: Twin) -> None:
-        super().__init__()
-        self.model = copy.deepcopy(subject.model)
-        mean, scale = subject.statistics or (None, None)
-        self.register_buffer("mean", mean)
-        self.register_buffer("scale", scale)
-        self.lengths = subject.lengths
-        assert self.model is not None
-        replace_grus(self.model, twin)
-        self.eval()
-
-    def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return the output, or several; lengths (batch,) of the first input come last."""
-        values, *others = inputs
-        if self.mean is not None and self.scale is not None:
-            values = (values - self.mean) / self.scale
-        if self.lengths:
-            valid = torch.arange(values.shape[1], device=values.device) < others.pop()[:, None]
-            # padding is zero, as the checkpoint reads it
-            values = torch.where(valid.reshape(*valid.shape, *(1,) * (values.dim() - 2)), values, 0)
-        assert self.model is not None
-        answers: Tensor | tuple[Tensor, ...] = self.model(values, *others)
-        return answers
 
 
 def write_pt2(subject: Subject, path: Path) -> Written:

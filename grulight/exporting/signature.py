@@ -3,6 +3,7 @@
 from grulight.errors import listed
 from grulight.exporting.inputs import Input
 from grulight.exporting.subject import Subject
+from grulight.heads import ClassHead, LabelHead
 from grulight.keras_files.layers.network import trace
 from grulight.keras_files.plan.spec import Shape
 
@@ -52,9 +53,11 @@ def _sizes(shape: Shape) -> str:
 def _outputs(subject: Subject, suffix: str) -> str:
     if subject.graph is None:
         assert subject.classifier is not None
-        single = suffix == ".keras" and subject.classifier.head.size == 1
-        answers = f"1: that of {subject.classifier.class_names[1]}" if single else "class"
-        return f"probabilities (batch, {answers})"
+        head, [name] = subject.classifier.head, subject.outputs
+        answers = {ClassHead: "class", LabelHead: "label"}.get(type(head), "value")
+        if suffix == ".keras" and head.num_classes and head.size == 1:
+            answers = f"1: that of {subject.classifier.class_names[1]}"
+        return f"{name} (batch, {'time, ' * head.per_step}{answers})"
     seen = trace(subject.graph, subject.graph.shapes)
     shapes = [seen[ref] for ref in subject.graph.outputs]
     pairs = zip(subject.outputs, shapes, strict=True)
@@ -63,7 +66,9 @@ def _outputs(subject: Subject, suffix: str) -> str:
 
 def _padding(subject: Subject, suffix: str) -> str:
     if subject.lengths:
-        return "lengths counts the steps of each sequence that are read, the first ones"
+        read = "lengths counts the steps of each sequence that are read, the first ones"
+        per_step = subject.classifier is not None and subject.classifier.head.per_step
+        return read + "; answers past them mean nothing" * per_step
     if subject.model is not None:
         return "every step is read, but for those that a layer masks"
     more = "; --lengths adds an input for sequences of different lengths"

@@ -16,6 +16,7 @@ from grulight.checkpoint_files.reader import structure
 from grulight.data.batches import Batch
 from grulight.errors import InputError
 from grulight.exporting.inputs import Array, Input, Trial, inputs_of
+from grulight.heads import Head, ValueHead
 from grulight.keras_files.plan.spec import Graph
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.ported_model import PortedModel
@@ -31,8 +32,8 @@ LENGTHS = "lengths"
 class Subject:
     """A checkpoint's model.
 
-    A GRUNet takes `values` and gives `probabilities`; a ported model takes and gives what the
-    Keras file does, under the names of its layers.
+    A GRUNet takes `values` and gives `probabilities`, or `predictions` where it answers with
+    values; a ported model takes and gives what the Keras file does, under the names of its layers.
 
     Attributes:
         inputs: What it takes, in order.
@@ -127,7 +128,8 @@ def subject_of(path: str | os.PathLike[str], lengths: bool) -> Subject:
     if isinstance(network, GRUNet):
         values = Input("values", (None, None, len(classifier.feature_names)))
         values = _as_trained(values, classifier)
-        return Subject((values,), ("probabilities",), lengths, None, classifier, None)
+        answers = "predictions" if isinstance(classifier.head, ValueHead) else "probabilities"
+        return Subject((values,), (answers,), lengths, None, classifier, None)
     return _ported(network.model, classifier, lengths)
 
 
@@ -147,6 +149,13 @@ def _ported(model: PortedModel, classifier: GRUClassifier | None, lengths: bool)
         inputs = (_as_trained(inputs[0], classifier),)
     steps = graph.shapes[0][1] if len(graph.shapes[0]) > 1 else None
     return Subject(inputs, tuple(names), lengths, model, classifier, steps)
+
+
+def units_of(head: Head) -> tuple[Array, Array] | None:
+    """Return mean and deviation (K,) by which a GRUNet's answers become values; None for none."""
+    if not isinstance(head, ValueHead) or not head.mean:
+        return None
+    return np.array(head.mean), np.array(head.scale)
 
 
 def _as_trained(given: Input, classifier: GRUClassifier) -> Input:

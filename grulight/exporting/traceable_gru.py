@@ -116,6 +116,8 @@ class ScannedGRU(nn.GRU):
 
         # a state that another layer left may be a view, and scan wants what a step returns
         h_BH, y_TBH = scan(step, h_BH.contiguous(), (a_TBG, at_T))
+        if self.lengths is not None:  # packed sequences have zeros in their padding
+            y_TBH = torch.where(at_T[:, None, None] < lengths[:, None], y_TBH, 0)
         return (y_TBH.flip(0) if backwards else y_TBH).transpose(0, 1), h_BH
 
 
