@@ -84,6 +84,22 @@ def _unreadable(path: str | os.PathLike[str], reason: str) -> InputError:
     return InputError(f"{path}: cannot be read as a checkpoint ({reason}). {CHOOSE}")
 
 
+def read_described(
+    path: str | os.PathLike[str],
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the arguments of a checkpoint's classifier, and its weights by name.
+
+    Raises:
+        InputError: It cannot be read, or lacks one of them.
+    """
+    checkpoint = read_checkpoint(path)
+    refuse_foreign_shapes(path, checkpoint)
+    for key in ("hyper_parameters", "state_dict"):
+        if key not in checkpoint:
+            raise damaged(path, f"it lacks {key!r}")
+    return checkpoint["hyper_parameters"], checkpoint["state_dict"]
+
+
 def damaged(path: str | os.PathLike[str], reason: str) -> InputError:
     """Return the refusal of a checkpoint that grulight cannot have written so."""
     return InputError(f"{path}: is a damaged checkpoint, {reason[:300]}. {CHOOSE}")

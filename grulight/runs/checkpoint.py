@@ -13,7 +13,7 @@ from grulight.checkpoint_files.reader import (
     Checkpoint,
     damaged,
     read_checkpoint,
-    refuse_foreign_shapes,
+    read_described,
     require_described,
     require_weights,
 )
@@ -54,12 +54,7 @@ def load_classifier(path: str | os.PathLike[str]) -> GRUClassifier:
         InputError: See :func:`read_checkpoint` and :func:`refuse_foreign_shapes`; or weights are
             missing, not finite, or of other shapes than the description says.
     """
-    checkpoint = read_checkpoint(path)
-    refuse_foreign_shapes(path, checkpoint)
-    for key in ("hyper_parameters", "state_dict"):
-        if key not in checkpoint:
-            raise damaged(path, f"it lacks {key!r}")
-    state, settings = checkpoint["state_dict"], checkpoint["hyper_parameters"]
+    settings, state = read_described(path)
     _require_sizes(path, settings, state)
     try:
         classifier = GRUClassifier(**settings)

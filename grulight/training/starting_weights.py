@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from grulight.checkpoint_files.reader import (
-    damaged,
-    read_checkpoint,
-    refuse_foreign_shapes,
+    read_described,
     require_described,
     require_weights,
 )
@@ -77,12 +75,7 @@ def starting_weights(path: str | os.PathLike[str], from_keras: object = None) ->
         raise InputError(
             "--model.weights and --model.from_keras: each is a model. Leave one of them out."
         )
-    checkpoint = read_checkpoint(path)
-    refuse_foreign_shapes(path, checkpoint)
-    for key in ("hyper_parameters", "state_dict"):
-        if key not in checkpoint:
-            raise damaged(path, f"it lacks {key!r}")
-    state, settings = checkpoint["state_dict"], checkpoint["hyper_parameters"]
+    settings, state = read_described(path)
     if settings.get("from_keras") is not None:
         require_described(path, settings["from_keras"], state)
     weights = {

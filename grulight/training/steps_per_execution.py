@@ -110,12 +110,19 @@ def compiled_steps_network(trainer: Any, network: nn.Module, head: Head) -> GRUN
         trainer.precision in ("32-true", "64-true")
         and not plain.dropout.p
         and type(optimizer) is KerasAdam
+        and not _does_more(optimizer)
         and not others
         and not group["amsgrad"]
         and list(map(id, group["params"])) == list(map(id, weights))
         and all(weight.requires_grad for weight in weights)
     )
     return plain if compiled else None
+
+
+def _does_more(optimizer: KerasAdam) -> bool:
+    """Return whether a step does what the compiled one does not know."""
+    around = (optimizer.schedule, optimizer.clip, optimizer.constrain)
+    return optimizer.accumulate != 1 or any(each is not None for each in around)
 
 
 def go_on_within_epoch(trainer: Trainer, checkpoint: dict[str, Any]) -> int | None:
