@@ -115,6 +115,19 @@ def test_a_file_has_one_job(name: str) -> None:
     assert NAMES[name].read_text().count("\n") <= most
 
 
+def test_no_callback_takes_a_name_of_lightnings() -> None:
+    # ``--trainer.callbacks EarlyStopping`` finds a class by its name among all that are imported
+    from lightning.pytorch import callbacks
+
+    ours = {
+        node.name
+        for path in NAMES.values()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert not ours & set(callbacks.__all__)
+
+
 @pytest.mark.parametrize(
     "code", ["import grulight", "from grulight.cli import main; main(['--help'])"]
 )

@@ -16,8 +16,8 @@ from grulight.data.readers.targets import Kind
 from grulight.errors import InputError
 from grulight.estimators.fitting import (
     ONE_AT_A_TIME,
-    EarlyStopping,
     LossCurve,
+    StopAtBest,
     parameters_named,
     seeded,
     train,
@@ -110,7 +110,7 @@ class SequenceEstimator(SequenceParameters):
 
     def _train(self, data: SequenceDataModule, names: list[str], seed: int) -> None:
         curve = LossCurve(bool(self.verbose))
-        stopping = [EarlyStopping(self.n_iter_no_change)] if self.early_stopping else []
+        stopping = [StopAtBest(self.n_iter_no_change)] if self.early_stopping else []
         trainer = trainer_for(self.accelerator, int(self.max_epochs), [curve, *stopping])
         with seeded(seed, trainer.strategy.root_device):
             model = Learner(

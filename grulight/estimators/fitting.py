@@ -46,7 +46,7 @@ class LossCurve(Callback):
             print(f"epoch {trainer.current_epoch + 1}  {shown}", flush=True)
 
 
-class EarlyStopping(Callback):
+class StopAtBest(Callback):
     """End the training when validation gets no better, and go back to the best weights.
 
     Args:
