@@ -130,3 +130,11 @@ def test_numbers_as_labels_of_a_table_are_told_how_they_are_predicted(
     Path("a.csv").write_text("sequence,label,a\nx,0.5,1\ny,1.5,2\n")
     assert main(["fit", "--data.source", "a.csv"]) == 2
     assert "--data.targets values predicts numbers" in capsys.readouterr().err
+
+
+def test_an_empty_cell_of_a_wide_table_names_the_layout(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("a.csv").write_text("sequence,label,a_0,a_1\nx,up,1,\ny,down,2,3\n")
+    assert main(["fit", "--data.source", "a.csv"]) == 2
+    assert "--data.layout wide" in capsys.readouterr().err

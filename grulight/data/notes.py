@@ -18,8 +18,8 @@ def shape_notes(sequences: Sequences) -> tuple[str, ...]:
     read += f" × {features:,} features"
     if features > 1 and (sequences.lengths == 1).all():
         return (
-            f"{read}: every sequence has one step. A table has a row per step; one whose columns "
-            "are the steps becomes (sequences, steps, features) in an .npz first.",
+            f"{read}: every sequence has one step. Where a table's row is a sequence and its "
+            "columns are steps, say --data.layout wide; an array is (sequences, steps, features).",
         )
     if steps > 1 and features >= _WIDER * steps:
         return (

@@ -9,7 +9,7 @@ import pyarrow as arrow
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from grulight.data.readers.hints import FILL, advice
+from grulight.data.readers.hints import advice, fill
 from grulight.data.readers.messages import bad
 from grulight.data.readers.times import parse_times
 
@@ -33,7 +33,7 @@ def as_numbers(
         InputError: It holds something else, or a cell is empty.
     """
     if not missing:
-        _refuse_nulls(path, name, column, place, f" {FILL}")
+        _refuse_nulls(path, name, column, place, f" {fill(name)}")
     if arrow.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     kind, types = column.type, arrow.types

@@ -12,7 +12,7 @@ import pyarrow as arrow
 from grulight.data.readers import text_file
 from grulight.data.readers.arrow_columns import Place
 from grulight.data.readers.classes import MISSING
-from grulight.data.readers.hints import FILL, advice
+from grulight.data.readers.hints import advice, fill
 from grulight.data.readers.messages import bad
 from grulight.data.readers.text_file import TextFile
 
@@ -144,7 +144,8 @@ def _first_bad(texts: Sequence[str | None], decimal: str) -> int:
 
 def _problem(text: str, decimal: str, name: str) -> str:
     if text.strip() in MISSING_CELLS:
-        return f"{repr(text[:40]) + ' is no number' if text.strip() else 'empty cell'}. {FILL}"
+        found = f"{text[:40]!r} is no number" if text.strip() else "empty cell"
+        return f"{found}. {fill(name)}"
     other = "," if decimal == "." else "."
     if is_number(text, other):
         return f"{text[:40]!r} is not a number. Say --data.decimal {other} where it is one."

@@ -53,6 +53,12 @@ def likely_time(
     return None
 
 
+def fill(name: str) -> str:
+    """Return what to do where a column of a table with a row per step lacks a value."""
+    wide = re.fullmatch(r".*[_. -]\d+", name)
+    return FILL + (" Where columns are steps, say --data.layout wide." if wide else "")
+
+
 def advice(name: str) -> str:
     """Return what to do where a column that is no number is called a time; else nothing."""
     return f" Say --data.time {name} where it orders the rows." if _called_time(name) else ""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.hints import FILL, likely_time
+from grulight.data.readers.hints import fill, likely_time
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array
@@ -108,11 +108,12 @@ def _check_cells(path: str, rows: Rows, *, missing: bool) -> None:
     wrong = np.isinf(rows.features) if missing else ~np.isfinite(rows.features)
     if wrong.any():
         row, column = (int(i) for i in np.argwhere(wrong)[0])
-        hint = f" {FILL}" if np.isnan(rows.features[row, column]) else ""
+        name = names[rows.layout.features[column]]
+        hint = f" {fill(name)}" if np.isnan(rows.features[row, column]) else ""
         raise bad(
             path,
             f"{wrong.sum()} cells are NaN, infinite or too large for float32; the first is on "
-            f"{rows.place(row)}, column {names[rows.layout.features[column]]!r}.{hint}",
+            f"{rows.place(row)}, column {name!r}.{hint}",
         )
 
 

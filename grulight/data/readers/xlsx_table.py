@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as arrow
 
 from grulight.data.readers.csv_cells import MISSING_CELLS
-from grulight.data.readers.hints import FILL, advice
+from grulight.data.readers.hints import advice, fill
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.messages import bad
 from grulight.data.readers.table_blocks import Block, Wanted
@@ -82,7 +82,7 @@ class XLSXTable:
             return float("nan")
         problem = f"{text[:40]!r} is not a number.{advice(name)}"
         if not text.strip():
-            problem = f"empty cell. {FILL}"
+            problem = f"empty cell. {fill(name)}"
         raise bad(self._path, f"row {row}, column {name!r}: {problem}")
 
 
