@@ -13,78 +13,18 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
 from mutants.child import preload, run_in_child
-from mutants.models import OWN, prepared
+from mutants.models import prepared
+from mutants.mutant import Mutant, mutants
 from mutants.table import into_readme, table
 
 ROOT = Path(__file__).parent.parent
 COPIED = ("grulight", "parity", "tests", "scripts", "pyproject.toml", "README.md", "LICENSE")
 WORK = ROOT / "build" / "mutation"
 FOUND = WORK / "found.json"
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A bug that somebody could write.
-
-    Attributes:
-        name: What a user would lose, unlike any other's.
-        part: What it is in.
-        arithmetic: Whether the part is among those that the proof stands for.
-        file: Where, below the root.
-        old: What is there now, once.
-        new: What stands there instead.
-        check: What `parity check` is run on; None where the proof does not concern the part.
-        tests: The tests that cover the part, in pytest's words.
-    """
-
-    name: str
-    part: str
-    arithmetic: bool
-    file: str
-    old: str
-    new: str
-    check: str | None
-    tests: tuple[str, ...]
-
-    def patched(self, root: Path) -> str:
-        """Return the file with the bug.
-
-        Raises:
-            ValueError: The line is not there once.
-        """
-        text = (root / self.file).read_text()
-        if text.count(self.old) != 1:
-            found = text.count(self.old)
-            raise ValueError(f"{self.name}: {self.old!r} is {found} times in {self.file}, not once")
-        return text.replace(self.old, self.new)
-
-
-def mutants() -> list[Mutant]:
-    """Read all mutants; a part gives its own what they do not say themselves."""
-    found = []
-    for path in sorted(Path(__file__).with_name("mutants").glob("*.yaml")):
-        for part in yaml.safe_load(path.read_text()):
-            for held in part["mutants"]:
-                given = {"check": part.get("check"), "tests": part.get("tests", []), **held}
-                given |= {"tests": (*given["tests"], *_test_of(given["check"]))}
-                given.setdefault("file", part.get("file"))
-                found.append(Mutant(part=part["part"], arithmetic=part["arithmetic"], **given))
-    return found
-
-
-def _test_of(check: str | None) -> list[str]:
-    """Return the test of outputs and gradients that a named case of the tests has."""
-    keras, _, case = (check or "").partition(": ")
-    if keras not in ("keras 2", "keras 3") or case in OWN:
-        return []
-    test = f"test_outputs_and_gradients_match_keras_{keras[-1]}"
-    return [f"tests/keras_files/test_keras_parity.py::{test}[{case}]"]
 
 
 @contextmanager
@@ -144,7 +84,7 @@ def require_sound(tree: Path, chosen: Sequence[Mutant]) -> None:
         if run.code != 0:
             raise SystemExit(f"parity check of {check}: {run.code} without a bug\n{run.last}")
     if tests:
-        run = run_in_child("tests", tree, WORK / "kernels", *tests)
+        run = run_in_child("tests", tree, WORK / "kernels", *tests, longest=3600)
         print(f"  without a bug: tests: {run.code} ({run.seconds:.0f} s)", flush=True)
         if run.code != 0:
             raise SystemExit(f"the tests fail without a bug: {run.last}")
@@ -162,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     every = mutants()
     found = json.loads(FOUND.read_text()) if FOUND.exists() else {}
     if options.readme:
-        into_readme(ROOT / "parity" / "README.md", table(every, found))
+        changed = [m.name for m in every if found.get(m.name, {}).get("of") != m.state(ROOT)]
+        into_readme(ROOT / "parity" / "README.md", table(every, found, changed))
         return 0
     chosen = [m for m in every if _wanted(m, options.words)]
     if options.left:
@@ -178,7 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for mutant in sorted(chosen, key=lambda each: each.check is not None):  # the quick ones first
         began = time.monotonic()
         found[mutant.name] = result = tried(tree, mutant)
-        result |= {"day": f"{datetime.now(tz=UTC):%d %B %Y}", "sound": not options.trust}
+        day, state = f"{datetime.now(tz=UTC):%d %B %Y}", mutant.state(tree)
+        result |= {"day": day, "of": state, "sound": not options.trust}
         who = f"check {result['check']}, tests {result['tests']}"
         spent = f"{time.monotonic() - began:.0f} s"
         print(f"{mutant.part}: {mutant.name}: {who} ({spent})", flush=True)

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, jit
 from grulight.kernels.numba_gates import cell
-from grulight.kernels.numba_simd import BOUNDSCHECK, VECTOR, compiled, jit, product_of, reach
+from grulight.kernels.numba_simd import VECTOR, product_of, reach
 
 BLOCK = 32  # sequences that share the reading of weights
 GROUPS = 32  # at most this many partial sums of gradients

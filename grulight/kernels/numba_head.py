@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from grulight.kernels.numba_cache import jit
 from grulight.kernels.numba_gates import sigmoid
-from grulight.kernels.numba_simd import jit
 
 CLASSES, LABELS, VALUES = 0, 1, 2  # kinds of answers
 

@@ -11,6 +11,7 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, jit
 from grulight.kernels.numba_cpu import (
     BLOCK,
     backward,
@@ -29,7 +30,7 @@ from grulight.kernels.numba_head import (
     loss_backward,
     to_predictions,
 )
-from grulight.kernels.numba_simd import BOUNDSCHECK, compiled, data_of, jit, reach
+from grulight.kernels.numba_simd import data_of, reach
 
 
 @jit

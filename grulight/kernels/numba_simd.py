@@ -1,4 +1,4 @@
-"""What the kernels for CPUs are made of: compiling, and the product of small matrices.
+"""What the kernels for CPUs are made of: the product of small matrices, whole vectors.
 
 What keeps one sequence's bits in any batch: no fast-math, and every product sums over k in order,
 each of its columns in a SIMD lane of its own, so that neither a neighbour in the batch nor the
@@ -11,74 +11,17 @@ does it see whether an address is of an array as large as is said (``numba_netwo
 that an index below zero counts from the end: these are for ``gate`` alone.
 """
 
-import logging
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from functools import cache, partial
-from hashlib import sha256
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
-from numba import config, njit, types
+from numba import types
 from numba.core import cgutils
-from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
-from grulight.errors import one_line
+from grulight.kernels.numba_cache import BOUNDSCHECK, jit
 
 VECTOR = 64  # bytes: the widest registers of today's CPUs
-
-BOUNDSCHECK = bool(config.BOUNDSCHECK)  # NUMBA_BOUNDSCHECK of the environment
-
-# Python's check of divisors, a branch, would keep LLVM from using vectors
-jit = partial(njit, error_model="numpy")
-
-
-@cache
-def _sources() -> str:
-    """Return a digest of all kernels: Numba's cache would notice changes of one file only."""
-    files = sorted(Path(__file__).parent.glob("numba_*.py"))
-    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
-
-
-def compiled(function: Callable[..., Any]) -> Any:
-    """Compile on first use, kept on disk where a place for that can be written."""
-    function.__qualname__ += _sources() + "bounds" * BOUNDSCHECK  # Numba names its files after it
-    dispatcher = jit(nogil=True)(function)
-    with suppress(RuntimeError):  # no such place
-        dispatcher._cache = _Cache(function)  # as enable_caching does
-    return dispatcher
-
-
-class _Cache(FunctionCache):  # type: ignore[misc]  # Numba comes without types
-    """Numba's cache, which a damaged file or a full disk costs time and nothing else."""
-
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return what was compiled before; None where there is none that can be read."""
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:  # a file that is cut off gives any of a dozen errors
-            with suppress(OSError):
-                self.flush()  # else it would be in the way of the next
-            return None
-
-    def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep what was compiled, where it can be kept."""
-        try:
-            super().save_overload(sig, data)
-        except Exception as error:
-            _say_once(self.cache_path, getattr(error, "strerror", None) or str(error))
-
-
-@cache
-def _say_once(directory: str, reason: str) -> None:
-    logging.getLogger(__name__).warning(
-        one_line(
-            f"{directory}: cannot keep compiled kernels ({reason}); each run compiles them anew. "
-            "Set NUMBA_CACHE_DIR to another directory."
-        )
-    )
 
 
 @jit

@@ -18,6 +18,7 @@ ROWS, BATCHES, STEPS = 5, 4, 20
 OPTIMISED = 4096  # numbers of each array in rung 4: an optimiser treats each number by itself
 SNAPSHOT_NUMBERS = 1_000_000
 OWN, RANDOM = "own_weights_random_inputs", "random_weights_random_inputs"
+STATISTICS = "own_weights_as_in_training"
 AS_IN_TRAINING = "random_weights_as_in_training"
 
 
@@ -107,6 +108,13 @@ class FileQuestions:
             "as_in_training": self.moves,
         }
         return replace(question, task="training", settings=settings)
+
+    def statistics(self) -> Question:
+        """Ask where one epoch takes the file's moving statistics while nothing is trained."""
+        weights = {name: array.astype(np.float64) for name, array in self.weights.items()}
+        question = self.training(weights, self.settings["trained"])
+        settings = {**question.settings, "steps": BATCHES, "every": BATCHES}
+        return replace(question, name=STATISTICS, settings=settings)
 
     def _network(
         self, name: str, weights: Arrays, seed: int, heads: Mapping[str, str], rows: int = ROWS

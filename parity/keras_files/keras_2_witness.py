@@ -2,6 +2,8 @@
 
 import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from grulight.keras_files.reader.untrusted_text import Json
+from parity.keras_files.file_questions import batches
 from parity.keras_files.inputs import fed
 from parity.keras_files.keras_open import adapted
 from parity.keras_files.names_in_file import said_version
@@ -16,6 +19,8 @@ from parity.keras_files.opening_rules import untrusted
 from parity.question import Arrays, Question
 from parity.sides.keras_setup import tf
 from parity.sides.quiet import without_warnings
+
+MOVING = ("moving_mean", "moving_variance")
 
 
 class Keras2Witness:
@@ -42,13 +47,37 @@ class Keras2Witness:
                 layer.finalize_state()  # it keeps what its variables were when it was made
 
     def __call__(self, question: Question) -> Arrays:
-        """Return the outputs for a question's inputs."""
-        given = [tf.constant(array) for array in fed(question).values()]
-        with without_warnings(), tf.device("CPU:0"):
-            found = self.model(given if len(given) > 1 else given[0], training=False)
+        """Return the outputs for a question's inputs, or the statistics after its batches."""
+        if question.task == "training":
+            return self._moved(question)
+        found = self._run(question, training=False)
         names = (f"output.{name}" for name in question.settings["outputs"])
         outputs = (np.asarray(each.numpy()) for each in tf.nest.flatten(found))
         return dict(zip(names, outputs, strict=True))
+
+    def _moved(self, question: Question) -> Arrays:
+        """Return the moving statistics after a pass over all batches in which nothing trains."""
+        kept = self.model.get_weights()
+        for batch in batches(question):
+            self._run(batch, training=True)
+        moved = {f"train.{n}": v.numpy()[None] for n, v in _moving(self.model).items()}
+        self.model.set_weights(kept)
+        return moved
+
+    def _run(self, question: Question, training: bool) -> Any:
+        given = [tf.constant(array) for array in fed(question).values()]
+        with without_warnings(), tf.device("CPU:0"):
+            return self.model(given if len(given) > 1 else given[0], training=training)
+
+
+def _moving(layer: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the moving statistics of a model of Keras 2 by the names of layers."""
+    if hasattr(layer, "moving_mean"):
+        return {f"{prefix}{name}": getattr(layer, name) for name in MOVING}
+    parts = {f"{each.name}/": each for each in getattr(layer, "layers", ())}
+    if hasattr(layer, "layer"):  # a wrapper, whose variables count as its own
+        parts[""] = layer.layer
+    return {n: v for name, part in parts.items() for n, v in _moving(part, prefix + name).items()}
 
 
 def keras_2(path: Path, config: dict[str, Json], question: Question) -> Keras2Witness | None:
@@ -66,12 +95,29 @@ def keras_2(path: Path, config: dict[str, Json], question: Question) -> Keras2Wi
     if find_spec("tf_keras") is None:
         return None
     try:
-        with without_warnings():
+        with without_warnings(), _without_cudnn():
             found = Keras2Witness(_opened(path))
             found(question)
     except Exception:  # Keras lets through whatever its own code happens to raise
         return None
     return found
+
+
+@contextmanager
+def _without_cudnn() -> Iterator[None]:
+    """Let recurrent layers be built for a CPU alone: with cuDNN's way it takes ten times as long.
+
+    On a CPU both compute the same.
+    """
+    from tf_keras.src.layers.rnn import gru, lstm
+
+    kept = gru.gru_with_backend_selection, lstm.lstm_with_backend_selection
+    gru.gru_with_backend_selection = gru.standard_gru
+    lstm.lstm_with_backend_selection = lstm.standard_lstm
+    try:
+        yield
+    finally:
+        gru.gru_with_backend_selection, lstm.lstm_with_backend_selection = kept
 
 
 def _opened(path: Path) -> Any:

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -113,6 +113,28 @@ def merged_as_before(spec: LayerSpec, layer: Any, values: list[Any]) -> Any:
     if any(each is not None for each in masks):
         merged._keras_mask = mask
     return merged
+
+
+def call_in_turn(model: Any, tensors: Iterable[Any]) -> None:
+    """Let a model compute its tensors in this order: a layer's statistics move with each call.
+
+    Keras computes first what is farthest from the outputs, and in Keras 3 masks and merges of
+    Keras 2 are operations of their own, which lengthen some ways.
+    """
+    nodes: dict[Any, None] = {}
+
+    def visit(tensor: Any) -> None:
+        operation, index, _ = tensor._keras_history
+        node = operation._inbound_nodes[index]
+        if node not in nodes:
+            for each in node.input_tensors:
+                visit(each)
+            nodes[node] = None
+
+    for tensor in tensors:
+        visit(tensor)
+    used = {node for held in model._nodes_by_depth.values() for node in held}
+    model._nodes_by_depth = {-at: [node] for at, node in enumerate(nodes) if node in used}
 
 
 def mask_of(tensor: Any) -> Any:

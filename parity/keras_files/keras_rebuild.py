@@ -13,11 +13,13 @@ from grulight.keras_files.layers.activations import activation_layer, activation
 from grulight.keras_files.layers.base import KERAS_1_PARTS
 from grulight.keras_files.layers.registry import SPATIAL
 from grulight.keras_files.penalties import read_regularizer
+from grulight.keras_files.plan.ordering import by_depth
 from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref
 from parity.keras_files.inputs import Input
 from parity.keras_files.keras_old_meanings import (
     OLD_LAYERS,
     OLD_MERGES,
+    call_in_turn,
     mask_of,
     merged_as_before,
     old_hard_sigmoid,
@@ -53,13 +55,16 @@ def rebuilt(graph: Graph, inputs: Sequence[Input], dtype: str) -> Any:
     for name, layer in made.items():
         if isinstance(layer, keras.Layer):
             layer.file_name = name  # which may be one that Keras 3 does not allow
-    for call in graph.calls:
+    for call in by_depth(graph.calls):
         spec = graph.layers[call.layer]
         outputs = _called(spec, made[call.layer], call, seen)
         for at, output in enumerate(keras.tree.flatten(outputs)):
             seen[Ref(call.layer, call.index, at)] = output
     ends = ([seen[ref] for ref in refs] for refs in (graph.inputs, graph.outputs))
-    return keras.Model(*(each if len(each) > 1 else each[0] for each in ends))
+    model = keras.Model(*(each if len(each) > 1 else each[0] for each in ends))
+    if any(spec.version.major < 3 for spec in graph.layers.values()):
+        call_in_turn(model, seen.values())
+    return model
 
 
 def _layer(spec: LayerSpec, dtype: str) -> Any:

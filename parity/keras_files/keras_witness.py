@@ -148,7 +148,8 @@ class Witness:
             found = self._run(batch, variables, "losses")
             losses.append(sum(a for n, a in found.items() if n.startswith("loss.")))
             gradients = [tf.constant(found[f"grad.{name}"]) for name in trained]
-            optimizer.apply(gradients, [*trained.values()])
+            if trained:  # Keras takes no empty list
+                optimizer.apply(gradients, [*trained.values()])
             if number % question.settings["every"] == 0:
                 snapshots.append({name: v.numpy() for name, v in variables.items()})
         return {"train.loss": np.array(losses)} | {

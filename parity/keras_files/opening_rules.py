@@ -98,9 +98,9 @@ def changed_meanings(graph: Graph, masked: bool = False) -> str | None:
         graph: The model.
         masked: Whether masks may reach it from outside.
     """
-    called = {
+    called = dict.fromkeys(
         (call.layer, len(call.inputs) > 1) for call in graph.calls if call.layer in graph.layers
-    }
+    )
     masked = masked or any(spec.kind in MASKING for spec in graph.layers.values())
     masked = masked or any(call.masks for call in graph.calls)
     for name, several in called:

@@ -10,10 +10,10 @@ from grulight.keras_files.reader.untrusted_text import Json
 from parity.compare import compare
 from parity.keras_files import numpy_chain
 from parity.keras_files.edge_inputs import MASKED, edges
-from parity.keras_files.file_questions import OWN, FileQuestions
+from parity.keras_files.file_questions import OWN, STATISTICS, FileQuestions
 from parity.question import Arrays, Question, Side
 from parity.result import Implementation
-from parity.tolerances import FLOAT64_BOUND, conditioned_bound, noise_floor
+from parity.tolerances import FLOAT64_BOUND, STATISTICS_BOUND, conditioned_bound, noise_floor
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Statement:
 
     Attributes:
         name: Who, for reports.
-        answers: Questions with the outputs.
+        answers: Questions with the outputs, or with moving statistics after a training.
     """
 
     name: str
@@ -58,7 +58,8 @@ def statements(
         masked = [
             each for each in edges(questions.graph, questions.inputs, own) if each.name == MASKED
         ]
-        asked = [own, *masked]
+        trains = questions.moves and questions.settings["trained"]
+        asked = [own, *masked, *([questions.statistics()] if trains else [])]
         said = [(each, third(each)) for each in asked]
         kept = [(q, a) for q, a in said if all(np.isfinite(v).all() for v in a.values())]
         found.append(Statement(third.name, tuple(kept)))
@@ -66,7 +67,7 @@ def statements(
 
 
 def judged(statement: Statement, sides: Mapping[str, Side], theirs: str) -> list[Implementation]:
-    """Compare the outputs of both sides with what a witness says.
+    """Compare the answers of both sides with what a witness says.
 
     Args:
         statement: What it says.
@@ -79,7 +80,7 @@ def judged(statement: Statement, sides: Mapping[str, Side], theirs: str) -> list
             answer = side(question)
             outputs = {tensor: answer[tensor] for tensor in expected}
             worst = max(compare(outputs, expected), key=lambda each: each.relative)
-            bound = FLOAT64_BOUND
+            bound = STATISTICS_BOUND if question.name == STATISTICS else FLOAT64_BOUND
             if worst.relative > bound and question.name in (OWN, MASKED):
                 floors = noise_floor(sides[theirs], question, sides[theirs](question))
                 bound = max(bound, conditioned_bound(floors[worst.tensor]))

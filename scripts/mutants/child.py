@@ -49,7 +49,9 @@ def preload() -> None:
                 import_module(name)
 
 
-def run_in_child(task: str, tree: Path, kernels: Path, *arguments: str | Path) -> Run:
+def run_in_child(
+    task: str, tree: Path, kernels: Path, *arguments: str | Path, longest: float = LONGEST
+) -> Run:
     """Run a task of this module's on a copy of the source.
 
     Args:
@@ -57,12 +59,13 @@ def run_in_child(task: str, tree: Path, kernels: Path, *arguments: str | Path) -
         tree: The copy.
         kernels: Where Numba keeps what it compiles.
         arguments: The task's own.
+        longest: Seconds, after which it is killed.
     """
     began, log = time.monotonic(), tree.parent / "log.txt"
     words = [str(each) for each in arguments]
     process = get_context("fork").Process(target=_child, args=(task, tree, kernels, log, words))
     process.start()
-    process.join(LONGEST)
+    process.join(longest)
     if process.is_alive():
         process.kill()
         process.join()

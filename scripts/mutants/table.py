@@ -1,19 +1,22 @@
 """What was found, as the table of a README."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 START, END = "<!-- mutation.py: -->", "<!-- :mutation.py -->"
 
 
-def table(mutants: Sequence[Any], found: Mapping[str, Mapping[str, Any]]) -> str:
+def table(
+    mutants: Sequence[Any], found: Mapping[str, Mapping[str, Any]], changed: Collection[str] = ()
+) -> str:
     """Return a row for each part: how many bugs, who noticed them, and which the proof let through.
 
     Args:
         mutants: All of them.
         found: By name, the exit codes of `check` and `tests`; None where not run.
+        changed: The names of those whose source or tests are no longer as when they were tried.
     """
     lines = ["| part | bugs | `parity check` | tests | nobody | passed `parity check` |"]
     lines += ["|---|---|---|---|---|---|"]
@@ -27,12 +30,12 @@ def table(mutants: Sequence[Any], found: Mapping[str, Mapping[str, Any]]) -> str
         lines.append(f"\n{left} more are listed and were not tried.")
     results = [found[m.name] for m in total]
     days = ", ".join(dict.fromkeys(str(each["day"]) for each in results if each.get("day")))
-    sound = sum(bool(each.get("sound")) for each in results)
-    lines.append(
-        f"\n{len(total)} of {len(mutants)} tried with `python scripts/mutation.py` on {days}; for"
-        f" {sound}, the same models and tests passed without a bug just before; the other"
-        f" {len(total) - sound} were tried with `--trust`, which leaves that out."
-    )
+    said = f"{len(total)} of {len(mutants)} tried with `python scripts/mutation.py` on {days}"
+    if trusted := len(total) - sum(bool(each.get("sound")) for each in results):
+        said += f"; {trusted} with `--trust`, so without a look at whether all passes without a bug"
+    if old := sum(m.name in changed for m in total):
+        said += f"; since then, the file or the tests of {old} changed"
+    lines.append(f"\n{said}.")
     return "\n".join(lines)
 
 

@@ -47,6 +47,10 @@ def keras_2() -> Flavour:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tf_keras
+        from tf_keras.src.layers.rnn import gru, lstm
+    # what a CPU takes anyway: building cuDNN's way beside it takes ten times as long
+    gru.gru_with_backend_selection = gru.standard_gru
+    lstm.lstm_with_backend_selection = lstm.standard_lstm
     return Flavour(tf_keras)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from grulight.keras_files.layers import network
 from grulight.keras_files.layers.standardization import Normalization
 from grulight.keras_files.port import load_keras
 from parity.keras_files.arrays import arrays_of
@@ -69,6 +70,54 @@ def test_port_that_hands_on_a_mask_that_keras_2_drops_is_noticed(
     monkeypatch.setattr(Normalization, "forward", handed_on)
     [found] = said(masked).values()
     assert not all(each.same for each in found)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of Keras 2 that normalises y before x, as what follows is reached backwards."""
+    x, y, normalization = L.Input((9, 3)), L.Input((9, 3)), L.BatchNormalization()
+    branches = [L.GRU(4)(normalization(each)) for each in (L.Masking(0.5)(x), y)]
+    model = tf_keras.Model([x, y], L.Dense(2)(L.Average()(branches)))
+    path = tmp_path_factory.mktemp("keras2") / "shared.h5"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(path)
+    return path
+
+
+def test_keras_2_agrees_where_moving_statistics_go(shared: Path) -> None:
+    found = said(shared)[f"tf_keras {tf_keras.__version__}"]
+    [moved] = [each for each in found if each.case.startswith("own_weights_as_in_training")]
+    assert moved.same
+    assert moved.tensor.startswith("train.batch_normalization/moving_")
+
+
+def test_shared_normalisation_that_is_called_in_another_order_is_noticed(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "by_depth", lambda calls: calls)
+    found = said(shared)[f"tf_keras {tf_keras.__version__}"]
+    [wrong] = [each for each in found if not each.same]
+    assert wrong.case.startswith("own_weights_as_in_training")
+    assert wrong.tensor == "train.batch_normalization/moving_mean"
+
+
+def test_model_rebuilt_in_keras_3_calls_its_layers_in_the_order_of_keras_2(tmp_path: Path) -> None:
+    x, y, normalization = L.Input((9, 3)), L.Input((9, 3)), L.BatchNormalization()
+    model = tf_keras.Model([x, y], L.GRU(4)(L.Add()([normalization(x), normalization(y)])))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.save(tmp_path / "m.h5")
+    graph = load_keras(tmp_path / "m.h5").network.graph
+    again = rebuilt(graph, [Input(name, (5, 9, 3), "float") for name in "xy"], "float32")
+    given = [np.full((5, 9, 3), at, "f4") for at in (1, 3)]
+    model(given, training=True)
+    again(given, training=True)
+    right, found = (
+        next(each for each in one.layers if hasattr(each, "moving_mean")).moving_mean.numpy()
+        for one in (model, again)
+    )
+    assert np.abs(found - right).max() <= 1e-6
 
 
 def test_mask_that_a_layer_makes_of_each_step_is_handed_on(tmp_path: Path) -> None:

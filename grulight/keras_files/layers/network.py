@@ -51,7 +51,7 @@ class Network(KerasLayer):
         # Keras 3's MultiHeadAttention takes the masks off what it reads: later layers see none
         heads = {n for n, each in graph.layers.items() if each.kind == "MultiHeadAttention"}
         self.takes_masks = heads if spec.version.major >= 3 else set()
-        self.calls = by_depth(graph.calls) if self.takes_masks else graph.calls
+        self.calls = by_depth(graph.calls)  # a layer's statistics move with each call in turn
         # no buffers: these are settings of the file, not weights
         self.constants = constant_tensors(graph.calls)
         self.float_inputs = {*graph.inputs} - ids
