@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from grulight.commands.tune_from_python import tune as tune
     from grulight.data.datamodule import SequenceDataModule
     from grulight.data.sequences import Sequences
     from grulight.errors import InputError
@@ -40,6 +41,7 @@ _HOME = {
     "Sequences": "data.sequences",
     "load_classifier": "runs.checkpoint",
     "load_keras": "keras_files.port",
+    "tune": "commands.tune_from_python",
 }
 
 

@@ -250,6 +250,70 @@ def test_layers_and_directions_can_be_chosen(read: Callable[..., Reader], tmp_pa
     assert kept.count() == 0
 
 
+@pytest.fixture(scope="module")
+def study_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the page of a study with folds, a confusion matrix and hostile names."""
+    pytest.importorskip("optuna", reason="needs the extra tune")
+    from grulight.tuning.page import write_study_page
+    from grulight.tuning.study import CONFUSION, FOLDS
+    from grulight.tuning.workers import registered
+    from tests.test_tune import study_in
+
+    directory = tmp_path_factory.mktemp("study") / "<img src=x>"
+    study = study_in(directory, trials=12)
+    with registered(directory) as worker:
+        while (trial := study.ask(worker)) is not None:
+            value = abs(trial.params["a"] - 40) / 100
+            trial.set_user_attr(FOLDS, [value - 0.01, value, value + 0.01])
+            trial.set_user_attr(CONFUSION, [[20, 3], [1, 16]])
+            study.finish(trial, None if trial.number == 3 else value)
+    write_study_page(study, directory / "study.html", "val_loss", [HOSTILE[0], "other"])
+    return directory / "study.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844)])
+def test_a_study_can_be_read_on_any_screen(
+    read: Callable[..., Reader], study_page: Path, width: int, height: int, scheme: str
+) -> None:
+    reader = read(study_page, width, height, scheme)
+    assert reader.page.evaluate("document.documentElement.scrollWidth") == width
+    assert reader.page.locator("img").count() == 0
+    assert HOSTILE[0] in reader.text("table:has(.cell)")
+    titles = " ".join(reader.page.locator("figcaption, h3").all_inner_texts())
+    for shown in ("best so far", "folds", "val_loss by a", "val_loss by b", "at once", "held out"):
+        assert shown in titles
+    assert reader.page.locator(".parallel polyline").count() == 11  # one was stopped early
+    paper = reader.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    darkness = sum(int(part) for part in paper.removeprefix("rgb(").rstrip(")").split(","))
+    assert (darkness < 200) == (scheme == "dark")
+    drawn = "[...document.querySelectorAll('svg text')].map(e => getComputedStyle(e).fill)"
+    assert paper not in reader.page.evaluate(drawn)
+
+
+def test_a_study_can_be_read_by_keyboard(read: Callable[..., Reader], study_page: Path) -> None:
+    reader = read(study_page, 390, 844)
+    assert reader.page.locator("[role=img]:not([aria-label])").count() == 0
+    focused = "document.activeElement.ariaLabel || document.activeElement.hash"
+    reached, scrolled = [], 0
+    for _ in range(40):
+        reader.page.keyboard.press("Tab")
+        here = reader.page.evaluate(focused)
+        reached.append(here)
+        if here == "All settings at once":
+            reader.page.keyboard.press("ArrowRight")
+            reader.page.wait_for_timeout(300)
+            scrolled = reader.page.evaluate("document.activeElement.scrollLeft")
+        if here == "Trials":
+            break
+    assert scrolled > 0
+    assert {"#best", "#settings", "#trials", "The best settings"} <= set(reached)
+    assert {"Confusion matrix", "All settings at once", "Trials"} <= set(reached)
+    reader.page.locator("nav a").last.focus()
+    reader.page.keyboard.press("Enter")
+    assert reader.page.evaluate("location.hash") == "#trials"
+
+
 def page_of(run: Callable[..., str], case: str) -> Path:
     heads = pytest.importorskip("tests.keras_files.test_keras_heads", reason="needs Keras")
     _, data = heads.saved(heads.CASES[case])

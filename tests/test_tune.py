@@ -13,10 +13,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from grulight.cli import main
-from grulight.commands import tune
+from grulight.commands import trials, tune
+from grulight.commands.tune_from_python import tune as grulight_tune
 from grulight.data.folds import folds
 from grulight.data.waves import waves
 from grulight.errors import InputError
+from grulight.tuning.conclusion import conclude, take_conclusion
+from grulight.tuning.objective import Objective
 from grulight.tuning.question import Asked
 from grulight.tuning.spaces import parse_space, parse_spaces
 from grulight.tuning.study import PLACE, Study
@@ -119,6 +122,44 @@ def test_a_study_goes_on_where_it_ended(tmp_path: Path, run: Callable[..., str])
     assert (at_once / "trials.csv").read_bytes() == (later / "trials.csv").read_bytes()
 
 
+def test_what_usually_matters_is_searched_where_nothing_is_said(
+    tmp_path: Path, run: Callable[..., str]
+) -> None:
+    short = ("--trainer.max_epochs", 1, "--data.train_size", 60, "--data.batch_size", 30)
+    run("tune", *short, "--trials", 1, "--workers", 1, "--seeds", 2, "--study", tmp_path)
+    [trial] = rows_of(tmp_path / "trials.csv")
+    assert {"model.hidden_size", "model.bidirectional", "optimizer.lr"} <= set(trial)
+    best = yaml.safe_load((tmp_path / "best.yaml").read_text())
+    assert best["lr_scheduler"]["init_args"]["T_max"] == 1  # falls to the end of the training
+    together = tmp_path / "lightning_logs" / "version_0"
+    assert [row["seed"] for row in rows_of(together / "seeds.csv")] == ["8", "9"]
+
+
+def test_a_database_named_by_its_url_takes_the_trials(
+    tmp_path: Path, run: Callable[..., str]
+) -> None:
+    url = f"sqlite:///{tmp_path / 'trials.db'}"
+    run(*TUNE, "--trials", 2, "--study", tmp_path / "one", "--storage", url)
+    assert not (tmp_path / "one" / "journal.log").exists()
+    run(*TUNE, "--trials", 2, "--study", tmp_path / "two")
+    tables = [(tmp_path / name / "trials.csv").read_bytes() for name in ("one", "two")]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("objective", ["val_loss", "val_mae", "val_rmse", "val_r2"])
+def test_values_are_judged_by_their_own_scores(objective: Objective) -> None:
+    part = waves(60)
+    values = part.values.sum((1, 2))
+    space = {"optimizer.lr": "choice(0.001, 0.02, 0.000001)"}
+    study, best = grulight_tune(
+        (part.values, values), space, trials=3, objective=objective, sampler="random",
+        settings={"trainer.max_epochs": 2},
+    )  # fmt: skip
+    found = [trial.value for trial in study.trials if trial.value is not None]
+    assert study.best_value == (max if objective == "val_r2" else min)(found)
+    assert best.head.num_classes == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -176,7 +217,7 @@ def test_what_a_dead_worker_left_is_tried_again_with_the_same_settings(tmp_path:
         left.give_up(given_up)
         finished(study_in(tmp_path / "left"), worker)
     assert settings_of(left) == settings_of(undisturbed)
-    states = [trial.state for trial in left._study.trials]
+    states = [trial.state for trial in left.in_optuna.trials]
     assert states.count(TrialState.FAIL) == 2
     assert len(left.finished) == 3
 
@@ -184,13 +225,13 @@ def test_what_a_dead_worker_left_is_tried_again_with_the_same_settings(tmp_path:
 def test_the_end_is_done_once_and_again_for_more_trials(tmp_path: Path) -> None:
     study = study_in(tmp_path, trials=2)
     with registered(tmp_path) as one, registered(tmp_path) as other:
-        assert study.take_conclusion(one)
-        assert not study.take_conclusion(other)
+        assert take_conclusion(study, one)
+        assert not take_conclusion(study, other)
     with registered(tmp_path) as third:
-        assert study.take_conclusion(third)  # the one that had begun is dead
-        study.conclude()
-        assert not study.take_conclusion(third)
-        assert study_in(tmp_path, trials=3).take_conclusion(third)
+        assert take_conclusion(study, third)  # the one that had begun is dead
+        conclude(study)
+        assert not take_conclusion(study, third)
+        assert take_conclusion(study_in(tmp_path, trials=3), third)
 
 
 def test_a_place_is_asked_once_while_its_worker_lives(tmp_path: Path) -> None:
@@ -233,11 +274,12 @@ def test_who_is_asked_to_stop_while_others_work_stops(
     worker = mock.Mock(**{"poll.return_value": None, "wait.return_value": 75})
     monkeypatch.setattr(tune.subprocess, "Popen", lambda *_, **__: worker)
     monkeypatch.setattr(tune, "asked", lambda: True)
+    monkeypatch.setattr(trials, "asked", lambda: True)
     with pytest.raises(SystemExit) as stop:
         tune._employ([], 2, study_in(tmp_path), mock.Mock())
     assert stop.value.code == 75
     assert worker.terminate.call_count == worker.wait.call_count == 2
     waiting = mock.Mock(finished=[], trials=1, **{"ask.return_value": None})
     with pytest.raises(SystemExit) as stop:
-        tune._work(mock.Mock(config={"timeout": None}), waiting, "worker")
+        trials.work(mock.Mock(config={"timeout": None}), waiting, "worker")
     assert stop.value.code == 75

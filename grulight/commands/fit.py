@@ -1,5 +1,6 @@
 """``grulight fit``: train, test, and say where every file went."""
 
+from jsonargparse import Namespace
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from rich.console import Console
@@ -17,6 +18,7 @@ from grulight.commands.running import (
     show_lines,
     test_and_show,
 )
+from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 from grulight.keras_files.compiled_words import not_taken_over, taken_over
 from grulight.keras_files.layer_report import state_not_kept
@@ -46,18 +48,13 @@ def run(arguments: list[str]) -> None:
 
 def _run_seeds(cli: FitCLI, arguments: list[str]) -> None:
     """Train from each seed in a run of its own, below one directory, and compare their tests."""
+    require_seeds(cli.config, cli.datamodule.parts.test)
     first, count = cli.config["seed_everything"], cli.config["seeds"]
-    if count < 1:
-        raise InputError(f"--seeds {count}: expected at least 1.")
-    if not isinstance(first, int) or isinstance(first, bool):
-        raise InputError("--seeds: needs --seed_everything, the first of them.")
     if cli.config["ckpt_path"] is not None or cli.trainer.world_size > 1 or not cli.trainer.loggers:
         raise InputError(
             "--seeds: trains afresh, in one process, with grulight's own loggers. Leave out "
             "--ckpt_path, --trainer.devices and --trainer.logger."
         )
-    if not len(cli.datamodule.parts.test):
-        raise InputError("--seeds: compares tests; leave a test part with --data.train_size.")
     directory = directory_of(cli.root, make_run_directory(cli.root))
     found: dict[int, dict[str, float]] = {}
     for seed in range(first, first + count):
@@ -70,6 +67,21 @@ def _run_seeds(cli: FitCLI, arguments: list[str]) -> None:
         write_seeds(directory, found)
     cli.console.print(terminal.spread_table(found))
     cli.console.print(f"`grulight predict --ckpt_path {directory}` averages them", soft_wrap=True)
+
+
+def require_seeds(config: Namespace, test: Sequences) -> None:
+    """Check that several seeds can be trained from and compared.
+
+    Raises:
+        InputError: They cannot.
+    """
+    first, count = config["seed_everything"], config["seeds"]
+    if count < 1:
+        raise InputError(f"--seeds {count}: expected at least 1.")
+    if not isinstance(first, int) or isinstance(first, bool):
+        raise InputError("--seeds: needs --seed_everything, the first of them.")
+    if not len(test):
+        raise InputError("--seeds: compares tests; leave a test part with --data.train_size.")
 
 
 def run_once(cli: FitCLI) -> dict[str, float]:

@@ -5,7 +5,8 @@ from functools import cached_property
 from typing import Any
 
 from jsonargparse import Namespace
-from lightning.pytorch import Trainer, seed_everything
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.cli import LightningArgumentParser
 from lightning.pytorch.utilities.types import LRSchedulerTypeTuple
 from torch.optim import Optimizer
@@ -19,8 +20,8 @@ from grulight.data.folds import folds
 from grulight.data.splitting import Parts
 from grulight.errors import InputError
 from grulight.runs.early_stopping import StopEarly
+from grulight.runs.launchers import under_slurm
 from grulight.training.classifier import GRUClassifier
-from grulight.tuning.objective import ObjectiveReporter
 from grulight.tuning.spaces import as_options
 
 _MADE_ANEW = ("trainer", "optimizer", "lr_scheduler")  # for each training
@@ -33,9 +34,13 @@ class TrialCLI(FitCLI):
 
     Attributes:
         given: What the user said of ``fit``'s options.
+        from_program: Arguments of the data module that a program gave in their place.
+        data: Those of the trial whose settings were taken last.
+        whole: The parts that they say.
     """
 
     given: Sequence[str]
+    from_program: Mapping[str, Any]
     _read_as = ""  # how the data were read last
 
     def before_instantiate_classes(self) -> None:
@@ -62,36 +67,42 @@ class TrialCLI(FitCLI):
     def take(self, settings: Mapping[str, Any]) -> None:
         """Take the settings of a trial over."""
         self.config = self.configure(settings)
-        data = self.config["data"]
         if self.config["trainer"]["devices"] != 1 or self.config["trainer"]["num_nodes"] != 1:
             raise InputError("--trainer.devices: a trial trains in one process; use --workers.")
-        key = {name: value for name, value in data.items() if name not in _READ_ALIKE}
-        if repr(key) != self._read_as:
-            super().before_instantiate_classes()
-            self._whole, self._read_as = SequenceDataModule(**data).unfilled, repr(key)
+        super().before_instantiate_classes()  # a Keras model says how labels are read
+        searched = {name.removeprefix("data.") for name in settings}
+        known = {name: each for name, each in self.from_program.items() if name not in searched}
+        self.data = {**self.config["data"], **known}
+        key = repr({name: self.data[name] for name in set(self.data) - {*_READ_ALIKE, *known}})
+        if key != self._read_as:
+            self.whole, self._read_as = SequenceDataModule(**self.data).unfilled, key
             self.__dict__.pop("folds_of_training", None)
 
     @cached_property
     def folds_of_training(self) -> list[Parts]:
         """What each fold trains on and validates with; without folds there is one."""
         if count := self.config["folds"]:
-            return list(folds(self._whole.train, count, self.seed))
-        return [self._whole._replace(test=self._whole.test.part(0, 0))]
+            return list(folds(self.whole.train, count, self.seed))
+        return [self.whole._replace(test=self.whole.test.part(0, 0))]
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes of the training part that was read last."""
-        return self._whole.train.class_names
+        return self.whole.train.class_names
 
-    def train(self, parts: Parts, reporter: ObjectiveReporter) -> None:
+    def train(self, parts: Parts, callbacks: Sequence[Callback]) -> None:
         """Train once.
+
+        Args:
+            parts: What trains and validates.
+            callbacks: Who watches.
 
         Raises:
             InputError: The settings do not fit the data, or the training diverged.
         """
         self.build(parts)
         with one_line_errors():
-            trainer = self._trainer_for(reporter)
+            trainer = self._trainer_for(callbacks)
             trainer.fit(self.model, datamodule=self.datamodule)
 
     def build(self, parts: Parts) -> None:
@@ -103,7 +114,7 @@ class TrialCLI(FitCLI):
         config = self.config
         seed_everything(self.seed, workers=True, verbose=False)
         with one_line_errors(ValueError, TypeError):
-            self.datamodule = SequenceDataModule(**config["data"])
+            self.datamodule = SequenceDataModule(**self.data)
             self.datamodule.unfilled = parts  # missing values are filled by this training part
             self.model = GRUClassifier(**config["model"], **self.datamodule.describe())
             chosen = config.clone()
@@ -121,11 +132,13 @@ class TrialCLI(FitCLI):
         parser.add_lr_scheduler_args(LRSchedulerTypeTuple)
         return parser
 
-    def _trainer_for(self, reporter: ObjectiveReporter) -> Trainer:
+    def _trainer_for(self, callbacks: Sequence[Callback]) -> Trainer:
         chosen = {**self.config_init["trainer"]}
-        stop = StopEarly(**self.config["early_stopping"]).callback()
-        own = [reporter] if stop is None else [reporter, stop]
-        chosen["callbacks"] = [*as_list(chosen["callbacks"]), *own]
+        stop = filter(None, [StopEarly(**self.config["early_stopping"]).callback()])
+        chosen["callbacks"] = [*as_list(chosen["callbacks"]), *callbacks, *stop]
+        if under_slurm():  # a worker that is asked to stop is requeued by its script
+            plugins = [*as_list(chosen["plugins"]), SLURMEnvironment(auto_requeue=False)]
+            chosen["plugins"] = plugins
         return Trainer(**(chosen | dict.fromkeys(_SILENT, False)))
 
     @property

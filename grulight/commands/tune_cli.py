@@ -2,24 +2,30 @@
 
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.cli import LightningArgumentParser
+from optuna.storages import BaseStorage
 from rich.console import Console
 
 from grulight.commands.option_words import split_off
 from grulight.commands.trial_cli import TrialCLI
+from grulight.data.datamodule import SequenceDataModule
+from grulight.data.splitting import Parts
 from grulight.errors import InputError
+from grulight.training.classifier import GRUClassifier
 from grulight.tuning.algorithms import Pruner, Sampler
-from grulight.tuning.objective import Objective
+from grulight.tuning.objective import Objective, maximizes
+from grulight.tuning.question import Asked
 from grulight.tuning.spaces import corners, parse_spaces
+from grulight.tuning.study import Study
 
 OWN = (
     *("search", "objective", "folds", "trials", "workers", "timeout", "study", "storage"),
     *("sampler", "pruner"),
 )
 _NOT_SEARCHED = (*OWN, *("config", "ckpt_path", "seeds", "checkpoint", "seed_everything"))
-_ONLY_IN_FIT = {"ckpt_path": None, "seeds": 1}  # what they must be
 
 
 class TuneCLI(TrialCLI):
@@ -28,10 +34,40 @@ class TuneCLI(TrialCLI):
     Attributes:
         spaces: What is searched, by option.
         question: All that decides what the trials find.
+
+    Args:
+        arguments: What the user said.
+        console: Where it is told.
+        data: Arguments of the data module that a program gave; they are in place of options.
     """
 
-    def __init__(self, arguments: Sequence[str], console: Console) -> None:
+    def __init__(
+        self, arguments: Sequence[str], console: Console, data: Mapping[str, Any] | None = None
+    ) -> None:
+        self.from_program = data or {}
         super().__init__(arguments, console, "tune")
+
+    def open_study(self, storage: BaseStorage | None = None) -> Study:
+        """Open the study that is asked for, or the one that it goes on with.
+
+        Args:
+            storage: Where its trials are, if not where the options say.
+
+        Raises:
+            InputError: The directory holds another study, or the storage cannot be opened.
+        """
+        config = self.config
+        return Study(
+            Path(config["study"]),
+            storage or config["storage"],
+            Asked(maximizes(config["objective"]), self.question),
+            self.spaces,
+            config["trials"],
+            self.seed,
+            config["sampler"],
+            config["pruner"],
+            (config["folds"] or 1) * (config["trainer"]["max_epochs"] or 1),
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what a study is asked beside ``fit``'s options."""
@@ -65,13 +101,15 @@ class TuneCLI(TrialCLI):
         searched, self.given = split_off("--search.", args)
         super().parse_arguments(parser, self.given)
         if not searched and not self.config["search"]:
-            usual = str(files("grulight") / "tuning" / "tune.yaml")
+            usual = str(files("grulight") / "configs" / "tune.yaml")
             self.given = [f"--config={usual}", *self.given]
+            if not any(argument.startswith("--lr_scheduler") for argument in self.given):
+                epochs = parser.parse_args(self.given)["trainer"]["max_epochs"]
+                self.given.append(f"--lr_scheduler.init_args.T_max={epochs}")  # falls to the end
             self.config = parser.parse_args(self.given)
         config = self.config
-        for name, unset in _ONLY_IN_FIT.items():
-            if config.get(name, unset) != unset:
-                raise InputError(f"--{name}: is for fit; tune trains anew.")
+        if config["ckpt_path"] is not None:
+            raise InputError("--ckpt_path: is for fit; tune trains anew.")
         spaces = parse_spaces((config["search"] or {}) | _named(searched))
         self.spaces = spaces
         for name, least in (("trials", 1), ("workers", 1), ("timeout", 0), ("folds", 0)):
@@ -79,10 +117,11 @@ class TuneCLI(TrialCLI):
                 raise InputError(f"--{name} {config[name]}: expected at least {least}.")
         if own := next((name for name in spaces if name.split(".")[0] in _NOT_SEARCHED), None):
             raise InputError(f"--search.{own}: is asked of the whole study; say --{own} once.")
-        if config["folds"] and config["data"]["val_size"]:
+        validates = self.from_program.get("val_size", config["data"]["val_size"])
+        if config["folds"] and validates:
             raise InputError("--folds: every fold validates once; leave out --data.val_size.")
         self.question = self._question()
-        if not config["folds"] and not config["data"]["val_size"]:
+        if not config["folds"] and not validates:
             self.given = ["--data.val_size=0.2", *self.given]
 
     def _question(self) -> dict[str, Any]:
@@ -90,9 +129,11 @@ class TuneCLI(TrialCLI):
         own = {name: self.config[name] for name in ("objective", "folds", "sampler", "pruner")}
         asked = {f"search.{name}": str(space) for name, space in self.spaces.items()}
         config = self.config.clone()
-        for name in (*OWN, "config", "__default_config__"):
+        for name in (*OWN, "seeds", "config", "__default_config__"):  # the seeds are of the end
             config.pop(name, None)
-        return own | asked | {name: str(value) for name, value in vars(config.as_flat()).items()}
+        own |= {name: str(value) for name, value in vars(config.as_flat()).items()}
+        given = {f"data.{name}": str(value)[:200] for name, value in self.from_program.items()}
+        return own | given | asked
 
     def check_spaces(self) -> None:
         """Build a training at the borders of every space.
@@ -121,6 +162,23 @@ class TuneCLI(TrialCLI):
         watching = (config["lr_scheduler"] or {}).get("init_args", {}).get("monitor")
         stops = config["early_stopping"]["monitor"] or config["trainer"]["callbacks"]
         return bool(stops or watching) and not config["folds"]
+
+    def trained(self, settings: Mapping[str, Any]) -> GRUClassifier:
+        """Return a classifier that was trained with a trial's settings on the whole training part.
+
+        What something watches while it trains keeps its validation part.
+
+        Raises:
+            InputError: The training diverged.
+        """
+        self.take(settings)
+        parts = self.whole
+        if not self._needs_validation:
+            everything = SequenceDataModule(**{**self.data, "val_size": 0}).unfilled.train
+            parts = Parts(everything, everything.part(0, 0), everything.part(0, 0))
+        self.train(parts, [])
+        model: GRUClassifier = self.model.eval()
+        return model
 
     def settings_of_fit(self, settings: Mapping[str, Any]) -> str:
         """Return the settings of a trial as a config file of ``fit``."""

@@ -79,6 +79,9 @@ class SequenceDataModule(ServingDataModule):
         horizon: Steps from the last one of a window to the value that is forecast.
         seed: Seed of the shuffling, by default torch's initial seed; and of the split, by default
             0. Both are kept in checkpoints.
+
+    Attributes:
+        given: The arguments, by name.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class SequenceDataModule(ServingDataModule):
         horizon: int = 1,
         seed: int | None = None,
     ) -> None:
+        self.given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
         if batch_size < 1:
             raise InputError(f"--data.batch_size {batch_size}: expected at least 1.")

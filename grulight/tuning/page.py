@@ -6,6 +6,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from grulight.trace.templates import write_template
@@ -48,7 +49,7 @@ def write_study_page(
         best=[(name, shown(best.params[name])) for name in study.spaces],
         best_number=best.user_attrs[PLACE] + 1,
         history=_history(finished, objective, maximizes=study.maximizes),
-        importances=list(study.importances().items()),
+        importances=list(_importances(study).items()),
         settings=[
             setting_chart(axis, objective, [t.params[axis.name] for t in complete], values)
             for axis in axes
@@ -72,6 +73,15 @@ def write_study_page(
 def _value(trial: FrozenTrial) -> float:
     assert trial.value is not None
     return trial.value
+
+
+def _importances(study: Study) -> dict[str, float]:
+    """Return how much each setting mattered (fANOVA, as Optuna computes it), by setting."""
+    complete = [trial for trial in study.finished if trial.state == TrialState.COMPLETE]
+    if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
+        return {}
+    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+    return dict(optuna.importance.get_param_importances(study.in_optuna, evaluator=evaluator))
 
 
 def _counts(finished: Sequence[FrozenTrial]) -> str:

@@ -22,7 +22,6 @@ from grulight.tuning.question import Asked, difference
 from grulight.tuning.workers import is_alive
 
 NAME = "grulight"
-_CONCLUSION = "conclusion"  # who trains with the best settings, or that it is done
 PLACE, WORKER, DIVERGED = "place", "worker", "diverged"  # what a trial notes of itself
 FOLDS, CONFUSION = "folds", "confusion"
 
@@ -32,7 +31,7 @@ class Study:
 
     Args:
         directory: Where the study lies.
-        storage: URL of a database that Optuna knows; None for a file in the directory.
+        storage: One of Optuna's, or the URL of a database; None for a file in the directory.
         asked: What is asked.
         spaces: What is searched.
         trials: How many are asked for.
@@ -40,6 +39,10 @@ class Study:
         sampler: Optuna's, by name.
         pruner: Optuna's, by name.
         max_resource: Steps that a trial reports at most, for Hyperband.
+
+    Attributes:
+        in_optuna: The study that Optuna has.
+        maximizes: Whether more is better.
 
     Raises:
         InputError: The directory holds a study that was asked something else, or the storage
@@ -49,7 +52,7 @@ class Study:
     def __init__(
         self,
         directory: Path,
-        storage: str | None,
+        storage: str | BaseStorage | None,
         asked: Asked,
         spaces: Mapping[str, BaseDistribution],
         trials: int,
@@ -62,12 +65,12 @@ class Study:
         self.directory, self.spaces, self.trials = directory, dict(spaces), trials
         self._seed, self._sampler = seed, sampler
         directory.mkdir(parents=True, exist_ok=True)
-        with self._alone():
-            self._study = self._opened(storage, asked, pruner_of(pruner, max_resource))
+        with self.alone():
+            self.in_optuna = self._opened(storage, asked, pruner_of(pruner, max_resource))
         self.maximizes = asked.maximizes
 
     def _opened(
-        self, storage: str | None, asked: Asked, pruner: optuna.pruners.BasePruner
+        self, storage: str | BaseStorage | None, asked: Asked, pruner: optuna.pruners.BasePruner
     ) -> optuna.Study:
         where = storage or self.directory / "journal.log"
         try:
@@ -94,7 +97,7 @@ class Study:
         return study
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """Keep other workers, also on other machines, from opening or asking."""
         lock = JournalFileSymlinkLock(str(self.directory / "asking"))
         lock.acquire()
@@ -105,9 +108,9 @@ class Study:
 
     def ask(self, worker: str) -> Trial | None:
         """Return the next trial, its settings drawn; None where no place is free now."""
-        with self._alone():
+        with self.alone():
             self.give_up_the_dead()
-            every = self._study.get_trials(deepcopy=False)
+            every = self.in_optuna.get_trials(deepcopy=False)
             taken = {
                 trial.user_attrs.get(PLACE)
                 for trial in every
@@ -117,10 +120,10 @@ class Study:
             if free is None:
                 return None
             before = [t for t in every if t.user_attrs.get(PLACE) == free and self._is_drawn(t)]
-            self._study.sampler = sampler_of(self._sampler, self._seed + free)
+            self.in_optuna.sampler = sampler_of(self._sampler, self._seed + free)
             notes = {PLACE: free, WORKER: worker}
-            self._study.enqueue_trial(before[0].params if before else {}, user_attrs=notes)
-            trial = self._study.ask(self.spaces)
+            self.in_optuna.enqueue_trial(before[0].params if before else {}, user_attrs=notes)
+            trial = self.in_optuna.ask(self.spaces)
             for name, value in notes.items():  # where a waiting trial of a dead worker came first
                 trial.set_user_attr(name, value)
             return trial
@@ -130,49 +133,31 @@ class Study:
 
     def give_up_the_dead(self) -> None:
         """Mark the trials as failed whose workers no longer run."""
-        for trial in self._study.get_trials(
+        for trial in self.in_optuna.get_trials(
             deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)
         ):
             worker = trial.user_attrs.get(WORKER)
             if worker is None or not is_alive(self.directory, worker):
                 if trial.state == TrialState.WAITING:
-                    self._study.ask()  # takes it
-                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                    self.in_optuna.ask()  # takes it
+                self.in_optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
     def finish(self, trial: Trial, value: float | None) -> None:
         """Note what a trial reached; None where it was stopped early or diverged."""
         if value is None:
-            self._study.tell(trial, state=TrialState.PRUNED)
+            self.in_optuna.tell(trial, state=TrialState.PRUNED)
         else:
-            self._study.tell(trial, value)
+            self.in_optuna.tell(trial, value)
 
     def give_up(self, trial: Trial) -> None:
         """Mark a trial as failed that was interrupted: its place is free again."""
-        self._study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
-
-    def take_conclusion(self, worker: str) -> bool:
-        """Return whether this worker is the one that trains with the best settings at the end."""
-        with self._alone():
-            path = self.directory / _CONCLUSION
-            owner = path.read_text() if path.is_file() else ""
-            if owner == self._done or (owner and is_alive(self.directory, owner)):
-                return False
-            path.write_text(worker)
-            return True
-
-    def conclude(self) -> None:
-        """Note that the end of so many trials is done."""
-        (self.directory / _CONCLUSION).write_text(self._done)
-
-    @property
-    def _done(self) -> str:
-        return f"{self.trials} trials"
+        self.in_optuna.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
 
     @property
     def finished(self) -> list[FrozenTrial]:
         """The finished trials in the order of their places."""
         states = (TrialState.COMPLETE, TrialState.PRUNED)
-        found = self._study.get_trials(deepcopy=False, states=states)
+        found = self.in_optuna.get_trials(deepcopy=False, states=states)
         return sorted(found, key=lambda trial: trial.user_attrs[PLACE])
 
     @property
@@ -182,13 +167,18 @@ class Study:
         sign = -1 if self.maximizes else 1
         return min(complete, key=lambda t: sign * _value(t), default=None)
 
-    def importances(self) -> dict[str, float]:
-        """Return how much each setting mattered (fANOVA, as Optuna computes it), by setting."""
-        complete = [trial for trial in self.finished if trial.state == TrialState.COMPLETE]
-        if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
-            return {}
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-        return dict(optuna.importance.get_param_importances(self._study, evaluator=evaluator))
+    def require_best(self) -> FrozenTrial:
+        """Return the best trial.
+
+        Raises:
+            InputError: None was trained to its end.
+        """
+        if self.best is None:
+            raise InputError(
+                f"{self.directory}: none of {len(self.finished)} trials was trained to its end. "
+                "Try --pruner none, a smaller --search.optimizer.lr, or more --trials."
+            )
+        return self.best
 
 
 def _value(trial: FrozenTrial) -> float:
