@@ -13,6 +13,7 @@ from grulight.keras_files.layers.activations import activation_layer, activation
 from grulight.keras_files.layers.layout import network_to_keras
 from grulight.keras_files.layers.network import PREFIX
 from grulight.keras_files.layers.wrappers import directions
+from grulight.keras_files.plan.constants import as_array
 from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref
 from grulight.keras_files.reader.untrusted_text import quote
 from grulight.model import GRUNet
@@ -143,7 +144,7 @@ def _name(spec: LayerSpec) -> dict[str, Any]:
 
 
 def _settings(spec: LayerSpec) -> dict[str, Any]:
-    given = {key: spec.config[key] for key in KEYS[spec.kind] if key in spec.config}
+    given = {key: as_array(spec.config[key]) for key in KEYS[spec.kind] if key in spec.config}
     settings = {n: each for n, each in given.items() if each is not None or n == "merge_mode"}
     for key in ACTIVATIONS.get(spec.kind, ()):
         settings[key] = activation_name(spec, key)

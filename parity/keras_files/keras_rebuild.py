@@ -13,6 +13,7 @@ from grulight.keras_files.layers.activations import activation_layer, activation
 from grulight.keras_files.layers.base import KERAS_1_PARTS
 from grulight.keras_files.layers.registry import SPATIAL
 from grulight.keras_files.penalties import read_regularizer
+from grulight.keras_files.plan.constants import as_array
 from grulight.keras_files.plan.ordering import by_depth
 from grulight.keras_files.plan.spec import Call, Graph, LayerSpec, Ref
 from parity.keras_files.inputs import Input
@@ -84,7 +85,7 @@ def _layer(spec: LayerSpec, dtype: str) -> Any:
         return _stacked(spec, dtype)
     if spec.kind == "ThresholdedReLU":  # which Keras 3 no longer has
         return layers.ReLU(threshold=spec.number("theta", 1.0), dtype=dtype)
-    given = {key: spec.config.get(key) for key in SETTINGS[spec.kind]}
+    given = {key: as_array(spec.config.get(key)) for key in SETTINGS[spec.kind]}
     settings = {key: value for key, value in given.items() if value is not None}
     settings |= {key: 0.0 for key in NOISE if key in settings}
     settings["trainable"] = spec.flag("trainable", True)

@@ -25,6 +25,13 @@ def _cropped(layer: Layer, x: Array, own: Weights) -> Array:
     return x[:, before : x.shape[1] - after]
 
 
+def _cast(setting: Any) -> Array:
+    """Read a number or numbers: those without a type TensorFlow rounds to float32 on their way."""
+    if isinstance(setting, dict):
+        return np.asarray(setting.get("config", setting)["value"], np.float64)
+    return np.asarray(setting, np.float32).astype(np.float64)
+
+
 def _pooled(layer: Layer, x: Array, own: Weights) -> Array:
     axes, keep = tuple(range(1, x.ndim - 1)), bool(layer.settings.get("keepdims"))
     pooled: Array = (x.max if "Max" in layer.kind else x.mean)(axis=axes, keepdims=keep)
@@ -45,7 +52,7 @@ MOVED: dict[str, Callable[[Layer, Array, Weights], Array]] = {
     "ReLU": _rectified,
     "RepeatVector": lambda layer, x, own: np.repeat(x[:, None], layer.settings["n"], axis=1),
     "Rescaling": lambda layer, x, own: (
-        x * np.asarray(layer.settings["scale"]) + np.asarray(layer.settings.get("offset", 0.0))
+        x * _cast(layer.settings["scale"]) + _cast(layer.settings.get("offset", 0.0))
     ),
     "Reshape": lambda layer, x, own: x.reshape(len(x), *layer.settings["target_shape"]),
     "Softmax": lambda layer, x, own: softmax(x, *integers(layer, "axis", 1, -1)),

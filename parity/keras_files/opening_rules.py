@@ -8,6 +8,7 @@ from grulight.keras_files.layers.activations import activation_name
 from grulight.keras_files.layers.network import RECURRENT
 from grulight.keras_files.layers.operations import FUNCTIONS
 from grulight.keras_files.layers.registry import KINDS
+from grulight.keras_files.plan.constants import WRAPPED
 from grulight.keras_files.plan.spec import Graph, LayerSpec
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
@@ -23,6 +24,7 @@ NAMES = {
     *FUNCTIONS,
     *("InputLayer", "Model", "GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells"),
     *("DTypePolicy", "__keras_tensor__", "__tuple__", "__slice__", "__ellipsis__"),
+    *WRAPPED,
     *("Zeros", "Ones", "Constant", "Identity", "Orthogonal", "VarianceScaling"),
     *("IdentityInitializer", "OrthogonalInitializer"),  # as Keras 3.0 to 3.6 named them
     *("GlorotUniform", "GlorotNormal", "HeUniform", "HeNormal", "LecunUniform", "LecunNormal"),
@@ -30,6 +32,8 @@ NAMES = {
     *("L1", "L2", "L1L2", "OrthogonalRegularizer"),
     *("MaxNorm", "NonNeg", "UnitNorm", "MinMaxNorm"),
 }
+# The types of arrays in a file; others can be as large as their names say.
+TYPES = ("bool", "int8", "uint8", "int32", "int64", "float16", "bfloat16", "float32", "float64")
 MODULES = (
     *("keras", "keras.layers", "keras.models", "keras.initializers", "keras.regularizers"),
     *("keras.constraints", "keras.dtype_policies", "builtins"),
@@ -47,6 +51,9 @@ def untrusted(config: dict[str, Json]) -> str | None:
     for entry in _objects(seen):
         name, module = entry["class_name"], entry.get("module")
         operation = str(module).startswith("keras.src.ops") and name in FUNCTIONS
+        held = entry.get("config")
+        if name in WRAPPED and not (isinstance(held, dict) and held.get("dtype") in TYPES):
+            return "does not get to open the file, because of the type of an array in it"
         known = name in NAMES and (module is None or module in MODULES or operation)
         if not known or entry.get("registered_name") not in (None, "", name):
             return f"does not get to open the file, because of {quote(module)} {quote(name)} in it"

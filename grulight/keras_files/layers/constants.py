@@ -1,4 +1,4 @@
-"""Constant tensors that a file holds among the arguments of calls, in torch."""
+"""Constant tensors that a file holds among the arguments of calls and in settings, in torch."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from grulight.errors import InputError
-from grulight.keras_files.plan.spec import Call, Constant, LayerSpec
+from grulight.keras_files.plan.constants import Constant
+from grulight.keras_files.plan.spec import Call, LayerSpec, Shape
 from grulight.keras_files.reader.untrusted_text import quote
 
 
@@ -19,6 +20,35 @@ def constant_tensors(calls: Iterable[Call]) -> dict[Constant, Tensor]:
 def _tensor(held: Constant) -> Tensor:
     wide = torch.float64 if any(isinstance(each, float) for each in held.numbers) else None
     return torch.tensor(held.numbers, dtype=wide).reshape(held.shape)
+
+
+def setting(spec: LayerSpec, key: str, default: float | None = None) -> float | Tensor:
+    """Return a setting that is a number, or an array of some as a tensor of float64."""
+    given = spec.numbers(key, default)
+    return _tensor(given).double() if isinstance(given, Constant) else given
+
+
+def require_along(spec: LayerSpec, key: str, shape: Shape) -> None:
+    """Refuse a setting that is an array which does not lie along an input.
+
+    Raises:
+        InputError: It has more axes, or other sizes than 1 and the input's.
+    """
+    given = spec.numbers(key, 0.0)
+    if not isinstance(given, Constant):
+        return
+    sizes = zip(given.shape[::-1], shape[::-1], strict=False)
+    batch = given.shape[:1] if len(given.shape) == len(shape) else (1,)
+    fits = batch == (1,) and all(ours == 1 or theirs in (None, ours) for ours, theirs in sizes)
+    if len(given.shape) > len(shape) or not fits:
+        raise spec.refuse(key, f"a number, or an array that lies along an input of {shape}")
+
+
+def beside(value: float | Tensor, x: Tensor) -> float | Tensor:
+    """Return a setting where an input is, in its type, or torch's default for one of integers."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.to(x.device, x.dtype if x.is_floating_point() else torch.get_default_dtype())
 
 
 def placed(value: Tensor, model: nn.Module) -> Tensor:

@@ -18,8 +18,9 @@ from grulight.keras_files.layers.base import (
 )
 from grulight.keras_files.layers.constants import constant_tensors, placed, require_constants
 from grulight.keras_files.layers.module_names import module_names
+from grulight.keras_files.plan.constants import Constant
 from grulight.keras_files.plan.ordering import by_depth, refs
-from grulight.keras_files.plan.spec import Argument, Call, Constant, Graph, LayerSpec, Ref, Shape
+from grulight.keras_files.plan.spec import Argument, Call, Graph, LayerSpec, Ref, Shape
 from grulight.keras_files.plan.variables import Place, Variables
 from grulight.keras_files.reader.untrusted_text import quote
 

@@ -15,6 +15,7 @@ from grulight.keras_files.layers.base import (
     taken,
     variable,
 )
+from grulight.keras_files.layers.constants import beside, require_along, setting
 from grulight.keras_files.plan.spec import LayerSpec, Shape
 from grulight.keras_files.plan.variables import Variables
 
@@ -94,16 +95,31 @@ class ThresholdedReLU(Pointwise):
 
 
 class Rescaling(Pointwise):
-    """x scale + offset."""
+    """x scale + offset, each a number or an array."""
 
     def __init__(self, spec: LayerSpec, arrays: Tree) -> None:
         super().__init__(spec, arrays)
-        self.scale, self.offset = spec.number("scale"), spec.number("offset", 0.0)
+        self.scale, self.offset = _single(spec, "scale"), _single(spec, "offset", 0.0)
         self.passes_mask = spec.version.major >= 3
+
+    @classmethod
+    def variables(cls, spec: LayerSpec, shapes: tuple[Shape, ...]) -> Variables:
+        """Return none, where the settings fit the input."""
+        require_along(spec, "scale", shapes[0])
+        require_along(spec, "offset", shapes[0])
+        return {}
 
     def compute(self, x: Tensor) -> Tensor:
         """Return the rescaled input."""
-        return x * self.scale + self.offset
+        return x * beside(self.scale, x) + beside(self.offset, x)
+
+
+def _single(spec: LayerSpec, key: str, default: float | None = None) -> float | Tensor:
+    """Return a setting as TensorFlow casts it: by way of float32, unless it has a type."""
+    given = setting(spec, key, default)
+    if isinstance(spec.config.get(key), dict):
+        return given
+    return given.float().double() if isinstance(given, Tensor) else single(given)
 
 
 class ELU(Pointwise):

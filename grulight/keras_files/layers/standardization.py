@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from grulight.keras_files.layers.base import KerasLayer, Pick, Tree, taken, tensor, variable
+from grulight.keras_files.plan.constants import Constant
 from grulight.keras_files.plan.spec import LayerSpec, Shape
 from grulight.keras_files.plan.variables import Array, Variables
 
@@ -78,10 +79,9 @@ def _axes(spec: LayerSpec) -> tuple[int, ...]:
 
 def _given(spec: LayerSpec, name: str) -> Array | None:
     """Return the mean or the variance that is among the settings."""
-    value = spec.config.get(name)
-    if value is None:
+    if spec.config.get(name) is None:
         return None
-    try:
-        return np.array(value, np.float64)
-    except (TypeError, ValueError):
-        raise spec.refuse(name, "null or numbers") from None
+    given = spec.numbers(name)
+    if isinstance(given, Constant):
+        return np.array(given.numbers, np.float64).reshape(given.shape)
+    return np.array(given)

@@ -1,11 +1,37 @@
-"""Constant tensors among the arguments of calls, as each Keras writes them."""
+"""Constant tensors among the arguments of calls and in settings, as each Keras writes them."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from grulight.errors import InputError
-from grulight.keras_files.plan.spec import Constant
 from grulight.keras_files.reader.untrusted_text import Json, quote
 
 WRAPPED = ("__numpy__", "__tensor__")  # Keras 3: an array or tensor with its type
 MOST_AXES = 16
+
+
+class Constant(NamedTuple):
+    """A tensor that the file holds among the arguments of a call: its shape, its numbers."""
+
+    shape: tuple[int, ...]
+    numbers: tuple[float | bool, ...]
+
+
+def unwrapped(entry: Json) -> Json:
+    """Return the lists, or the number, that an array is written as; all else as it is."""
+    if isinstance(entry, dict) and entry.get("type") == "ndarray":
+        return entry.get("value")  # Keras 2
+    if isinstance(entry, dict) and entry.get("class_name") in WRAPPED:
+        config = entry.get("config")
+        return config.get("value") if isinstance(config, dict) else None
+    return entry
+
+
+def as_array(entry: Json) -> Any:
+    """Return an array for what is written as one, whose type Keras minds; all else as it is."""
+    held = unwrapped(entry)
+    return held if held is entry else np.array(held, np.float64)
 
 
 def is_constant(entry: Json) -> bool:
@@ -30,9 +56,7 @@ def constant(name: str, entry: Json) -> Constant | float | bool:
     Raises:
         InputError: Its rows differ in length, or it holds what is no number.
     """
-    if isinstance(entry, dict):
-        config = entry.get("config")
-        entry = config.get("value") if isinstance(config, dict) else None
+    entry = unwrapped(entry)
     shape: list[int] = []
     level = [entry]
     while level and all(isinstance(each, list) for each in level) and len(shape) < MOST_AXES:

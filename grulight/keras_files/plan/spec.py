@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from grulight.errors import InputError
+from grulight.keras_files.plan.constants import Constant, constant, unwrapped
 from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.reader.versions import KerasVersion
 
@@ -19,13 +20,6 @@ class Ref(NamedTuple):
     layer: str
     call: int
     tensor: int
-
-
-class Constant(NamedTuple):
-    """A tensor that the file holds among the arguments of a call: its shape, its numbers."""
-
-    shape: tuple[int, ...]
-    numbers: tuple[float | bool, ...]
 
 
 Argument = Ref | Constant | float | bool | None
@@ -85,16 +79,19 @@ class LayerSpec:
         return tuple(found)
 
     def number(self, key: str, default: float | None = None) -> float:
-        """Return a numeric setting; an array of one number counts as one."""
-        value = self.config.get(key, default)
-        if isinstance(value, dict) and value.get("type") == "ndarray":
-            value = value.get("value")  # how Keras 2 wrote a NumPy number
+        """Return a numeric setting; an array without axes counts as one."""
+        value = unwrapped(self.config.get(key, default))
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.refuse(key, "a number")
         try:
             return float(value)
         except OverflowError:
             raise self.refuse(key, "a number that float64 holds") from None
+
+    def numbers(self, key: str, default: float | None = None) -> Constant | float:
+        """Return a setting that is a number or an array of some."""
+        value = unwrapped(self.config.get(key, default))
+        return constant(self.name, value) if isinstance(value, list) else self.number(key, default)
 
     def share(self, key: str, default: float | None = None) -> float:
         """Return a setting from 0 to 1, such as how much is dropped."""
