@@ -26,7 +26,7 @@ def moved(flavour: Flavour, path: Path, branches: Any, **settings: Any) -> np.nd
     """Compare answers and statistics of a normalisation of x and y in training; return its mean."""
     flavour.fresh("float32")
     x, y = flavour.Input((2, 3)), flavour.Input((2, 3))
-    norm = flavour.BatchNormalization(**{"momentum": 0.5, "name": "norm", **settings})
+    norm = flavour.BatchNormalization(**{"momentum": 0.6, "name": "norm", **settings})
     model = flavour.Model([x, y], branches(flavour, norm, x, y))
     quietly(model.save, path)
     ported = grulight.load_keras(path).train()
