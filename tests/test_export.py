@@ -414,3 +414,19 @@ def test_ported_model_is_exported_with_its_mask(suffix: str, tmp_path: Path) -> 
     values[1:, 4:] = 0
     theirs = answer(tmp_path / f"ours{suffix}", values)
     assert distance(expected(source, values), theirs) < 1e-6
+
+
+def test_ported_model_is_exported_with_its_standardisation(tmp_path: Path) -> None:
+    source = ported(
+        tmp_path, lambda keras: keras.layers.GRU(2), lambda keras: keras.layers.Dense(3)
+    )
+    content = torch.load(source, weights_only=True)
+    given = {name: KINDS["binary_standardised"][name] for name in ("mean", "scale")}
+    content["hyper_parameters"] |= given
+    content["state_dict"] |= {name: torch.tensor(numbers) for name, numbers in given.items()}
+    torch.save(content, source)
+    export(source, tmp_path / "ours.onnx")
+    values = sequences("binary_standardised", 3, 6)
+    assert distance(expected(source, values), answer(tmp_path / "ours.onnx", values)) < 1e-6
+    far = expected(source, values + 1)
+    assert distance(far, expected(source, values)) > 1e-3

@@ -113,6 +113,11 @@ def _norms(k: Any) -> Any:
     return k.Sequential([k.Input((9, 3)), *norms, k.Dense(2)])
 
 
+def _shared(k: Any) -> Any:
+    norm, inputs = k.BatchNormalization(), [k.Input((9, 3), name=name) for name in "xy"]
+    return k.Model(inputs, k.Add()([k.GRU(4)(norm(each)) for each in inputs]))
+
+
 def _momentum(k: Any) -> Any:
     layers = [k.Masking(0.5), k.BatchNormalization(momentum=0.7), k.GRU(4), k.Dense(2)]
     return k.Sequential([k.Input((9, 3)), *layers])
@@ -170,5 +175,6 @@ OWN: dict[str, Callable[[Any], Any]] = {
     "masks within steps": _within_steps,
     "two normalisations": _norms,
     "momentum": _momentum,
+    "shared normalisation": _shared,
     "pooling with padding": _pooled,
 }

@@ -185,6 +185,24 @@ def test_native_trees_of_keras_2(rename: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(run(load_keras(path)), expected, rtol=1e-12, atol=1e-14)
 
 
+def test_an_eleventh_layer_of_a_class_follows_the_tenth(tmp_path: Path) -> None:
+    many = [kb.gru_config(name=f"gru{at}", return_sequences=True) for at in range(11)]
+    many[0]["batch_input_shape"] = [None, 6, 3]
+    layers = [kb.layer("GRU", **each) for each in many]
+    arrays = [[(1 + at / 9) * a for a in kb.gru_arrays(4 if at else 3, 4)] for at in range(11)]
+    tree = {
+        f"layers/gru{f'_{number}' if number else ''}/cell/vars/{at}": array
+        for number, held in enumerate(arrays)
+        for at, array in enumerate(held)
+    }
+    config = {"class_name": "Sequential", "config": {"layers": layers}}
+    path = kb.saved(tmp_path, kb.zipped(config, kb.native_hdf5(tree), "2.15.0"))
+    expected = X
+    for held in arrays:
+        expected = oracle.gru(expected, *held)
+    np.testing.assert_allclose(run(load_keras(path)), expected, rtol=1e-11, atol=1e-13)
+
+
 def test_weights_alone_by_order_where_layer_names_differ(tmp_path: Path) -> None:
     config, weights = kb.small_model()
     renamed = {f"{name}_7": held for name, held in weights.items()}

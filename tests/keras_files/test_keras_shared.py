@@ -95,33 +95,3 @@ def test_copies_of_shared_arrays_are_bounded(
     monkeypatch.setattr(placement, "MAX_GROWTH", -(1 << 20))
     with pytest.raises(InputError, match=r"models share arrays so often .* copies take 320 bytes"):
         grulight.load_keras(path)
-
-
-BRANCHES: dict[str, Any] = {
-    "together": lambda k, norm, x, y: k.Add()([norm(x), norm(y)]),
-    "the other first": lambda k, norm, x, y: k.Add()([norm(y), norm(x)]),
-    "something after": lambda k, norm, x, y: k.Add()([k.ReLU()(norm(x)), k.ReLU()(norm(y))]),
-    "a longer way": lambda k, norm, x, y: k.Add()([norm(x), k.ReLU()(norm(y))]),
-    "one after the other": lambda k, norm, x, y: k.Add()([norm(k.Add()([norm(x), y])), y]),
-    "two outputs": lambda k, norm, x, y: [k.ReLU()(norm(x)), k.ReLU()(norm(y))],
-}
-
-
-@pytest.mark.parametrize("branches", BRANCHES.values(), ids=BRANCHES)
-@pytest.mark.parametrize("flavour", [KERAS_3, keras_2()], ids=["keras 3", "tf_keras"])
-def test_shared_normalisation_moves_with_each_call_in_the_order_of_keras(
-    tmp_path: Path, flavour: Flavour, branches: Any
-) -> None:
-    flavour.fresh("float32")
-    x, y = flavour.Input((2, 3)), flavour.Input((2, 3))
-    norm = flavour.BatchNormalization(momentum=0.5, name="norm")
-    model = flavour.Model([x, y], branches(flavour, norm, x, y))
-    quietly(model.save, tmp_path / "model.keras")
-    ported = grulight.load_keras(tmp_path / "model.keras").train()
-    given = np.ones((2, 2, 2, 3), "f4") * [[[[1]]], [[[3]]]]
-    model([*given], training=True)
-    ported(*map(torch.from_numpy, given))
-    moved = {n: a for n, a in ported.keras_arrays()["norm"].items() if "moving" in n}
-    for name, array in moved.items():
-        np.testing.assert_allclose(array, getattr(norm, name).numpy(), atol=1e-6)
-    assert np.abs(moved["moving_mean"]).min() > 0.1
