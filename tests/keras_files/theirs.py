@@ -18,6 +18,11 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # TensorFlow's own, on import
     import keras
     import tensorflow as tf
+    from tensorflow.python.eager.polymorphic_function.concrete_function import ConcreteFunction
+
+# Keras 2 writes the gradients' graphs of every GRU and LSTM for a swap to cuDNN: half of all time,
+# and nobody reads them here, where gradients are taken eagerly
+ConcreteFunction.add_gradient_functions_to_graph = lambda self, g=None: None
 
 Array = NDArray[Any]
 
