@@ -3,6 +3,8 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,10 +32,17 @@ Array = NDArray[Any]
 class Flavour:
     """A Keras: its layers and models under one name, as the cases want them."""
 
-    def __init__(self, module: ModuleType) -> None:
-        self.module = module
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @cached_property
+    def module(self) -> ModuleType:
+        """The Keras itself, imported when a test first asks it."""
+        return quietly(import_module, self._name)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # pytest's, who asks for one's name
+            raise AttributeError(name)
         return getattr(self.module.layers, name, None) or getattr(self.module, name)
 
     def fresh(self, floatx: str) -> "Flavour":
@@ -44,15 +53,12 @@ class Flavour:
         return self
 
 
-KERAS_3 = Flavour(keras)
+KERAS_3 = Flavour("keras")
 
 
 def keras_2() -> Flavour:
     """Return tf_keras, which still writes what Keras 2 wrote."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tf_keras
-    return Flavour(tf_keras)
+    return Flavour("tf_keras")
 
 
 Build = Callable[[Flavour], Any]  # to a model
