@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -26,6 +27,14 @@ with contextlib.suppress(ImportError):
 torch.set_num_threads(1)
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the programs that tests start
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is imported stays: no use in going through it again and again
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # Triton tells of what is left at the end
 
 
 def run_command(*arguments: object) -> str:

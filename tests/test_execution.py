@@ -119,7 +119,7 @@ def test_a_signal_at_any_moment_loses_nothing(run: Run) -> None:
     fitted(run, "whole", *common)
     stops = 0
     for attempt in range(30):
-        timer = threading.Timer(0.2 + 0.05 * attempt, os.kill, (os.getpid(), signal.SIGUSR1))
+        timer = threading.Timer(0.2 + 0.1 * attempt, os.kill, (os.getpid(), signal.SIGUSR1))
         previous = signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # it may come before or after
         timer.start()
         try:

@@ -107,7 +107,9 @@ def sequences(kind: str, count: int, steps: int) -> Array:
     return np.asarray(raw, np.float32)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param("one_way", marks=pytest.mark.slow), PADDED, "binary_standardised"]
+)
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_exported_file_predicts_what_the_checkpoint_predicts(
     exported: Callable[[str, str], tuple[Path, Path]], suffix: str, kind: str

@@ -324,17 +324,16 @@ def page_of(run: Callable[..., str], case: str) -> Path:
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize(
-    ("case", "says"),
+    ("case", "says", "width", "scheme"),
     [
-        ("tags, padding masked by the model", "At step 1 it is called “"),
-        ("several labels", "of 4 labels are right."),
-        ("value per step", "At step 1 the answer is "),
-        ("values at other steps", "At step 1 the answer is "),
-        ("forecast", "Had it ended at step 1, the answer is "),
-        ("sentiment", "Of the whole sequence: it is called “"),
+        ("tags, padding masked by the model", "At step 1 it is called “", 390, "dark"),
+        ("several labels", "of 4 labels are right.", 1280, "light"),
+        ("value per step", "At step 1 the answer is ", 390, "light"),
+        ("values at other steps", "At step 1 the answer is ", 1280, "dark"),
+        ("forecast", "Had it ended at step 1, the answer is ", 390, "dark"),
+        ("sentiment", "Of the whole sequence: it is called “", 390, "light"),
     ],
 )
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_every_kind_of_answer_can_be_stepped_through(
     read: Callable[..., Reader],
     run: Callable[..., str],

@@ -2,6 +2,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -71,9 +72,16 @@ def floor_of(module: str) -> int:
     return next(FLOORS[prefix] for prefix in prefixes if prefix in FLOORS)
 
 
+@cache
+def nodes(path: Path) -> tuple[ast.AST, ...]:
+    """Return a file's imports and classes."""
+    kinds = (ast.Import, ast.ImportFrom, ast.ClassDef)
+    return tuple(each for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, kinds))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Yield what a file imports, anywhere in it: also within functions and for type checkers."""
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -122,7 +130,7 @@ def test_no_callback_takes_a_name_of_lightnings() -> None:
     ours = {
         node.name
         for path in NAMES.values()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in nodes(path)
         if isinstance(node, ast.ClassDef)
     }
     assert not ours & set(callbacks.__all__)

@@ -43,9 +43,10 @@ class Case:
             *("last step", "ave", "mul", "stride 2", "implementation", "linear gates", "hundred"),
         )
         simple = ("activation", "conv1d valid", "layer ReLU with", "conv1d same")
+        unmasked = self.name.startswith("gru ") and not self.name.endswith("masked")  # has a twin
         kept = ("activation hard_sigmoid", "activation gelu", "activation softplus")
-        return self.name in kept or not (
-            any(word in self.name for word in words) or self.name.startswith(simple)
+        return self.name in (*kept, "gru standard every step") or not (
+            any(word in self.name for word in words) or self.name.startswith(simple) or unmasked
         )
 
     def inputs(self) -> dict[str, NDArray[Any]]:

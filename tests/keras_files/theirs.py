@@ -3,6 +3,8 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,10 +27,21 @@ Array = NDArray[Any]
 class Flavour:
     """A Keras: its layers and models under one name, as the cases want them."""
 
-    def __init__(self, module: ModuleType) -> None:
-        self.module = module
+    def __init__(
+        self, name: str, prepare: Callable[[ModuleType], None] = lambda found: None
+    ) -> None:
+        self._name, self._prepare = name, prepare
+
+    @cached_property
+    def module(self) -> ModuleType:
+        """The Keras itself, imported when a test first asks it."""
+        found = quietly(import_module, self._name)
+        self._prepare(found)
+        return found
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # pytest's, who asks for one's name
+            raise AttributeError(name)
         return getattr(self.module.layers, name, None) or getattr(self.module, name)
 
     def fresh(self, floatx: str) -> "Flavour":
@@ -39,19 +52,21 @@ class Flavour:
         return self
 
 
-KERAS_3 = Flavour(keras)
+KERAS_3 = Flavour("keras")
 
 
 def keras_2() -> Flavour:
     """Return tf_keras, which still writes what Keras 2 wrote."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tf_keras
-        from tf_keras.src.layers.rnn import gru, lstm
-    # what a CPU takes anyway: building cuDNN's way beside it takes ten times as long
+    return Flavour("tf_keras", _without_cudnn)
+
+
+def _without_cudnn(found: ModuleType) -> None:
+    """Build no layer as cuDNN computes it beside what a CPU does: that takes ten times as long."""
+    gru, lstm = (
+        import_module(f"{found.__name__}.src.layers.rnn.{name}") for name in ("gru", "lstm")
+    )
     gru.gru_with_backend_selection = gru.standard_gru
     lstm.lstm_with_backend_selection = lstm.standard_lstm
-    return Flavour(tf_keras)
 
 
 Build = Callable[[Flavour], Any]  # to a model
