@@ -16,7 +16,8 @@ from rich.console import Console
 import grulight
 from grulight.cli import main
 from grulight.data.datamodule import SequenceDataModule
-from grulight.trace.baseline import most_frequent_share
+from grulight.heads import ClassHead, LabelHead, ValueHead
+from grulight.trace.baseline import Baseline, baseline_of
 from grulight.trace.progress import TerminalProgress
 from grulight.trace.recorder import observe
 from grulight.training.classifier import GRUClassifier
@@ -44,16 +45,40 @@ def metrics(loss: float, accuracy: float) -> dict[str, float]:
 def test_naming_the_most_frequent_class_is_not_called_learning(
     accuracy: float, learns: bool
 ) -> None:
-    said = observe(metrics(0.8, accuracy), metrics(0.9, 0.5), 0.5)
+    best = Baseline("accuracy", 0.5, "no better than naming the most frequent class")
+    said = observe(metrics(0.8, accuracy), metrics(0.9, 0.5), best)
     assert ("learning" in said) == learns
     assert ("no better than naming the most frequent class" in said) == (not learns)
 
 
 def test_the_share_of_the_most_frequent_class_is_that_of_the_training_part() -> None:
     np.savez("a.npz", x=np.ones((6, 3, 2), "float32"), y=[0, 0, 0, 1, 1, 0])
-    assert most_frequent_share(SequenceDataModule("a.npz", train_size=4).parts.train) == 0.75
-    np.savez("b.npz", x=np.ones((6, 3, 2), "float32"), y=np.linspace(0, 1, 6))
-    assert most_frequent_share(SequenceDataModule("b.npz").parts.train) == 0
+    train = SequenceDataModule("a.npz", train_size=4).parts.train
+    assert baseline_of(train, ClassHead(1)) == (
+        *("accuracy", 0.75),
+        "no better than naming the most frequent class",
+    )
+    assert baseline_of(train.part(0, 0), ClassHead(1)) is None
+
+
+def test_without_reading_values_are_as_far_off_as_their_mean_and_padding_counts_nowhere() -> None:
+    x, y = np.ones((3, 4, 2), "float32"), np.full((3, 4, 2), 1e9)
+    y[0, :2], y[1, :1], y[2, :1] = [[0, 10], [2, 10]], [4, 20], [6, 40]
+    np.savez("a.npz", x=x, y=y, lengths=[2, 1, 1])
+    data = SequenceDataModule("a.npz", train_size=3, targets="values")
+    found = baseline_of(data.parts.train, ValueHead(2, per_step=True))
+    assert found == ("mae", (2 + 10) / 2, "mae no better than that of the mean")
+    assert found.as_good_as({"train_mae": 6.0})
+    assert not found.as_good_as({"train_mae": 5.9})
+
+
+def test_without_reading_each_label_is_what_it_is_most_often() -> None:
+    y = [[1, 0, 1], [1, 0, 0], [1, 1, 1], [1, 0, 0]]
+    np.savez("a.npz", x=np.ones((4, 5, 2), "float32"), y=y)
+    data = SequenceDataModule("a.npz", train_size=4, targets="labels")
+    found = baseline_of(data.parts.train, LabelHead(3))
+    assert found is not None
+    assert found[:2] == ("accuracy", (1 + 0.75 + 0.5) / 3)
 
 
 def page_of(run: Run, x: np.ndarray) -> str:

@@ -1,8 +1,9 @@
 """The pages in a real browser: what a reader can do, and that they need nothing else."""
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import torch
 from grulight.data.waves import waves
 from grulight.logits import probabilities
 from grulight.trace.gates import walk
+from grulight.trace.inference import ask
 from grulight.trace.page import write_page
 from grulight.trace.past_run import load_run
+from grulight.training.classifier import GRUClassifier
 from tests.test_trace import HOSTILE, classifier_for, parts_of, ragged
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
@@ -312,6 +315,36 @@ def test_a_study_can_be_read_by_keyboard(read: Callable[..., Reader], study_page
     reader.page.locator("nav a").last.focus()
     reader.page.keyboard.press("Enter")
     assert reader.page.evaluate("location.hash") == "#trials"
+
+
+def test_no_step_is_marked_where_each_is_answered_from(
+    read: Callable[..., Reader], tmp_path: Path
+) -> None:
+    part = waves(40)
+    part = replace(part, labels=np.cumsum(np.asarray(part.values)[..., :2], 1), class_names=())
+    sizes = {"num_values": 2, "per_step": True, "num_layers": 2}
+    classifier = GRUClassifier(part.values.shape[2], 0, **sizes).eval()
+    write_page(tmp_path / "p.html", classifier, parts_of(part))
+    reader = read(tmp_path / "p.html")
+    assert reader.page.locator(".kept").count() == 0
+    assert reader.text("[data-map=hidden] .along > span >> nth=0") == "time step"
+    assert reader.text("[data-map=answers] small") == "at each step"
+    assert "there is an answer for each" in reader.text("#prediction > p")
+    answers = ask(classifier, parts_of(part))
+    for step, key in ((10, "End"), (1, "Home")):
+        reader.page.locator("#step").focus()
+        reader.page.keyboard.press(key)
+        ours, theirs = (
+            np.array([float(text.replace("−", "-")) for text in found])
+            for found in (
+                reader.page.locator("#bars td:nth-child(2)").all_inner_texts(),
+                reader.page.locator("#bars td:nth-child(3)").all_inner_texts(),
+            )
+        )
+        off = (np.abs(ours - theirs) / answers.deviations).mean()
+        says = reader.text("#sequence-says")
+        [said] = re.findall(rf"At step {step} the answer is (.*) deviations off", says)
+        assert float(said) == pytest.approx(off, rel=0.02)
 
 
 def page_of(run: Callable[..., str], case: str) -> Path:

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,14 @@ import pytest
 
 from grulight.cli import main
 from grulight.data.datamodule import SequenceDataModule
+from grulight.data.readers.targets import Kind
+from grulight.data.waves import waves
+from grulight.trace.commentary import insight, questions
 from grulight.trace.inference import ask
 from grulight.trace.page import write_page
 from grulight.trace.past_run import load_run
+from grulight.trace.stages import record_stages
+from grulight.trace.value_answers import ValueAnswers
 from grulight.training.classifier import GRUClassifier
 from tests.keras_files.test_keras_heads import CASES, saved
 
@@ -88,27 +94,106 @@ def test_a_run_leaves_its_page_with_its_own_metric(run: Callable[..., str], name
     assert answers.score == pytest.approx(float(scores[metric]), abs=6e-5)
 
 
-@pytest.mark.parametrize("kind", ["classes", "labels", "values"])
-def test_a_gru_of_both_directions_shows_its_answer_to_each_step(kind: str) -> None:
+def stepwise(kind: Kind) -> SequenceDataModule:
     rng = np.random.default_rng(0)
-    x, lengths = rng.normal(size=(20, 7, 2)), rng.integers(3, 8, 20)
+    x, lengths = rng.normal(size=(20, 7, 2)), rng.integers(3, 7, 20)
     y = {
         "classes": rng.integers(0, 3, (20, 7)),
         "labels": rng.integers(0, 2, (20, 7, 3)),
         "values": rng.normal(size=(20, 7)),
     }[kind]
     np.savez("a.npz", x=x, y=y, lengths=lengths)
-    data = SequenceDataModule("a.npz", targets=kind)
-    classifier = GRUClassifier(**data.describe(), bidirectional=True, num_layers=2)
+    return SequenceDataModule("a.npz", targets=kind)
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels", "values"])
+@pytest.mark.parametrize("both", [False, True])
+def test_a_gru_shows_its_answer_to_each_step(kind: Kind, both: bool) -> None:
+    data = stepwise(kind)
+    classifier = GRUClassifier(**data.describe(), bidirectional=both, num_layers=2)
     write_page("page.html", classifier, data.parts)
     trace = drawn(Path("page.html"))
     assert trace["asked"] == "step"
-    assert len(trace["layers"]) == 4
+    assert trace["per_step"]
+    assert len(trace["layers"]) == 2 * (1 + both)
     part, shown = data.parts.test, trace["sequences"][0]
     [at] = [n for n, name in enumerate(part.ids) if shown["title"].endswith(f" {name}")]
     every = classifier.predict_proba(np.asarray(part.values), part.lengths)
     theirs = every[at, : part.lengths[at]]
     np.testing.assert_allclose(unpacked(shown["answers"]), theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_what_is_said_of_a_gru_that_answers_each_step_holds_of_each_step(both: bool) -> None:
+    data = stepwise("values")
+    classifier = GRUClassifier(**data.describe(), bidirectional=both)
+    size = 16 * (1 + both)
+    layers = record_stages(classifier, data.parts)[2:]
+    # all sequences are shorter than their padding, the first too
+    assert [stage.shape for stage in layers] == [f"16 × 7 × {size}", "16 × 7 × 1"]
+    answers = ask(classifier, data.parts)
+    about, _ = questions(classifier, answers, [], 16)
+    assert f"16 × 7 × {size} represent" in about.text
+    assert "One summary per time step" in about.answer
+    assert "The time axis stays" in about.answer
+    assert insight(classifier, answers).startswith("At each step the GRU turns what ")
+
+
+def test_what_is_said_of_a_gru_that_answers_once_holds_of_the_sequence() -> None:
+    data = SequenceDataModule()
+    classifier = GRUClassifier(**data.describe())
+    assert [each.shape for each in record_stages(classifier, data.parts)[2:]] == [
+        "800 × 16",
+        "800 × 3",
+    ]
+    answers = ask(classifier, data.parts)
+    assert "The time axis is gone" in questions(classifier, answers, [], 800)[0].answer
+    assert "into a summary of 16" in insight(classifier, answers)
+
+
+def test_errors_of_values_in_units_of_their_own_are_compared_by_deviations() -> None:
+    targets = np.array([[1000, 1], [3000, 3]] * 3, np.float32)  # deviations 1000 and 1
+    predicted = targets + np.float32([500, 2])
+    part = replace(waves(6), labels=targets, class_names=())
+    found = ValueAnswers("test", part, np.arange(6), targets, predicted, 0.0, ("one", "two"),
+                         np.arange(6))  # fmt: skip
+    assert found.score == 251  # the metric stays Keras' own
+    assert "1.25 deviations off on average" in found.result
+    assert "the mean would be 1 deviations off" in found.without
+    assert found.idle
+    worse_in_thousands = targets + np.float32([990, 0])
+    assert not replace(found, predicted=worse_in_thousands).idle
+    assert "for two, 2 of its standard deviations" in found.doubt[1]
+    said = found.tells(predicted[:1], targets[:1], np.array([5]))
+    assert said == "It is 1.25 deviations off on average, most for two: 3 where the truth is 1."
+
+
+@pytest.mark.parametrize("kind", ["labels", "values", "steps"])
+def test_commands_tell_from_the_checkpoint_what_labels_are(
+    run: Callable[..., str], capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 5, 2))
+    held, values = rng.integers(0, 2, (40, 3)), rng.normal(size=(40, 2)) * [100, 1]
+    y = {"labels": held, "values": values, "steps": rng.integers(0, 2, (40, 5, 2))}[kind]
+    np.savez("a.npz", x=x, y=y)
+    np.savez("x.npz", x=x)
+    wrong = y + 0.5 if kind == "labels" else y[..., :1] + 0.5
+    np.savez("wrong.npz", x=x, y=wrong)
+    targets = "values" if kind == "values" else "labels"
+    run("fit", "--data.source", "a.npz", "--data.targets", targets, "--trainer.max_epochs", 1)
+    run("pack", "a.npz", "-o", "packed", "--targets", targets)
+    for source in ([], ["--data", "a.npz"], ["--data", "packed"]):
+        run("trace", LAST, *source, "-o", "page.html")
+        assert drawn(Path("page.html"))["kind"] == targets
+    for source in ("a.npz", "packed"):
+        options = ("--ckpt_path", LAST, "--data.source", source)
+        assert "loss" in run("validate", *options, "--data.val_size", 8)
+    expected = "has 2 features and 1 value" if kind == "values" else "expected 1 where a label hold"
+    for source, problem in (("wrong.npz", expected), ("x.npz", "has no labels")):
+        assert main(["trace", str(LAST), "--data", source]) == 2
+        assert f"grulight trace: {source}: " in (said := capsys.readouterr().err)
+        assert problem in said
 
 
 def test_per_step_scores_leave_padding_out(run: Callable[..., str]) -> None:

@@ -268,6 +268,31 @@ def test_seeds_are_compared_and_predict_averages_them(
     assert max(float(row["disagreement"]) for row in found) > 0
 
 
+def test_models_of_values_disagree_in_the_unit_of_each_value(
+    tmp_path: Path, run: Callable[..., str]
+) -> None:
+    x = np.random.default_rng(0).normal(size=(30, 4, 2))
+    np.savez("a.npz", x=x, y=np.stack([1e4 * x[:, 0, 0], x[:, 1, 0] / 1e4], 1))
+    read = ("--data.source", "a.npz")
+    short = ("--trainer.max_epochs", 1, "--trainer.default_root_dir", tmp_path)
+    run("fit", "--seeds", 2, *read, *short)
+    together = tmp_path / "lightning_logs" / "version_0"
+    run("predict", "--ckpt_path", together, *read, "--output", "all.csv")
+    found = rows_of(Path("all.csv"))
+    each = []
+    for version in (0, 1):
+        path = together / "lightning_logs" / f"version_{version}" / "checkpoints" / "last.ckpt"
+        run("predict", "--ckpt_path", path, *read, "--output", "one.csv")
+        each.append(rows_of(Path("one.csv")))
+    for name in ("0", "1"):
+        theirs = [[float(row[f"value_{name}"]) for row in rows] for rows in each]
+        ours = [float(row[f"disagreement_{name}"]) for row in found]
+        scale = np.abs(theirs).max()
+        np.testing.assert_allclose(ours, np.std(theirs, axis=0), atol=1e-6 * scale)
+        assert max(ours) > 1e-3 * scale
+    assert "disagreement" not in found[0]
+
+
 def test_who_is_asked_to_stop_while_others_work_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from grulight.data.datamodule import SequenceDataModule
 from grulight.data.remembered import SPLIT_OPTIONS
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError, listed
-from grulight.runs.checkpoint import load_classifier, offset_settings
+from grulight.runs.checkpoint import kind_of_targets, load_classifier, offset_settings
 from grulight.runs.seeds import checkpoints_of
 from grulight.runs.trained_on import trained_on
 
@@ -93,6 +93,8 @@ class CheckpointCLI(CommandCLI):
         # a model ported from Keras may know no names
         if not head.num_classes or names:
             self._decide("class_names", names if head.num_classes else None)
+        if self.config["data"]["targets"] == "auto":
+            self.config["data"]["targets"] = kind_of_targets(self.classifier)
         self.set_label_options(head, positions=not names)
         self._fill_as_in_training()
         if self.classifier.hparams["feature_names"] is not None:

@@ -19,6 +19,7 @@ from grulight.data.readers.streaming import stream
 from grulight.data.readers.table_columns import TableLayout
 from grulight.data.readers.targets import Kind, Wish
 from grulight.data.sequences import Sequences
+from grulight.data.statistics import are_labels
 from grulight.errors import InputError, one_line
 
 
@@ -54,17 +55,18 @@ def run(arguments: list[str]) -> None:
     output = one_line(options.output)
     console.print(
         f"{output}: {count} sequences of up to {steps} steps × {width} features, "
-        f"{_labels(written)}. Use it with --data.source {output}",
+        f"{_labels(written, options.targets)}. Use it with --data.source {output}",
         markup=False,
         soft_wrap=True,
     )
 
 
-def _labels(sequences: Sequences) -> str:
+def _labels(sequences: Sequences, kind: Kind) -> str:
     """Return the labels in words."""
     per_step = " per step" if sequences.per_step else ""
     if sequences.has_values:
-        return f"{sequences.num_values} value{'s' * (sequences.num_values > 1)}{per_step}"
+        word = "label" if are_labels(sequences, kind) else "value"
+        return f"{sequences.num_values} {word}{'s' * (sequences.num_values > 1)}{per_step}"
     if sequences.labels is None:
         return "no classes"
     return f"{len(sequences.class_names)} classes{per_step}"

@@ -13,7 +13,7 @@ from grulight.data.sequences import Sequences
 from grulight.data.splitting import Parts
 from grulight.data.statistics import (
     Statistics,
-    all_hold_or_not,
+    are_labels,
     feature_statistics,
     value_statistics,
 )
@@ -88,10 +88,7 @@ class DescribedDataModule(LightningDataModule):
     @cached_property
     def multilabel(self) -> bool:
         """Whether labels are several that hold or not, such as (1, 0, 1), and no values."""
-        train, kind = self.parts.train, self.options.targets.kind
-        if not train.has_values or kind == "values":
-            return False
-        return kind == "labels" or (train.num_values > 1 and all_hold_or_not(train))
+        return are_labels(self.parts.train, self.options.targets.kind)
 
     @property
     def class_names(self) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.targets import hold_or_not
+from grulight.data.readers.targets import Kind, hold_or_not
 from grulight.data.sequences import Sequences
 
 _CHUNK = 1 << 20  # numbers read at once
@@ -30,8 +30,19 @@ def value_statistics(sequences: Sequences) -> Statistics:
     return _of_rows(rows, sequences.num_values)
 
 
-def all_hold_or_not(sequences: Sequences) -> bool:
-    """Return whether all values are 0 or 1: labels, each of which holds or does not."""
+def are_labels(sequences: Sequences, kind: Kind) -> bool:
+    """Return whether values are labels that hold (1) or do not (0), such as (1, 0, 1).
+
+    Args:
+        sequences: Whose they are.
+        kind: What the user takes them for; with ``auto`` several 0 and 1 are labels.
+    """
+    if not sequences.has_values or kind == "values":
+        return False
+    return kind == "labels" or (sequences.num_values > 1 and _all_hold_or_not(sequences))
+
+
+def _all_hold_or_not(sequences: Sequences) -> bool:
     assert sequences.labels is not None
     return all(hold_or_not(_values(part)) for part in _chunks(sequences, sequences.labels[:1].size))
 

@@ -118,6 +118,10 @@ class Head(ABC):
     def columns(self, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:
         """Return predictions (M, C or K) as the columns of a table."""
 
+    def spread_columns(self, deviations: NDArray[np.floating], names: Sequence[str]) -> Columns:
+        """Return how far several models disagree, from deviations (M, C or K), as columns."""
+        return {"disagreement": deviations.max(axis=1)}
+
 
 def weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     """Return the mean of losses (M, …), each of which is multiplied by its weight (M,)."""

@@ -83,6 +83,10 @@ class ValueHead(Head):
         """Return a column per value."""
         return per_name("value_", predicted, names)
 
+    def spread_columns(self, deviations: NDArray[np.floating], names: Sequence[str]) -> Columns:
+        """Return a column per value: their units need not be the same."""
+        return per_name("disagreement_", deviations, names)
+
 
 @lru_cache(maxsize=32)
 def _on_device(numbers: tuple[float, ...], kind: dtype, where: device) -> Tensor:

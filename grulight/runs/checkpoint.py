@@ -17,6 +17,7 @@ from grulight.checkpoint_files.reader import (
     require_described,
     require_weights,
 )
+from grulight.data.readers.targets import Kind
 from grulight.errors import InputError
 from grulight.files import written_whole
 from grulight.model import GRUNet
@@ -72,6 +73,16 @@ def load_classifier(path: str | os.PathLike[str]) -> GRUClassifier:
 def offset_settings(classifier: GRUClassifier) -> dict[str, Any]:
     """Return arguments of the data module with which it subtracts what the training did."""
     return {"offset": classifier.hparams["offset"], "standardize": False}
+
+
+def kind_of_targets(classifier: GRUClassifier) -> Kind:
+    """Return what the data module takes labels for, so that they are what the model answers.
+
+    Those of a ported model that says which labels hold may lie between 0 and 1, as in Keras.
+    """
+    if classifier.head.num_classes:
+        return "classes"
+    return "labels" if classifier.hparams["multilabel"] else "values"
 
 
 def _require_sizes(

@@ -49,7 +49,7 @@ class PredictionWriter(Callback):
         """Write the batch."""
         answers, disagreement = outputs.float().cpu().numpy(), None
         if isinstance(pl_module, Ensemble):
-            disagreement = answers.std(axis=0).max(axis=-1)
+            disagreement = answers.std(axis=0)
             answers, pl_module = answers.mean(axis=0), pl_module.first
         assert isinstance(pl_module, GRUClassifier)
         start = self.written[dataloader_idx]

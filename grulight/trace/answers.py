@@ -92,6 +92,11 @@ class Answers(ABC):
         """What a sentence about the model ends with, if anything."""
         return " at every step" if self.per_step else ""
 
+    @property
+    def deviations(self) -> list[float]:
+        """By what errors of each value are divided to compare them; none but values have any."""
+        return []
+
     def choices(self) -> list[Choice]:
         """Choose sequences to look at."""
         count = len(self.positions)

@@ -87,6 +87,10 @@ def insight(classifier: GRUClassifier, answers: Answers) -> str:
     if not isinstance(network, GRUNet):
         return f"From {many} the model {answers.does}: {result}."
     size = network.head.in_features
+    if network.per_step:
+        read = "comes before and after it" if network.gru.bidirectional else "it has read by then"
+        turns = f"At each step the GRU turns what {read}, of {many}, into {size}"
+        return f"{turns}, and from these {size} alone {result}."
     return f"The GRU turns {many} into a summary of {size}, and from these {size} alone {result}."
 
 
@@ -112,6 +116,8 @@ def _about_output(classifier: GRUClassifier, answers: Answers, trained_on: int) 
         count = len(answers.names)
         what = f"do the {count} numbers of an answer" if count > 1 else "does an answer"
         return Question(f"What {what} represent?", answers.represents)
+    if network.per_step:
+        return _about_states(network, answers, trained_on)
     size = network.head.in_features
     last = f"the {size} hidden values after its last time step"
     if network.gru.bidirectional:
@@ -122,6 +128,18 @@ def _about_output(classifier: GRUClassifier, answers: Answers, trained_on: int) 
         f"What does the GRU’s output of shape {trained_on:,} × {size} represent?",
         f"One summary per sequence: {last}. The time axis is gone; of the {steps} × {features} "
         f"numbers that went in, the dense layer sees these {size} and nothing else.",
+    )
+
+
+def _about_states(network: GRUNet, answers: Answers, trained_on: int) -> Question:
+    size, steps = network.head.in_features, answers.part.values.shape[1]
+    what = f"{size} hidden values of what came up to it"
+    if network.gru.bidirectional:
+        what = f"{size // 2} hidden values of what came up to it and {size // 2} of what follows"
+    return Question(
+        f"What does the GRU’s output of shape {trained_on:,} × {steps} × {size} represent?",
+        f"One summary per time step: {what}. The time axis stays: the dense layer answers for each "
+        f"step from its {size} numbers and sees nothing else.",
     )
 
 

@@ -92,7 +92,8 @@ def walk(classifier: GRUClassifier, part: Sequences, position: int, most_steps: 
     if network.gru.bidirectional:
         return Walk(steps, seen[steps], layers, *_beginnings(classifier, part, raw, steps))
     logits = _head(weights, list(layers.values())[-1]["hidden"])
-    return Walk(steps, seen[steps], layers, logits, "beginning", steps)
+    asked: Asked = "step" if classifier.head.per_step else "beginning"
+    return Walk(steps, seen[steps], layers, logits, asked, steps)
 
 
 def _gates(tape: Tape, steps: NDArray[np.int64]) -> dict[str, Floats]:

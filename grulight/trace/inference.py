@@ -78,6 +78,6 @@ def shown_names(classifier: GRUClassifier) -> tuple[str, ...]:
 
 def _loss_words(head: Head) -> str:
     if isinstance(head, ValueHead):
-        return head.error.replace("_", " ")
+        return f"{head.error.replace('_', ' ')}{', scaled' * bool(head.mean)}"
     binary = isinstance(head, LabelHead) or head.size == 1
     return f"{'binary ' * binary}cross entropy (nats)"

@@ -9,8 +9,9 @@ from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.splitting import Parts
 from grulight.errors import InputError
-from grulight.runs.checkpoint import load_classifier, offset_settings
+from grulight.runs.checkpoint import kind_of_targets, load_classifier, offset_settings
 from grulight.runs.trained_on import trained_on
+from grulight.trace.baseline import Baseline, baseline_of
 from grulight.trace.recorder import Epoch, TraceRecorder, observe
 from grulight.trace.run_data import data_settings
 from grulight.training.classifier import GRUClassifier
@@ -45,23 +46,26 @@ def load_run(path: Path, source: str | None = None) -> Run:
         remembered.require_named("--data")
     as_then = remembered.settings_for(settings.get("source"), settings.get("test_source"))
     data = SequenceDataModule(**as_then | settings | _as_trained(classifier))
-    theirs = DataSpec(data.input_size, data.num_classes, data.num_values, data.per_step)
+    sizes = (data.input_size, data.num_classes, data.num_values, data.per_step)
+    theirs = DataSpec(*sizes, multilabel=data.multilabel)
     values = 0 if head.num_classes else head.size
-    ours = DataSpec(known["input_size"], head.num_classes, values, head.per_step)
+    labels = kind_of_targets(classifier) == "labels"
+    ours = DataSpec(known["input_size"], head.num_classes, values, head.per_step, labels)
     if theirs != ours:
         raise InputError(
             f"{data.source}: has {theirs.input_size} features and {theirs.head.words}, {path} "
             f"reads {ours.input_size} and answers with {head.words}. Name fitting data with --data."
         )
     parts = data.parts
-    return Run(classifier, parts, _epochs(path, checkpoint, head.metric), data.notes)
+    epochs = _epochs(path, checkpoint, head.metric, baseline_of(parts.train, head))
+    return Run(classifier, parts, epochs, data.notes)
 
 
 def _as_trained(classifier: GRUClassifier) -> dict[str, Any]:
     """Return settings with which data are read as in training, and as the classifier answers."""
     head, names = classifier.head, classifier.hparams["class_names"]
     settings: dict[str, Any] = {
-        "targets": "classes" if head.num_classes else "values",
+        "targets": kind_of_targets(classifier),
         "per_step": head.per_step,
         **offset_settings(classifier),
         "missing": classifier.hparams["missing"] or "error",
@@ -76,7 +80,9 @@ def _as_trained(classifier: GRUClassifier) -> dict[str, Any]:
     return settings
 
 
-def _epochs(path: Path, checkpoint: Checkpoint, metric: str) -> list[Epoch]:
+def _epochs(
+    path: Path, checkpoint: Checkpoint, metric: str, baseline: Baseline | None
+) -> list[Epoch]:
     """Return the epochs up to the checkpoint; a training without our recorder left a table."""
     recorder = TraceRecorder()
     if state := checkpoint.get("callbacks", {}).get(TraceRecorder.__name__):
@@ -85,10 +91,10 @@ def _epochs(path: Path, checkpoint: Checkpoint, metric: str) -> list[Epoch]:
     table = path.resolve().parent.parent / "metrics.csv"
     if "epoch" not in checkpoint or not table.is_file():
         return []
-    return _epochs_of_table(table, checkpoint["epoch"] + 1, metric)
+    return _epochs_of_table(table, checkpoint["epoch"] + 1, metric, baseline)
 
 
-def _epochs_of_table(table: Path, last: int, metric: str) -> list[Epoch]:
+def _epochs_of_table(table: Path, last: int, metric: str, baseline: Baseline | None) -> list[Epoch]:
     try:
         found = _metrics_of_table(table, metric)
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
@@ -100,7 +106,7 @@ def _epochs_of_table(table: Path, last: int, metric: str) -> list[Epoch]:
     for number, metrics in sorted(found.items()):
         if 1 <= number <= last and {"train_loss", f"train_{metric}"} <= metrics.keys():
             before = epochs[-1].metrics if epochs else None
-            epochs.append(Epoch(number, metrics, observe(metrics, before)))
+            epochs.append(Epoch(number, metrics, observe(metrics, before, baseline)))
     return epochs
 
 

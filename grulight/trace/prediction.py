@@ -73,6 +73,8 @@ def prediction(
     drawn = {
         "kind": answers.kind,
         "asked": said["asked"],
+        "per_step": answers.per_step,
+        "deviations": answers.deviations,
         "question": answers.question,
         "names": answers.names,
         "features": parts.train.feature_names[: limits.rows],
@@ -158,13 +160,9 @@ def _sequence(
     label = part.labels[at.position]
     truth = answers.truth(label[seen.answered] if head.per_step else np.asarray(label)[None])
     why = answers.tells(shown, truth, seen.answered)
-    if (
-        isinstance(network, GRUNet)
-        and seen.summary is not None
-        and not head.per_step
-        and head.num_classes
-    ):
-        why += f" {commentary.loudest_units(network, seen.summary, shown[-1], answers.names)}"
+    summary = seen.summary if head.num_classes and not head.per_step else None
+    if isinstance(network, GRUNet) and summary is not None:
+        why += f" {commentary.loudest_units(network, summary, shown[-1], answers.names)}"
     sequence = {
         "title": f"{at.part.capitalize()} sequence {part.ids[at.position]}",
         "short": answers.short(shown, truth),

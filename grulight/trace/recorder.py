@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from grulight.data.datamodule import SequenceDataModule
-from grulight.trace.baseline import most_frequent_share
+from grulight.trace.baseline import Baseline, baseline_of
 from grulight.trace.stages import Stage, record_stages
 from grulight.training.classifier import GRUClassifier
 
@@ -31,14 +31,14 @@ class Epoch:
 
 
 def observe(
-    now: dict[str, float], before: dict[str, float] | None, most_frequent: float = 0.0
+    now: dict[str, float], before: dict[str, float] | None, baseline: Baseline | None = None
 ) -> str:
     """Say in a few words what an epoch's numbers show, against the epoch before.
 
     Args:
         now: Of the epoch.
         before: Of the one before.
-        most_frequent: Accuracy of naming the most frequent class.
+        baseline: What one reaches without reading anything, where it is known.
     """
     if before is None:
         return f"first pass: {_reached(now)}"
@@ -51,8 +51,8 @@ def observe(
         return f"loss {change:+.0%}, validation loss rose: memorising?"
     if abs(change) < 0.01:
         return "hardly moves"
-    if now.get("train_accuracy", 1.0) <= most_frequent:
-        return f"loss {change:+.0%}, no better than naming the most frequent class"
+    if baseline is not None and baseline.as_good_as(now):
+        return f"loss {change:+.0%}, {baseline.words}"
     verdict = "learning" if change < 0 else "worse than the epoch before"
     return f"{verdict}: loss {change:+.0%}, {_gained(now, before)}"
 
@@ -85,7 +85,7 @@ class TraceRecorder(Callback):
         self.metric = "accuracy"
         self._validated = False
         self._learning_rate: float | None = None
-        self._most_frequent = 0.0
+        self._baseline: Baseline | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record the stages."""
@@ -95,7 +95,7 @@ class TraceRecorder(Callback):
         self.stages = record_stages(pl_module, data.parts)
         self.validates = len(data.parts.val) > 0
         self.metric = pl_module.head.metric
-        self._most_frequent = most_frequent_share(data.parts.train)
+        self._baseline = baseline_of(data.parts.train, pl_module.head)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note the learning rate that this epoch begins with."""
@@ -117,7 +117,7 @@ class TraceRecorder(Callback):
             for name, value in pl_module.epoch_metrics(stage).items()
         }
         before = self.epochs[-1].metrics if self.epochs else None
-        observation = observe(metrics, before, self._most_frequent)
+        observation = observe(metrics, before, self._baseline)
         number = trainer.current_epoch + 1
         self.epochs.append(Epoch(number, metrics, observation, self._learning_rate))
 

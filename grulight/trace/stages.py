@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from grulight.data.batches import Batch, Batches
+from grulight.data.readers.targets import hold_or_not
 from grulight.data.sequences import Sequences
 from grulight.data.splitting import Parts
 from grulight.model import GRUNet
@@ -60,7 +62,10 @@ def _first_labels(train: Sequences) -> str:
         return ""
     first = (train.labels[0] if train.per_step else train.labels)[: _SAMPLE + 1]
     if train.has_values:
-        return _first_numbers(torch.from_numpy(first[:, 0]))
+        values = np.array(first[:, 0], np.float32)  # a copy: what is packed cannot be written to
+        if hold_or_not(values):
+            return _first_words([f"{value:.0f}" for value in values])
+        return _first_numbers(torch.from_numpy(values))
     return _first_words([train.class_names[i] for i in first])
 
 
@@ -79,20 +84,19 @@ def _layer_stages(
         if isinstance(network, GRUNet):
             follows = activation(classifier.head)
             dense = "dense" if follows == "linear" else f"dense + {follows}"
-            summary = classifier.summarize(values, lengths)[0]
-            shape = (count, *summary.shape)
-            stages = [
-                # the kernel too, which may be a choice of `auto`
-                _layer_stage(f"GRU ({network.gru.kernel})", shape, summary, network.gru),
-                _layer_stage(dense, (count, *answer.shape), answer, network.head),
-            ]
+            read = network.states if network.per_step else network.summarize
+            known = read(classifier.standardized(values), lengths)[0]
+            kernel = network.gru.kernel  # which may be a choice of `auto`
+            layers = [(f"GRU ({kernel})", known, network.gru), (dense, answer, network.head)]
         else:
-            shape = (count, *answer.shape)
-            if network.follows_steps:  # the first sequence may be shorter than others
-                shape = (count, steps, *answer.shape[1:])
-            stages = [_layer_stage("Keras model", shape, answer, network)]
+            layers = [("Keras model", answer, network)]
     classifier.train(training)
-    return stages
+    # the first sequence may be shorter than others
+    sizes = (count, steps) if network.follows_steps else (count,)
+    return [
+        _layer_stage(name, (*sizes, *output.shape[len(sizes) - 1 :]), output, layer)
+        for name, output, layer in layers
+    ]
 
 
 def _layer_stage(

@@ -5,15 +5,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.sequences import Labels, Sequences
+from grulight.data.sequences import Labels
 from grulight.data.splitting import Parts
 from grulight.trace.answers import Answers, Floats
-from grulight.trace.charts import Chart, finite_range, marks, rightwards, ticks, upwards
 from grulight.trace.commentary import listing
-from grulight.trace.label_counts import labels_of, nonempty_parts
+from grulight.trace.label_counts import nonempty_parts
 from grulight.trace.templates import Context
+from grulight.trace.value_pictures import described, scatter
 
-_MOST_CHARTS, _MOST_POINTS = 4, 800
+_MOST_CHARTS = 4
 
 
 class ValueAnswers(Answers):
@@ -24,9 +24,26 @@ class ValueAnswers(Answers):
     metric_words = ("Mean absolute error", "mean absolute error")
 
     @cached_property
-    def off(self) -> Floats:
+    def off(self) -> NDArray[np.float64]:
         """(M, C) errors."""
-        return np.asarray(self.predicted - self.targets)
+        return np.asarray(self.predicted.astype(np.float64) - self.targets)
+
+    @cached_property
+    def scale(self) -> Floats:
+        """(C,) standard deviations of the true values, 1 where there is none."""
+        found = self.targets.std(axis=0, dtype=np.float64)
+        return np.asarray(np.where(found > 0, found, 1), np.float32)
+
+    @property
+    def deviations(self) -> list[float]:
+        """The same for the script."""
+        return [float(each) for each in self.scale]
+
+    def _in_words(self, off: NDArray[np.floating]) -> str:
+        """Say how large errors (A, C) are: several values may have units of their own."""
+        if len(self.names) == 1:
+            return f"{np.abs(off).mean():.3g} off"
+        return f"{np.abs(off / self.scale).mean():.3g} deviations off"
 
     @property
     def does(self) -> str:
@@ -42,27 +59,27 @@ class ValueAnswers(Answers):
     @property
     def result(self) -> str:
         """Say how far off the answers are."""
-        return f"the answers for {self.counted} are {self.score:.3g} off on average"
+        units = "" if len(self.names) == 1 else " (each value in standard deviations of its own)"
+        return f"the answers for {self.counted} are {self._in_words(self.off)} on average{units}"
 
     @property
     def without(self) -> str:
         """Say how far off the mean would be."""
-        return f"always answering with the mean would be {self._of_mean:.3g} off"
+        return f"always answering with the mean would be {self._in_words(self._around)}"
 
-    @property
-    def _of_mean(self) -> float:
-        return float(np.abs(self.targets - self.targets.mean(axis=0)).mean())
+    @cached_property
+    def _around(self) -> NDArray[np.float64]:
+        return np.asarray(self.targets - self.targets.mean(axis=0, dtype=np.float64))
 
     @property
     def idle(self) -> bool:
         """Whether the mean would be as close."""
-        return self.score >= self._of_mean
+        return bool(self.closeness.mean() <= -np.abs(self._around / self.scale).mean())
 
     @property
     def closeness(self) -> NDArray[np.floating]:
         """(M,) mean absolute errors, each in deviations of its value."""
-        scale = self.targets.std(axis=0)
-        return np.asarray(-(np.abs(self.off) / np.where(scale > 0, scale, 1)).mean(axis=1))
+        return np.asarray(-np.abs(self.off / self.scale).mean(axis=1))
 
     @property
     def question(self) -> str:
@@ -72,25 +89,37 @@ class ValueAnswers(Answers):
     @property
     def represents(self) -> str:
         """Explain values."""
-        low, high = self.targets.min(), self.targets.max()
+        what = "units of the labels"
+        if len(self.names) == 1:
+            low, high = self.targets.min(), self.targets.max()
+            what = f"unit of the labels, which go from {low:.3g} to {high:.3g} here"
         return (
-            f"Values in the unit of the labels, which go from {low:.3g} to {high:.3g} here. They "
-            "are no probabilities and say nothing of how sure the model is."
+            f"Values in the {what}. They are no probabilities and say nothing of how sure the "
+            "model is."
         )
 
     @property
     def doubt(self) -> tuple[str, str]:
         """Ask for the worst error."""
         each = np.abs(self.off)
+        question = "How far off is the worst answer?"
+        if len(self.names) == 1:
+            return (
+                question,
+                f"By {each.max():.3g}; half of them are off by at most {np.median(each):.3g}.",
+            )
+        relative = each / self.scale
+        row, n = np.unravel_index(relative.argmax(), relative.shape)
         return (
-            "How far off is the worst answer?",
-            f"By {each.max():.3g}; half of them are off by at most {np.median(each):.3g}.",
+            question,
+            f"By {each[row, n]:.3g} for {self.names[n]}, {relative[row, n]:.3g} of its standard "
+            f"deviations; half of all values are off by at most {np.median(relative):.3g}.",
         )
 
     def balance(self, parts: Parts) -> Context:
         """Describe the values in each part."""
         held = nonempty_parts(parts)
-        columns = [_described(part) for _, part in held]
+        columns = [described(part) for _, part in held]
         return {
             "title": "Values of the labels",
             "parts": [(name, len(part)) for name, part in held],
@@ -99,7 +128,7 @@ class ValueAnswers(Answers):
 
     def evaluation(self) -> Context:
         """Return errors of each value, and charts of the first few."""
-        around = self.targets - self.targets.mean(axis=0)
+        around = self._around
         spread = (around**2).sum(axis=0)
         rows = [
             (
@@ -111,29 +140,11 @@ class ValueAnswers(Answers):
             )
             for n, name in enumerate(self.names)
         ]
-        charts = [self._scatter(n) for n in range(min(len(self.names), _MOST_CHARTS))]
+        charts = [
+            scatter(name, self.truth(self.targets)[:, n], self.predicted[:, n])
+            for n, name in enumerate(self.names[:_MOST_CHARTS])
+        ]
         return {"scores": rows, "charts": charts}
-
-    def _scatter(self, n: int) -> Chart:
-        """Draw predicted over true values."""
-        every = np.linspace(0, len(self.targets) - 1, min(len(self.targets), _MOST_POINTS))
-        some = np.unique(every.round().astype(int))
-        true, ours = self.targets[some, n].tolist(), self.predicted[some, n].tolist()
-        levels = ticks(*finite_range([*true, *ours]))
-        across, up = rightwards(levels[0], levels[-1]), upwards(levels[0], levels[-1])
-        few = "" if len(some) == len(self.targets) else f", {len(some):,} of the answers"
-        name = self.names[n][0].upper() + self.names[n][1:]
-        return Chart(
-            f"{name}: predicted and true{few}",
-            f"Scatter chart: true values go from {min(true):.3g} to {max(true):.3g}, predicted "
-            f"ones from {min(ours):.3g} to {max(ours):.3g}; mean absolute error "
-            f"{np.abs(self.off[:, n]).mean():.3g}.",
-            "predicted value",
-            "true value",
-            marks(up, levels),
-            marks(across, levels),
-            points=" ".join(f"M{across(x)} {up(y)}h0" for x, y in zip(true, ours, strict=True)),
-        )
 
     def truth(self, targets: Labels) -> Floats:
         """Return them as they are."""
@@ -143,32 +154,17 @@ class ValueAnswers(Answers):
         """Say how far off it is."""
         if not self.per_step:
             answers = answers[-1:]
-        return f"{np.abs(answers - truth).mean():.3g} off"
+        return self._in_words(answers - truth)
 
     def tells(self, answers: Floats, truth: Floats, steps: NDArray[np.int64]) -> str:
         """Say how far off it is, and where most."""
         if not self.per_step:
             answers = answers[-1:]
         off = np.abs(answers - truth)
-        row, n = np.unravel_index(off.argmax(), off.shape)
+        row, n = np.unravel_index((off / self.scale).argmax(), off.shape)
         worst = f"{answers[row, n]:.4g} where the truth is {truth[row, n]:.4g}"
         if off.size == 1:
             return f"It answers {worst}: {off[row, n]:.3g} off."
         where = f" at step {steps[row] + 1}" if self.per_step else ""
         what = f" for {self.names[n]}" if len(self.names) > 1 else ""
-        return f"It is {off.mean():.3g} off on average, most{what}{where}: {worst}."
-
-
-def _described(part: Sequences) -> list[tuple[str, str]]:
-    """Return mean and range of each value."""
-    some = [
-        (len(each), each.sum(axis=0, dtype=np.float64), each.min(axis=0), each.max(axis=0))
-        for each in labels_of(part)
-        if len(each)
-    ]
-    counts, sums, lows, highs = (np.array(column) for column in zip(*some, strict=True))
-    means = sums.sum(axis=0) / counts.sum()
-    return [
-        (f"{mean:.3g}", f"{low:.3g} to {high:.3g}")
-        for mean, low, high in zip(means, lows.min(axis=0), highs.max(axis=0), strict=True)
-    ]
+        return f"It is {self._in_words(off)} on average, most{what}{where}: {worst}."

@@ -104,27 +104,28 @@ def prediction_columns(
         ids: (B,) names of the sequences.
         lengths: (B,) how many answers of each sequence count; None for all.
         answers: (B, C) or (B, S, C).
-        disagreement: (B,) or (B, S), the largest standard deviation over an ensemble's members;
-            None for a single model.
+        disagreement: Of the form of the answers, their standard deviation over an ensemble's
+            members; None for a single model.
 
     Returns:
         ``sequence``, ``step`` (counted from 0) where there is an answer for each, then
         ``predicted`` and ``probability_<class>``, or ``probability_<label>``, or
-        ``value_<name>``; and ``disagreement`` of an ensemble.
+        ``value_<name>``; and of an ensemble ``disagreement``, the largest of any class or label,
+        or ``disagreement_<name>`` of each value, in its own unit.
 
     Raises:
         InputError: An answer is not finite.
     """
     if not head.per_step:
         _require_finite(answers, ids)
-        spread = {} if disagreement is None else {"disagreement": disagreement}
+        spread = {} if disagreement is None else head.spread_columns(disagreement, names)
         return {"sequence": ids, **head.columns(answers, names), **spread}
     counted = np.ones(answers.shape[:2], dtype=bool)
     if lengths is not None:
         counted = np.arange(answers.shape[1]) < lengths[:, None]
     sequences, steps = counted.nonzero()
     _require_finite(answers[counted], ids[sequences])
-    spread = {} if disagreement is None else {"disagreement": disagreement[counted]}
+    spread = {} if disagreement is None else head.spread_columns(disagreement[counted], names)
     found = head.columns(answers[counted], names)
     return {"sequence": ids[sequences], "step": steps, **found, **spread}
 

@@ -130,10 +130,11 @@ def read_packed(
     shards = _shards(path, index)
     shape = index.sequences, index.steps, len(index.feature_names)
     values: Any = StoredValues(shards.read, shape, stretches=shards.read_stretches)
+    hold = wish.kind == "labels"
     sequences = Sequences(
         values=values,
         lengths=shards.lengths,
-        labels=read_labels(path, index) if require_labels else None,
+        labels=read_labels(path, index, hold=hold) if require_labels else None,
         class_names=index.class_names,
         feature_names=index.feature_names,
         ids=read_ids(path, index),
@@ -157,7 +158,7 @@ def _shards(path: str, index: Index) -> Shards:
 
 
 def _require(path: str, sequences: Sequences, wish: Wish) -> None:
-    kind = "values" if sequences.has_values else "classes"
+    kind = ("labels" if wish.kind == "labels" else "values") if sequences.has_values else "classes"
     asked = kind if wish.kind == "auto" else wish.kind
     steps = sequences.per_step if wish.per_step is None else wish.per_step
     if (kind, sequences.per_step) != (asked, steps):

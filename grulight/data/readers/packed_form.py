@@ -98,11 +98,16 @@ def require_places(
         )
 
 
-def read_labels(path: str, index: Index) -> NDArray[Any]:
+def read_labels(path: str, index: Index, *, hold: bool = False) -> NDArray[Any]:
     """Map the labels and check each of them.
 
+    Args:
+        path: The directory.
+        index: What it says.
+        hold: Whether values have to be labels that hold (1) or do not (0).
+
     Raises:
-        InputError: One is neither a class of the index nor a finite number, or of other axes.
+        InputError: One is neither a class of the index nor such a number, or of other axes.
     """
     count, known = (index.sequences,), len(index.class_names)
     kind, axes = ("int64", (1, 2)) if known else ("float32", (2, 3))
@@ -110,9 +115,12 @@ def read_labels(path: str, index: Index) -> NDArray[Any]:
 
     def right(part: slice) -> NDArray[np.bool_]:
         some = labels[part]
-        return (some >= 0) & (some < known) if known else np.isfinite(some)
+        if known:
+            return (some >= 0) & (some < known)
+        return np.asarray((some == 0) | (some == 1)) if hold else np.isfinite(some)
 
-    expected = f"one of {known} classes, counted from 0" if known else "a finite number"
+    expected = "1 where a label holds and 0 where not" if hold else "a finite number"
+    expected = f"one of {known} classes, counted from 0" if known else expected
     _require(_file(path, "labels"), labels, right, expected)
     return labels
 
