@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from lightning.pytorch import Trainer
 
 from grulight.cli import main
 from grulight.commands.console import open_console
@@ -20,6 +21,8 @@ from grulight.data.lazy_values import StoredValues
 from grulight.data.readers import ReadOptions
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
+from grulight.runs.checkpoint import load_classifier
+from grulight.training.classifier import GRUClassifier
 
 Run = Callable[..., str]
 LENGTHS = {"a": 60, "b": 40, "c": 7}
@@ -287,3 +290,42 @@ def test_the_last_value_is_the_target_s_own_offset_or_missing() -> None:
     assert data.last_value_error == pytest.approx((2 + 9) / 10)
     assert module(np.arange(60.0).reshape(1, 60, 1), train_size=0.0).last_value_error == HORIZON
     assert SequenceDataModule().last_value_error is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--data.features", '["pressure"]'),
+        ("--data.missing", "mask", "--data.standardize", "true"),
+    ],
+    ids=["as it is", "one feature", "filled"],
+)
+def test_python_forecasts_after_each_window_as_the_command_does(
+    run: Run, options: tuple[str, ...]
+) -> None:
+    table = frame()
+    table["pressure"] += 1e9
+    table.loc[3, "pressure"] = np.nan if "mask" in options else 1.0
+    table.to_csv("a.csv", index=False)
+    wanted = ("--data.label", "temperature", "--data.window", 6, "--data.horizon", 3)
+    run("fit", "--data.source", "a.csv", "--trainer.max_epochs", 1, *wanted, *options)
+    checkpoint = "lightning_logs/version_0/checkpoints/last.ckpt"
+    run("predict", "--ckpt_path", checkpoint, "--data.source", "a.csv")
+    theirs = pd.read_csv("predictions.csv")
+    ours = load_classifier(checkpoint).predict(table)
+    assert list(ours["sequence"]) == list(theirs["sequence"])
+    assert len(ours) == 55 + 35 + 2
+    np.testing.assert_allclose(ours.iloc[:, 1], theirs.iloc[:, 1], rtol=1e-5)
+
+
+def test_what_was_trained_in_this_process_forecasts_too() -> None:
+    source = frame().replace({"sequence": {"a": 1, "b": 2, "c": 3}})
+    data = module(source, val_size=10)
+    classifier = GRUClassifier(2, 0, num_values=1, feature_names=data.feature_names)
+    Trainer(max_epochs=1, logger=False, enable_checkpointing=False).fit(classifier, data)
+    answers = classifier.predict(source)
+    assert list(answers["sequence"][-2:]) == ["3@8", "3@9"]
+    assert list(classifier.predict(frame(d=7))["sequence"]) == ["d@8", "d@9"]
+    with pytest.raises(InputError, match="no series has the 6 steps of a window"):
+        classifier.predict(frame(d=5))

@@ -92,7 +92,17 @@ def read_described(
     Raises:
         InputError: It cannot be read, or lacks one of them.
     """
-    checkpoint = read_checkpoint(path)
+    return described(path, read_checkpoint(path))
+
+
+def described(
+    path: str | os.PathLike[str], checkpoint: Checkpoint
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the arguments of the classifier of a checkpoint that was read, and its weights.
+
+    Raises:
+        InputError: It lacks one of them.
+    """
     refuse_foreign_shapes(path, checkpoint)
     for key in ("hyper_parameters", "state_dict"):
         if key not in checkpoint:

@@ -12,6 +12,7 @@ from grulight.data.sequences import Sequences
 from grulight.data.shuffling import shuffled_sequences
 from grulight.data.splitting import Parts, Split
 from grulight.data.windowing import last_value_error
+from grulight.data.windows import Windows
 
 
 class ServingDataModule(RememberedDataModule):
@@ -29,6 +30,11 @@ class ServingDataModule(RememberedDataModule):
     def notes(self) -> list[str]:
         """What the user should know of what was read so far, a line each."""
         return list(self._split.sources.notes)
+
+    @property
+    def windows(self) -> Windows | None:
+        """How series are cut; None where they are not."""
+        return self._split.windows
 
     @cached_property
     def unfilled(self) -> Parts:
@@ -55,7 +61,7 @@ class ServingDataModule(RememberedDataModule):
 
         None where the data are no windows, or hold no past of what is forecast.
         """
-        windows = self._split.windows
+        windows = self.windows
         return None if windows is None else last_value_error(windows, self.parts.test)
 
     def batches(self, part: Sequences, order: Callable[[int], Order] | None = None) -> Batches:

@@ -12,8 +12,8 @@ from torch import Tensor
 from grulight.checkpoint_files.reader import (
     Checkpoint,
     damaged,
+    described,
     read_checkpoint,
-    read_described,
     require_described,
     require_weights,
 )
@@ -21,6 +21,7 @@ from grulight.data.readers.targets import Kind
 from grulight.errors import InputError
 from grulight.files import written_whole
 from grulight.model import GRUNet
+from grulight.runs.trained_on import trained_on
 from grulight.training.classifier import GRUClassifier
 
 
@@ -55,7 +56,8 @@ def load_classifier(path: str | os.PathLike[str]) -> GRUClassifier:
         InputError: See :func:`read_checkpoint` and :func:`refuse_foreign_shapes`; or weights are
             missing, not finite, or of other shapes than the description says.
     """
-    settings, state = read_described(path)
+    checkpoint = read_checkpoint(path)
+    settings, state = described(path, checkpoint)
     _require_sizes(path, settings, state)
     try:
         classifier = GRUClassifier(**settings)
@@ -67,6 +69,7 @@ def load_classifier(path: str | os.PathLike[str]) -> GRUClassifier:
         raise damaged(path, f"it has {len(classifier.class_names)} names for its answers")
     require_weights(path, classifier.state_dict(), state)
     classifier.load_state_dict(state)
+    classifier.windows = trained_on(checkpoint).windows
     return classifier.eval()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from grulight.checkpoint_files.reader import Checkpoint
 from grulight.data.readers import has_names
 from grulight.data.remembered import COLUMNS, OF_TABLES, READING
+from grulight.data.windows import Windows
 from grulight.errors import InputError
 
 
@@ -37,6 +38,13 @@ class TrainedOn:
         if "window" in settings:  # what is forecast has a name in arrays as well
             settings["label"] = self.columns.get("label")
         return {name: each for name, each in settings.items() if name not in OF_TABLES}
+
+    @property
+    def windows(self) -> Windows | None:
+        """How its series were cut; None where they were not."""
+        length = self.reading.get("window")
+        cut = (self.reading.get("horizon", 1), self.columns.get("label", "label"))
+        return None if length is None else Windows(length, *cut)
 
     def require_named(self, option: str) -> None:
         """Ask for a source where it is not the built-in one.

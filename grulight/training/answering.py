@@ -8,6 +8,7 @@ from torch import Tensor
 
 from grulight.data.readers import ReadOptions
 from grulight.data.readers.table_columns import TableLayout
+from grulight.data.windows import Windows
 from grulight.kernels import gate
 from grulight.model import GRUNet
 from grulight.training.answers import predicted
@@ -20,6 +21,7 @@ class AnsweringModule(StepsModule):
 
     Attributes:
         class_names: What each class is called, or each label or value.
+        windows: How the series of its training were cut, to forecast; None for no windows.
     """
 
     class_names: tuple[str, ...]
@@ -28,6 +30,7 @@ class AnsweringModule(StepsModule):
     def __init__(self) -> None:
         super().__init__()
         self._predictor: CompiledPredictor | None = None
+        self.windows: Windows | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what holds addresses and a lock: it is made anew."""
@@ -87,6 +90,8 @@ class AnsweringModule(StepsModule):
         layout: TableLayout = "long",
     ) -> Any:
         """Return what is predicted for each sequence of a data frame, a file or arrays.
+
+        What was trained to forecast from windows of series answers for every window.
 
         Args:
             data: A data frame with one row per time step, or what else ``SequenceDataModule``

@@ -13,6 +13,8 @@ from grulight.data.batches import Batches
 from grulight.data.missing import Filling, names_without_mask, offset_without_mask
 from grulight.data.readers import Given, ReadOptions, has_names, named, read
 from grulight.data.sequences import Sequences
+from grulight.data.windowing import windows_of_all
+from grulight.data.windows import Windows, series_options
 from grulight.errors import InputError
 from grulight.heads import Columns, Head
 
@@ -25,6 +27,7 @@ class Answering(Protocol):
     network: Any
     head: Head
     class_names: tuple[str, ...]
+    windows: Windows | None
 
     @property
     def hparams(self) -> Any:
@@ -53,7 +56,12 @@ def predicted(classifier: Answering, data: Any, options: ReadOptions) -> Any:
         names, head = classifier.class_names, classifier.head
         found.append(prediction_columns(head, names, part.ids, lengths, answers))
     columns = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
-    return columns if isinstance(source, str) else _as_given(source, columns, options.sequence)
+    if isinstance(source, str) or not source.is_table:
+        return columns
+    ids = pyarrow.array(columns.pop("sequence"))
+    if classifier.windows is None:
+        ids = source.with_type_of(options.sequence, ids)
+    return _as_given(source, {options.sequence: ids} | columns)
 
 
 def _read(classifier: Answering, source: str | Given, options: ReadOptions) -> Sequences:
@@ -61,6 +69,8 @@ def _read(classifier: Answering, source: str | Given, options: ReadOptions) -> S
     kind, fill, names = known["missing"], known["fill"], known["feature_names"]
     if names is not None and kind is not None:
         names = names_without_mask(names, kind)
+    if (windows := classifier.windows) is not None:
+        options = series_options(options)
     wanted = replace(
         options,
         features=tuple(names) if names is not None and has_names(source) else None,
@@ -72,17 +82,14 @@ def _read(classifier: Answering, source: str | Given, options: ReadOptions) -> S
     sequences = read(source, wanted)
     if names is not None:
         sequences = sequences.with_features(names)
+    if windows is not None:
+        [sequences] = windows_of_all(replace(windows, inputs=None), [sequences], {})
     return sequences if kind is None else Filling(kind, np.array(fill))(sequences)
 
 
-def _as_given(source: Given, columns: Columns, sequence: str) -> Any:
-    """Return columns as a frame of the kind that was given; else as they are."""
-    if not source.is_table:
-        return columns
-    arrays = {name: pyarrow.array(column) for name, column in columns.items()}
-    ids = {sequence: source.with_type_of(sequence, columns["sequence"])}
-    del arrays["sequence"]
-    table = pyarrow.table(ids | arrays)
+def _as_given(source: Given, columns: dict[str, Any]) -> Any:
+    """Return columns as a frame of the kind that was given."""
+    table = pyarrow.table({name: pyarrow.array(column) for name, column in columns.items()})
     if "polars" in sys.modules and isinstance(source.data, sys.modules["polars"].DataFrame):
         return sys.modules["polars"].from_arrow(table)
     return table if isinstance(source.data, pyarrow.Table) else table.to_pandas()

@@ -7,6 +7,7 @@ import torch
 from torch.optim import Optimizer
 
 from grulight.data.missing import Fill
+from grulight.data.serving import ServingDataModule
 from grulight.errors import InputError
 from grulight.heads import ClassHead, Head
 from grulight.init import keras_init_
@@ -138,10 +139,12 @@ class GRUClassifier(AnsweringModule):
     def setup(self, stage: str) -> None:
         """Refuse to train a Keras model by another loss than it was compiled with.
 
-        Weights of classes are made of the training part.
+        Weights of classes are made of the training part; windows are kept in mind.
         """
         if stage != "fit":
             return
+        data = getattr(self.trainer, "datamodule", None)  # set where mypy cannot see
+        self.windows = data.windows if isinstance(data, ServingDataModule) else None
         if not isinstance(self.network, GRUNet):
             self.network.require_trainable()
         self.weigh_classes(self.hparams["class_weight"])

@@ -50,9 +50,9 @@ class Given:
         array = isinstance(self.data, np.ndarray | list | tuple | Sequences)
         return not array and any(hasattr(self.data, name) for name in interfaces)
 
-    def with_type_of(self, name: str, texts: NDArray[np.str_]) -> Any:
-        """Return texts as an Arrow array of the type that a column of the data frame has."""
-        schema, array = ArrowTable(str(self), self.data).schema, arrow.array(texts)
+    def with_type_of(self, name: str, array: Any) -> Any:
+        """Return an Arrow array of texts in the type that a column of the data frame has."""
+        schema = ArrowTable(str(self), self.data).schema
         if name not in schema.names:
             return array
         kind = schema.field(name).type
