@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from peers import report, suites
+from peers import report, suites, tuning
 from peers.benchmark_state import Benchmark
 from peers.claims import CLAIMS, judged
 from peers.oracle import CUDNN_FLOORS
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from grulight.files import written_whole
 
-SUITES = ("epoch", "latency", "growth", "cold", "memory", "scaling", "gpu")
+SUITES = ("epoch", "latency", "growth", "cold", "memory", "scaling", "gpu", "tune")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     bench = Benchmark(options.peers, options.rounds, options.threads, console, options.largest)
     machine = report.hardware(options.threads)
-    tables, sentences = measured(bench, chosen)
+    tables, sentences = measured(bench, chosen, options.trials)
     verdicts = [each for claim in CLAIMS if (each := judged(claim, bench.results))]
     verdicts += suites.linearity(bench)
     if verdicts:
@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if any(each.holds is False for each in verdicts) else 0
 
 
-def measured(bench: Benchmark, chosen: Sequence[str]) -> tuple[list[report.Table], list[str]]:
+def measured(
+    bench: Benchmark, chosen: Sequence[str], trials: int
+) -> tuple[list[report.Table], list[str]]:
     """Run suites; return their tables and what is to be said besides."""
     sentences: list[str] = []
     parameters: dict[str, int] = {}
@@ -60,6 +62,8 @@ def measured(bench: Benchmark, chosen: Sequence[str]) -> tuple[list[report.Table
         parameters = suites.scaling(bench)
     if "gpu" in chosen:
         sentences += suites.gpu(bench)
+    if "tune" in chosen:
+        sentences += tuning.tune(bench, trials)
     names = dict.fromkeys(suite for suite, _, _ in bench.results if suite != "scaling")
     tables = [report.figures(bench.results, name) for name in names]
     if parameters:
@@ -92,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=_positive, default=1, help="of each peer (default: 1)")
     parser.add_argument("--largest", type=_positive, default=1_000_000,
                         help="sequences beyond which nothing is measured")  # fmt: skip
+    parser.add_argument("--trials", type=_positive, default=40,
+                        help="of each study that `tune` times (default: 40)")  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, default=Path("build/benchmark"),
                         help="directory of table and picture (build/benchmark)")  # fmt: skip
     return parser

@@ -9,7 +9,7 @@ SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import benchmark  # noqa: E402 - the scripts are no package
-from peers import oracle, peer_process, report, suites  # noqa: E402
+from peers import oracle, peer_process, report, suites, tuning  # noqa: E402
 from peers.claims import Claim, judged, linear  # noqa: E402
 from peers.peer_process import Process, Sample, Skipped  # noqa: E402
 from peers.work import Work, draw, load, save  # noqa: E402
@@ -51,6 +51,16 @@ def test_cost_that_grows_faster_than_its_size_fails() -> None:
     assert linear("even", {10: 1.0, 100: 10.9}).holds
     assert not linear("steep", {10: 1.0, 100: 11.1, 1000: 100.0}).holds
     assert not linear("hidden by the first call", {10: 9.0, 100: 10.0, 1000: 120.0}).holds
+
+
+def test_a_trial_takes_the_time_between_two_that_finish() -> None:
+    moments = (100.0, 109.0, 111.0, 113.0, 115.0)  # the first of two workers, with their imports
+    finished = [tuning.Finished(at, 0.3) for at in moments]
+    assert tuning.seconds_per_trial(finished[::-1]) == pytest.approx(2.0)
+    with pytest.raises(Skipped, match=r"refused: 2 trials"):
+        tuning.seconds_per_trial(finished[:2])
+    with pytest.raises(Skipped, match=r"refused: the best validation loss is 1\.100"):
+        tuning.seconds_per_trial([each._replace(value=1.1) for each in finished])
 
 
 def test_spread_is_the_distance_of_the_quartiles() -> None:

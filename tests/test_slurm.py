@@ -1,8 +1,10 @@
 """The same command on two Slurm nodes, interrupted in every way; on a Slurm of the test's own."""
 
+import csv
 import os
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -151,6 +153,90 @@ def test_a_job_that_always_crashes_is_given_up(submit: Submit) -> None:
     log = submit(*strike([1, 1, 1], "SIGKILL"), code=1, GRULIGHT_CRASHES="2")
     assert "crash 2 of 2" in log
     assert "given up" in log
+
+
+TRIALS = 12
+TUNE = (
+    *("--search.model.hidden_size", "int(2, 6, log)"),
+    *("--search.optimizer.lr", "float(1e-3, 1e-1, log)"),
+    *("--sampler", "random", "--pruner", "none", "--data.train_size", "80"),
+    *("--trainer.max_epochs", "60", "--trials", str(TRIALS)),
+)
+
+
+def _slurm(cluster: dict[str, str], *command: object) -> str:
+    done = subprocess.run([*map(str, command)], env=cluster, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def _states(study: Path) -> list[str]:
+    pytest.importorskip("optuna", reason="needs the extra tune")
+    from optuna import load_study
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = JournalStorage(JournalFileBackend(str(study / "journal.log")))
+    return [trial.state.name for trial in load_study(study_name="grulight", storage=storage).trials]
+
+
+def _until(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + JOB_SECONDS
+    while not condition():
+        assert time.monotonic() < end, what
+        time.sleep(0.5)
+
+
+def _release(job: str, cluster: dict[str, str]) -> bool:
+    """Start requeued tasks of an array at once; return whether all have ended."""
+    lines = _slurm(cluster, "scontrol", "-o", "show", "job", job).splitlines()
+    tasks = [dict(field.partition("=")[::2] for field in line.split()) for line in lines]
+    for task in tasks:
+        if task["JobState"] == "PENDING" and int(task.get("Restarts", 0)):
+            name = f"{job}_{task['ArrayTaskId']}"
+            _slurm(cluster, "scontrol", "update", f"JobId={name}", "StartTime=now")
+    return all(task["JobState"] in ("COMPLETED", "FAILED", "CANCELLED") for task in tasks)
+
+
+def _kill_a_worker(study: Path) -> bool:
+    """Kill a worker that has a trial; return whether there was one."""
+    for path in (study / "workers").glob("*"):
+        number = int(path.name.rpartition("-")[0].rpartition("-")[2])
+        try:
+            os.kill(number, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        return True
+    return False
+
+
+def test_an_array_shares_a_study_preempted_and_killed(
+    cluster: dict[str, str], run: Callable[..., str]
+) -> None:
+    study = Path("study").absolute()
+    job = _slurm(
+        cluster | {"GRULIGHT_STUDY": str(study)},
+        *("sbatch", "--parsable", "--array=0-2", ROOT / "scripts" / "tune.sbatch", *TUNE),
+    )
+    _until((study / "journal.log").is_file, "no worker began")
+    _until(lambda: "COMPLETE" in _states(study), "no trial was finished")
+    urgent = _slurm(cluster, "sbatch", "--parsable", "--partition=urgent", "--wrap", "sleep 2")
+    ended = ("scontrol", "-o", "show", "job", urgent)
+    _until(lambda: "JobState=COMPLETED" in _slurm(cluster, *ended), "it did not come first")
+    _until(lambda: "RUNNING" in _states(study), "nobody works")
+    assert _kill_a_worker(study)
+    _until(lambda: _release(job, cluster), f"array {job} did not end")
+    logs = "".join(path.read_text() for path in Path().glob(f"grulight-tune-{job}_*.log"))
+    states = _states(study)
+    assert (states.count("COMPLETE"), "RUNNING" in states) == (TRIALS, False), logs
+    assert states.count("FAIL") >= 1
+    assert "crash 1 of 3" in logs
+    assert logs.count("test (920 sequences)") == 1
+    run("tune", *TUNE, "--workers", 1, "--study", "alone")
+    rows = [
+        list(csv.DictReader((each / "trials.csv").read_text().splitlines()))
+        for each in (study, Path("alone"))
+    ]
+    assert rows[0] == rows[1]
 
 
 def test_bad_input_ends_a_job_at_once(submit: Submit) -> None:

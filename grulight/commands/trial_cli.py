@@ -25,6 +25,7 @@ from grulight.training.classifier import GRUClassifier
 from grulight.tuning.spaces import as_options
 
 _MADE_ANEW = ("trainer", "optimizer", "lr_scheduler")  # for each training
+_VALIDATED = 256  # sequences at once: small batches take longer than the trainings of a trial
 _SILENT = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
 _READ_ALIKE = ("batch_size", "standardize", "seed")  # options that leave what is read as it is
 
@@ -116,6 +117,7 @@ class TrialCLI(FitCLI):
         with one_line_errors(ValueError, TypeError):
             self.datamodule = SequenceDataModule(**self.data)
             self.datamodule.unfilled = parts  # missing values are filled by this training part
+            self.datamodule.val_batch_size = max(_VALIDATED, self.datamodule.batch_size)
             self.model = GRUClassifier(**config["model"], **self.datamodule.describe())
             chosen = config.clone()
             for name in set(vars(config)) - set(_MADE_ANEW):

@@ -79,6 +79,8 @@ def _value(cli: TuneCLI, trial: "Trial") -> float | None:
 
         def stops(epoch: int, value: float, first: int = fold * epochs) -> bool:
             _leave_if_asked()
+            if cli.config["pruner"] == "none":
+                return False  # nobody asks: a report is a write to the disk
             trial.report(value, first + epoch)
             return bool(trial.should_prune())
 

@@ -20,9 +20,11 @@ class ServingDataModule(RememberedDataModule):
 
     Attributes:
         batch_size: Sequences per batch.
+        val_batch_size: Of the validation part, if another: it changes no more than rounding.
     """
 
     batch_size: int
+    val_batch_size: int | None = None
 
     _split: Split
 
@@ -64,12 +66,18 @@ class ServingDataModule(RememberedDataModule):
         windows = self.windows
         return None if windows is None else last_value_error(windows, self.parts.test)
 
-    def batches(self, part: Sequences, order: Callable[[int], Order] | None = None) -> Batches:
-        """Return batches of a part, in its own order unless ``order`` gives another."""
+    def batches(
+        self,
+        part: Sequences,
+        order: Callable[[int], Order] | None = None,
+        size: int | None = None,
+    ) -> Batches:
+        """Return batches of a part, in its own order and of the usual size unless said."""
+        size = size or self.batch_size
         if self.trainer is None:
-            return Batches(part, self.batch_size, order)
+            return Batches(part, size, order)
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        return Batches(part, self.batch_size, order, self._epoch, rank, world)
+        return Batches(part, size, order, self._epoch, rank, world)
 
     def train_dataloader(self) -> Batches | Blocks:
         """Return the training batches, reshuffled every epoch.
@@ -94,7 +102,9 @@ class ServingDataModule(RememberedDataModule):
 
     def val_dataloader(self) -> Batches | list[Batches]:
         """Return the validation batches; an empty list where there is no validation part."""
-        return self.batches(self.parts.val) if len(self.parts.val) else []
+        if not len(self.parts.val):
+            return []
+        return self.batches(self.parts.val, size=self.val_batch_size)
 
     def test_dataloader(self) -> Batches:
         """Return the test batches."""

@@ -54,6 +54,8 @@ CLAIMS = (
     _against("latency", "800", "jax", 1.0, "800 sequences against JAX"),
     _against("cold", "default", "keras-tensorflow", 1.0, "cold run against a Keras script"),
     _against("memory", "default", "lightning", 1.0, "peak memory against plain Lightning"),
+    _against("tune", "30 epochs", "Optuna around Lightning", 1 / 8, "trial, Optuna and Lightning"),
+    _against("tune", "30 epochs", "Keras Tuner on JAX", 1 / 8, "trial, Keras Tuner on JAX"),
     Claim(
         "memory of `predict`, 100000 sequences against 10000",
         ("memory", "predict 100000", "grulight"),
