@@ -15,10 +15,14 @@ from grulight.cli import main
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.readers.targets import Kind
 from grulight.data.waves import waves
-from grulight.trace.commentary import insight, questions
+from grulight.trace.answers import Answers
+from grulight.trace.class_answers import ClassAnswers
+from grulight.trace.commentary import headline, insight, questions
 from grulight.trace.inference import ask
+from grulight.trace.label_answers import LabelAnswers
 from grulight.trace.page import write_page
 from grulight.trace.past_run import load_run
+from grulight.trace.recorder import Epoch
 from grulight.trace.stages import record_stages
 from grulight.trace.value_answers import ValueAnswers
 from grulight.training.classifier import GRUClassifier
@@ -166,6 +170,33 @@ def test_errors_of_values_in_units_of_their_own_are_compared_by_deviations() -> 
     assert "for two, 2 of its standard deviations" in found.doubt[1]
     said = found.tells(predicted[:1], targets[:1], np.array([5]))
     assert said == "It is 1.25 deviations off on average, most for two: 3 where the truth is 1."
+
+
+def half_known(kind: type[Answers], share: float) -> Answers:
+    """Answer right for a share of 80 sequences of 5 steps, for others as who reads nothing."""
+    known = (np.arange(80) < 80 * share).repeat(5)
+    truth = (np.arange(80) % 2).repeat(5)
+    targets, names = truth[:, None].astype(np.float32), ("it",)
+    predicted = np.where(known, truth, 0.5 if kind is ValueAnswers else 0.0)[:, None]
+    if kind is ClassAnswers:
+        targets, names = truth, ("no", "yes")
+        predicted = np.hstack([1 - predicted, predicted])
+    places, owners = np.arange(80), np.arange(80).repeat(5)
+    return kind("test", waves(80), places, targets, predicted, 0.0, names, owners, True)
+
+
+@pytest.mark.parametrize("kind", [ClassAnswers, LabelAnswers, ValueAnswers])
+@pytest.mark.parametrize(
+    ("share", "says"),
+    [(0.0, "that answers no better than"), (0.03, "that answers hardly better than"), (0.5, "")],
+)
+def test_what_another_draw_of_sequences_may_turn_round_is_not_praised(
+    kind: type[Answers], share: float, says: str
+) -> None:
+    answers = half_known(kind, share)
+    said = headline(answers, [Epoch(1, {}, "")])
+    assert said.startswith(says)
+    assert (said == answers.does) == (says == "")
 
 
 @pytest.mark.parametrize("kind", ["labels", "values", "steps"])

@@ -130,13 +130,21 @@ class Answers(ABC):
 
     @property
     @abstractmethod
+    def gains(self) -> NDArray[np.floating]:
+        """(M,) by how much each answer is better than such a one."""
+
+    @property
     def idle(self) -> bool:
         """Whether the answers are no better than those."""
+        return bool(self.gains.mean() <= 0)
 
     @property
     def by_chance(self) -> bool:
-        """Whether they are better by no more than another draw of sequences would change."""
-        return self.idle
+        """Whether they are better by no more than two deviations over draws of sequences."""
+        count, gain = len(self.positions), self.gains.mean()
+        around = np.bincount(self.sequences, self.gains - gain, minlength=count)
+        deviation = np.sqrt((around**2).sum()) / len(self.targets)
+        return bool(self.idle or gain <= 2 * deviation)
 
     @property
     @abstractmethod

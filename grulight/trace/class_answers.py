@@ -1,6 +1,5 @@
 """Answers that name one of several classes."""
 
-import math
 from functools import cached_property
 
 import numpy as np
@@ -74,15 +73,10 @@ class ClassAnswers(Answers):
         return float(np.bincount(self.targets).max() / len(self.targets))
 
     @property
-    def idle(self) -> bool:
-        """Whether as many were right if the most frequent class were always named."""
-        return self.score <= self._often
-
-    @property
-    def by_chance(self) -> bool:
-        """Whether no more are right than within two deviations of the most frequent class."""
-        deviation = math.sqrt(self._often * (1 - self._often) / len(self.positions))
-        return self.score <= self._often + 2 * deviation
+    def gains(self) -> NDArray[np.floating]:
+        """(M,) 1 where it is right and the most frequent class is not, -1 the other way round."""
+        most = np.bincount(self.targets).argmax()
+        return np.asarray(self.right * 1.0 - (self.targets == most))
 
     @property
     def closeness(self) -> NDArray[np.floating]:

@@ -44,18 +44,19 @@ class LabelAnswers(Answers):
     @property
     def without(self) -> str:
         """Say how many would be if each label were always what it is most often."""
-        often = percent(self._often)
+        often = percent(float(self._constant.mean()))
         return f"always saying of each label what is most frequent would reach {often}"
 
-    @property
-    def _often(self) -> float:
-        held = (self.targets == 1).mean(axis=0)
-        return float(np.maximum(held, 1 - held).mean())
+    @cached_property
+    def _constant(self) -> NDArray[np.bool_]:
+        """(M, C) which labels would be right if each were always what it is most often."""
+        held = self.targets == 1
+        return np.asarray(held == (held.mean(axis=0) >= 0.5))
 
     @property
-    def idle(self) -> bool:
-        """Whether as many were right if each label were always what it is most often."""
-        return self.score <= self._often
+    def gains(self) -> NDArray[np.floating]:
+        """(M,) by how much more of its labels are right than of those."""
+        return np.asarray(self.right.mean(axis=1) - self._constant.mean(axis=1))
 
     @property
     def closeness(self) -> NDArray[np.floating]:

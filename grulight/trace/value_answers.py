@@ -72,9 +72,9 @@ class ValueAnswers(Answers):
         return np.asarray(self.targets - self.targets.mean(axis=0, dtype=np.float64))
 
     @property
-    def idle(self) -> bool:
-        """Whether the mean would be as close."""
-        return bool(self.closeness.mean() <= -np.abs(self._around / self.scale).mean())
+    def gains(self) -> NDArray[np.floating]:
+        """(M,) by how much closer than the mean it is, in deviations of its value."""
+        return np.asarray(np.abs(self._around / self.scale).mean(axis=1) + self.closeness)
 
     @property
     def closeness(self) -> NDArray[np.floating]:
