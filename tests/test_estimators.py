@@ -45,11 +45,18 @@ FRAME = (
 )
 
 
+FRAMES = ("classifier_data_not_an_array", "regressor_data_not_an_array")
+FAILED = {
+    **{f"check_{name}": FRAME for name in (*FRAMES, "sample_weights_pandas_series")},
+    "check_sample_weight_equivalence_on_dense_data": (
+        "batches are drawn of the sequences that there are: one of weight 2 is not two of them"
+    ),
+}
+
+
 @parametrize_with_checks(
     [SequenceClassifier(max_epochs=10, lr=0.03), SequenceRegressor(max_epochs=30, lr=0.03)],
-    expected_failed_checks=lambda _: dict.fromkeys(
-        ("check_classifier_data_not_an_array", "check_regressor_data_not_an_array"), FRAME
-    ),
+    expected_failed_checks=lambda _: FAILED,
 )
 @pytest.mark.filterwarnings("ignore:invalid value encountered in cast")  # by scikit-learn of y
 def test_scikit_learns_own_checks_hold(estimator: Any, check: Any) -> None:
@@ -389,3 +396,25 @@ except grulight.InputError as error:
     assert "SequenceClassifier and SequenceRegressor: needs sklearn" in done.stdout
     assert "pip install 'grulight[sklearn]'" in done.stdout
     assert "SequenceClassifier" not in grulight.__all__  # else `import *` would need it
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_weights_of_sequences_count_against_each_other(early: bool) -> None:
+    kinds = np.unique(Y)
+    contrary = np.where(kinds[0] == Y, kinds[1], kinds[0])
+    mixed = np.concatenate([Y, contrary])
+    weights = np.concatenate([np.ones(len(Y)), np.zeros(len(Y))])
+    settings = {"max_epochs": 30, "random_state": 0, "accelerator": "cpu", "early_stopping": early}
+    found = [
+        SequenceClassifier(**settings).fit(np.concatenate([X, X]), mixed, given)
+        for given in (weights, 1e3 * weights, weights[::-1])
+    ]
+    ours, times, contraries = (each.predict(X) for each in found)
+    assert (ours == Y).mean() > 0.9 > 0.5 > (contraries == Y).mean()
+    np.testing.assert_array_equal(ours, times)
+
+
+@pytest.mark.parametrize("weights", [np.ones(3), -np.ones(len(Y)), np.full(len(Y), np.nan)])
+def test_weights_that_do_not_fit_are_refused(weights: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"sample_weight|inconsistent numbers"):
+        SequenceRegressor().fit(X, np.arange(len(Y), dtype=float), weights)

@@ -79,3 +79,10 @@ def test_a_class_of_its_own_shows_all_its_options(capsys: pytest.CaptureFixture[
 )
 def test_markup_becomes_plain_text(text: str, plain: str) -> None:
     assert without_markup(text) == plain
+
+
+def test_an_option_that_is_not_known_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--model.class_weights", "balanced"]) == 2
+    assert capsys.readouterr().err.count("Did you mean --model.class_weight") == 1
+    assert main(["fit", "--nonsense", "1"]) == 2
+    assert "Did you mean" not in capsys.readouterr().err

@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 
 from grulight.cli import main
 from grulight.data.datamodule import SequenceDataModule
+from grulight.errors import InputError
 from grulight.heads import ClassHead, Head, LabelHead, ValueHead
 from grulight.runs.checkpoint import load_classifier
 from grulight.training.class_weights import class_weights
@@ -161,3 +162,16 @@ def test_settings_of_the_loss_that_make_no_sense_are_refused(
 ) -> None:
     assert main(["fit", *options]) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_arrays_in_memory_may_have_weights() -> None:
+    given = arrays()
+    x, y, weights = (given[name] for name in ("x", "y", "weights"))
+    data = SequenceDataModule((x, y, weights), train_size=50)
+    np.testing.assert_array_equal(data.parts.train.weights, weights[:50].astype("f4"))
+    assert SequenceDataModule((x, y)).parts.train.weights is None
+    for wrong, words in ((weights[:9], "weights"), (weights[:, None], "weights"), (-weights, "-")):
+        with pytest.raises(InputError, match=rf"\(x, y, weights\): .*{words}"):
+            _ = SequenceDataModule((x, y, wrong)).parts
+    with pytest.raises(InputError, match="has 4 entries, expected 2, or 3 with weights"):
+        _ = SequenceDataModule((x, y, weights, weights)).parts

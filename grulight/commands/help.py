@@ -5,7 +5,8 @@ import sys
 import textwrap
 from argparse import SUPPRESS, Action
 from collections.abc import Iterator, Sequence
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
@@ -73,6 +74,16 @@ class CommandParser(LightningArgumentParser):
     """
 
     says: str | None = None
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Refuse arguments; of an option that is not known, name the nearest that are."""
+        found = re.match(r"unrecognized arguments: (--[\w.]+)", message)
+        if found and message.endswith("?"):  # jsonargparse hands on what it has said before
+            found = None
+        known = [each for action in self._actions for each in action.option_strings]
+        if found and (near := get_close_matches(found[1], known, 2, 0.8)):
+            message = f"{message[:300]}. Did you mean {' or '.join(near)}?"
+        super().error(message, ex)
 
     def print_help(self, file: Any = None) -> None:
         """Print one screen; of a class of the user's all its options."""

@@ -29,8 +29,8 @@ class SequenceDataModule(ServingDataModule):
 
     Args:
         source: ``waves`` (built in), a file (.npz, .npy, .csv, .tsv, .parquet, .xlsx, .ts) or
-            ``aeon:NAME``; from Python also a data frame, arrays ``x`` or ``(x, y)``, a list of
-            arrays of unequal lengths, or ``Sequences``.
+            ``aeon:NAME``; from Python also a data frame, arrays ``x``, ``(x, y)`` or
+            ``(x, y, weights)``, a list of arrays of unequal lengths, or ``Sequences``.
         test_source: Where the test part comes from, if not from ``source``.
         train_size: Share (0.8) or number (800) of the sequences that train.
         val_size: Share or number taken from the training part for validation, split as ``split``

@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_consistent_length, check_random_state
+from sklearn.utils import (
+    check_array,
+    check_consistent_length,
+    check_random_state,
+    column_or_1d,
+)
 from sklearn.utils.validation import check_is_fitted
 from torch.optim import Optimizer
 
@@ -52,12 +57,14 @@ class SequenceEstimator(SequenceParameters):
     def _strata(self, y: NDArray[Any]) -> NDArray[Any] | None:
         """Return what a validation part should have in the same shares; None for nothing."""
 
-    def fit(self, X: Any, y: Any) -> Any:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Train afresh.
 
         Args:
             X: (N, T, F), (N, T), or N arrays (T, F).
             y: (N,).
+            sample_weight: (N,) how much the loss of each sequence counts, in training and in early
+                stopping, against the others; None for alike.
 
         Returns:
             The estimator.
@@ -71,14 +78,17 @@ class SequenceEstimator(SequenceParameters):
         targets, names = self._read_targets(y)
         check_consistent_length(series, targets)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        weights = _relative(sample_weight, len(series))
         with parameters_named():
-            data = self._data(series, targets, seed)
+            data = self._data(series, targets, weights, seed)
             with ONE_AT_A_TIME:
                 self._train(data, names, seed)
         self._columns = self.n_features_in_ if is_table(series) else None
         return self
 
-    def _data(self, series: Series, targets: NDArray[Any], seed: int) -> SequenceDataModule:
+    def _data(
+        self, series: Series, targets: NDArray[Any], weights: NDArray[Any] | None, seed: int
+    ) -> SequenceDataModule:
         share = 0.0
         if self.early_stopping:
             kept, held_out = train_test_split(
@@ -89,9 +99,10 @@ class SequenceEstimator(SequenceParameters):
             )
             order, share = np.concatenate([kept, held_out]), len(held_out) / len(targets)
             targets = targets[order]
+            weights = None if weights is None else weights[order]
             series = [series[n] for n in order] if isinstance(series, list) else series[order]
         data = SequenceDataModule(
-            (series, targets),
+            (series, targets) if weights is None else (series, targets, weights),
             train_size=1.0,
             val_size=share,
             batch_size=int(self.batch_size),
@@ -140,3 +151,15 @@ class SequenceEstimator(SequenceParameters):
         with parameters_named():
             columns = self.model_.predict(series)
         return np.stack([columns[f"{prefix}{name}"] for name in self.model_.class_names], axis=1)
+
+
+def _relative(weights: Any, count: int) -> NDArray[np.float64] | None:
+    """Return weights (N,) whose mean is 1, so that the learning rate means the same."""
+    if weights is None:
+        return None
+    found = column_or_1d(check_array(weights, ensure_2d=False, input_name="sample_weight"))
+    check_consistent_length(found, np.empty(count))
+    if (found < 0).any() or not found.any():
+        raise InputError("sample_weight: a weight below zero, or all of them zero.")
+    relative: NDArray[np.float64] = found / found.mean(dtype=np.float64)
+    return relative

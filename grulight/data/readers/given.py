@@ -29,8 +29,8 @@ class Given:
 
     Args:
         data: A data frame (pandas, polars, Arrow or another with its interfaces), an array x
-            (N, T, F) or (N, T), a list of arrays (T, F) or (T,) of any lengths, a pair (x, y) of
-            one of these and labels, or ``Sequences``.
+            (N, T, F) or (N, T), a list of arrays (T, F) or (T,) of any lengths, (x, y) of one of
+            these and labels, (x, y, weights) with (N,) weights of the sequences, or ``Sequences``.
     """
 
     def __init__(self, data: Any) -> None:
@@ -39,7 +39,8 @@ class Given:
     def __str__(self) -> str:
         """Return what it is, for messages."""
         if isinstance(self.data, list | tuple):
-            return "the list of arrays" if isinstance(self.data, list) else "(x, y)"
+            words = "(x, y, weights)" if len(self.data) == 3 else "(x, y)"
+            return "the list of arrays" if isinstance(self.data, list) else words
         kind = type(self.data)
         return f"the {kind.__module__.partition('.')[0]} {kind.__name__}"
 
@@ -66,12 +67,14 @@ class Given:
         """
         if self.is_table:
             return self._table(options)
-        x, y = (
-            self.data if isinstance(self.data, tuple) and len(self.data) == 2 else (self.data, None)
-        )
+        parts = self.data if isinstance(self.data, tuple) else (self.data,)
+        if not 1 <= len(parts) <= 3:
+            raise bad(str(self), f"has {len(parts)} entries, expected 2, or 3 with weights.")
+        x, y, weights = (*parts, None, None)[:3]
         values, lengths = self._values(x)
         labels = None if y is None else self._array("y", y)
-        return RawSequences(values, labels, lengths=lengths)
+        weights = None if weights is None else self._array("weights", weights)
+        return RawSequences(values, labels, lengths=lengths, weights=weights)
 
     def _table(self, options: ReadOptions) -> RawSequences:
         source, columns = str(self), columns_of(options)
@@ -113,8 +116,9 @@ class Given:
         if array.dtype.kind not in "biufUS" or not array.ndim:
             raise bad(
                 str(self),
-                f"{name} is {type(given).__name__}, expected a data frame, arrays x or (x, y), a "
-                "list of arrays (steps, features), Sequences, or the name of a source.",
+                f"{name} is {type(given).__name__}, expected a data frame, arrays x, (x, y) or "
+                "(x, y, weights), a list of arrays (steps, features), Sequences, or the name of a "
+                "source.",
             )
         return array
 
