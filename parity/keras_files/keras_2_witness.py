@@ -60,7 +60,8 @@ class Keras2Witness:
         kept = self.model.get_weights()
         for batch in batches(question):
             self._run(batch, training=True)
-        moved = {f"train.{n}": v.numpy()[None] for n, v in _moving(self.model).items()}
+        found = {n: v for n, v in _moving(self.model).items() if n in question.weights}
+        moved = {f"train.{name}": variable.numpy()[None] for name, variable in found.items()}
         self.model.set_weights(kept)
         return moved
 

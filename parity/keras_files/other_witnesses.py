@@ -61,7 +61,7 @@ def statements(
         trains = questions.moves and questions.settings["trained"]
         asked = [own, *masked, *([questions.statistics()] if trains else [])]
         said = [(each, third(each)) for each in asked]
-        kept = [(q, a) for q, a in said if all(np.isfinite(v).all() for v in a.values())]
+        kept = [(q, a) for q, a in said if a and all(np.isfinite(v).all() for v in a.values())]
         found.append(Statement(third.name, tuple(kept)))
     return found
 

@@ -84,11 +84,6 @@ def _frozen(k: Any) -> Any:
     return k.Sequential([k.Input((9, 3)), norm, gru, k.Dense(2)])
 
 
-def _average(k: Any) -> Any:
-    inputs = [k.Input((9, 3), name=name) for name in "xyz"]
-    return k.Model(inputs, k.GRU(3)(k.Average()(inputs)))
-
-
 def _normalization(k: Any) -> Any:
     return k.Sequential([k.Input((5, 3)), k.Masking(0.5), k.Normalization(), k.GRU(2)])
 
@@ -168,7 +163,6 @@ OWN: dict[str, Callable[[Any], Any]] = {
         "CategoricalCrossentropy", "SGD", learning_rate=0.5, constraint="unit_norm"
     ),
     "frozen layers": _frozen,
-    "average of three": _average,
     "normalization of data": _normalization,
     "twelve layers of a class": _twelve,
     "embedded ids": _embedded,

@@ -23,6 +23,13 @@ FUNCTIONAL_CASES = [
         {"ids": (5, 9)},
     ),
     Case(
+        "average of three",
+        functional(
+            lambda k, x, y, z: k.GRU(3)(k.Average()([x, y, z])), x=(9, 3), y=(9, 3), z=(9, 3)
+        ),
+        {name: (5, 9, 3) for name in "xyz"},
+    ),
+    Case(
         "state in and out",
         functional(
             lambda k, x, h: k.GRU(4, **SEQ, return_state=True)(x, initial_state=h), x=(9, 3), h=(4,)
