@@ -50,3 +50,15 @@ def test_a_full_disk_is_told_once_and_borne(
         assert [twice()(4) for _ in range(2)] == [8, 8]
     [record] = caplog.records
     assert "No space left on device" in record.getMessage()
+
+
+def test_what_is_on_disk_is_loaded_without_what_compiling_takes(
+    twice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert twice()(4) == 8
+
+    def refuse(self: Any) -> None:
+        raise AssertionError("half a second and 50 MB for nothing")
+
+    monkeypatch.setattr("numba.core.cpu.CPUContext.refresh", refuse)
+    assert twice()(4) == 8

@@ -23,6 +23,7 @@ from llvmlite import ir
 from numba import config, njit, types
 from numba.core import cgutils
 from numba.core.caching import FunctionCache
+from numba.core.runtime import rtsys
 from numba.extending import intrinsic
 
 from grulight.errors import one_line
@@ -57,7 +58,9 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # Numba comes without types
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what was compiled before; None where there is none that can be read."""
         try:
-            return super().load_overload(sig, target_context)
+            # Numba's own first builds what compiling takes: half a second and 50 MB
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
         except Exception:  # a file that is cut off gives any of a dozen errors
             with suppress(OSError):
                 self.flush()  # else it would be in the way of the next
