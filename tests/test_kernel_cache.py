@@ -162,3 +162,15 @@ def test_what_python_took_from_stale_bytecode_is_not_kept(tree: Tree) -> None:
     assert tree.kept() == []
     os.utime(tree.inner)
     assert tree.imported()(1.0) == 3
+
+
+def test_what_is_on_disk_is_loaded_without_what_compiling_takes(
+    twice: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert twice()(4) == 8
+
+    def refuse(self: Any) -> None:
+        raise AssertionError("half a second and 50 MB for nothing")
+
+    monkeypatch.setattr("numba.core.cpu.CPUContext.refresh", refuse)
+    assert twice()(4) == 8

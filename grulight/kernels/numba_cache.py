@@ -17,6 +17,7 @@ from typing import Any
 
 from numba import config, njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.runtime import rtsys
 
 from grulight.errors import one_line
 
@@ -90,7 +91,9 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # Numba comes without types
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what was compiled before; None where there is none that can be read."""
         try:
-            return super().load_overload(sig, target_context)
+            # Numba's own first builds what compiling takes: half a second and 50 MB
+            rtsys.initialize(target_context)
+            return self._load_overload(sig, target_context)
         except Exception:  # a file that is cut off gives any of a dozen errors
             return None
 
