@@ -6,16 +6,56 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from interrupting import assert_same_run, assert_same_weights, strike, weights
 
 from grulight.cli import main
+from grulight.kernels.steps import train_steps
 
 Run = Callable[..., str]
 RUN = Path("lightning_logs/version_0")
 TOGETHER = "--model.steps_per_execution"
+DEEP = ("--model.num_layers", 2, "--model.bidirectional", "true", "--model.hidden_size", 5)
+BY_STEP = ("--lr_scheduler", "StepLR", "--lr_scheduler.step_size", 1, "--lr_scheduler.gamma", 0.9)
+COMPILED: dict[str, tuple[object, ...]] = {
+    "AdamW, norm, rates": (
+        *("--optimizer", "AdamW", "--optimizer.lr", 0.01, "--optimizer.weight_decay", 0.1),
+        *("--trainer.gradient_clip_val", 0.05, *BY_STEP),
+    ),
+    "Adam, value": (
+        *("--optimizer", "Adam", "--optimizer.lr", 0.01, "--optimizer.weight_decay", 0.01),
+        *("--trainer.gradient_clip_val", 0.01, "--trainer.gradient_clip_algorithm", "value"),
+    ),
+    "Nesterov": (
+        *("--optimizer", "SGD", "--optimizer.lr", 0.1, "--optimizer.momentum", 0.9),
+        *("--optimizer.nesterov", "true", "--optimizer.weight_decay", 0.01),
+    ),
+    "dampened": (
+        *("--optimizer", "SGD", "--optimizer.lr", 0.1, "--optimizer.momentum", 0.9),
+        *("--optimizer.dampening", 0.5),
+    ),
+    "RMSprop": (
+        *("--optimizer", "torch.optim.RMSprop", "--optimizer.momentum", 0.5),
+        *("--optimizer.centered", "true", "--optimizer.lr", 0.001),
+    ),
+    "Keras' RMSprop": (
+        *("--optimizer", "KerasRMSprop", "--optimizer.momentum", 0.5),
+        *("--optimizer.centered", "true", "--optimizer.weight_decay", 0.01),
+    ),
+    "Keras' SGD": (
+        *("--optimizer", "KerasSGD", "--optimizer.lr", 0.1, "--optimizer.momentum", 0.9),
+        *("--optimizer.nesterov", "true", "--optimizer.weight_decay", 0.01),
+    ),
+    "frozen": ("--model.freeze", "gru.weight_ih*", "--trainer.gradient_clip_val", 0.05),
+    "deep, dropped": (*DEEP, "--model.dropout", 0.3, "--data.source", "ragged.npz"),
+    "deep, dropped, per step": (
+        *(*DEEP, "--model.dropout", 0.3, "--data.source", "classes per step.npz"),
+    ),
+    "limited time": ("--trainer.max_time", "00:01:00:00"),
+}
 ANSWERS = ("values", "labels", "values per step", "classes per step")
 
 
@@ -38,6 +78,7 @@ def fitted(run: Run, name: str, *options: object) -> Path:
         ("--optimizer", "KerasAdam", "--optimizer.weight_decay", 0.01, "--optimizer.lr", 0.01),
         ("--optimizer", "SGD", "--optimizer.lr", 0.1),
         ("--model.num_layers", 2),
+        *COMPILED.values(),
         *(("--data.source", f"{name}.npz", "--data.val_size", 0.2) for name in ANSWERS),
     ],
     ids=[
@@ -47,22 +88,39 @@ def fitted(run: Run, name: str, *options: object) -> Path:
         "decay",
         "SGD",
         "stacked",
+        *COMPILED,
         *ANSWERS,
     ],
 )
-def test_the_training_is_the_same(run: Run, options: tuple[object, ...]) -> None:
+def test_the_training_is_the_same(
+    run: Run, options: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_ragged(Path("ragged.npz"))
     for name in ANSWERS:
         write_answers(name)
     common = ("--trainer.max_epochs", 3, "--trainer.precision", "64-true", *options)
     one = fitted(run, "one", *common, TOGETHER, 1)
+    taken = spied(monkeypatch)
     several = fitted(run, "several", *common, TOGETHER, 7)
+    assert sum(taken) == int(metrics(several)[-1]["step"])
     for name, expected in weights(one).items():
         torch.testing.assert_close(weights(several)[name], expected, rtol=1e-11, atol=1e-13)
     for row, other in zip(metrics(several), metrics(one), strict=True):
         numbers = {name: float(value or "nan") for name, value in row.items()}
         expected_numbers = {name: float(value or "nan") for name, value in other.items()}
         assert numbers == pytest.approx(expected_numbers, rel=1e-11, nan_ok=True)
+
+
+def spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many steps each compiled call will have taken."""
+    taken: list[int] = []
+
+    def spy(*arguments: Any) -> Any:
+        taken.append(len(arguments[5]))
+        return train_steps(*arguments)
+
+    monkeypatch.setattr("grulight.training.many_steps.train_steps", spy)
+    return taken
 
 
 def write_ragged(path: Path) -> None:
@@ -145,8 +203,8 @@ def test_an_epoch_is_finished_one_by_one_where_it_must_be(run: Run) -> None:
     for path in RUN.rglob("*.ckpt"):
         if path.stem != "step_000000035":
             path.unlink()
-    # clipping at a height that no gradient reaches changes nothing but the way
-    run("fit", *precise, "--ckpt_path", "auto", "--trainer.gradient_clip_val", 1e6)
+    # a limit that takes all batches changes nothing but the way
+    run("fit", *precise, "--ckpt_path", "auto", "--trainer.limit_train_batches", 25)
     for name, expected in weights("whole" / RUN).items():
         torch.testing.assert_close(weights(RUN)[name], expected, rtol=1e-11, atol=1e-13)
 
@@ -154,7 +212,6 @@ def test_an_epoch_is_finished_one_by_one_where_it_must_be(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--trainer.gradient_clip_val", 1), "gradients are clipped"),
         (("--trainer.accumulate_grad_batches", 2), "gradients are accumulated"),
         (("--trainer.limit_train_batches", 3), "a limit counts batches"),
     ],

@@ -7,7 +7,7 @@ each array that it keeps and once a call for one that it is handed. All of them 
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from grulight.errors import InputError
 from grulight.kernels.reference import Array
+from grulight.kernels.rules import COLUMNS
 
 Axes = tuple[int | str, ...]  # an axis of any size has a name
 _WHOLE = torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8
@@ -174,18 +175,55 @@ def kind_of(name: str, array: Any) -> np.dtype[Any]:
     return kind
 
 
-def state(arrays: Sequence[Any], inputs: int, hidden: int, biases: bool) -> int:
+class _Sizes(Protocol):
+    """Those of ``steps.Sizes``."""
+
+    @property
+    def inputs(self) -> int: ...
+    @property
+    def hidden(self) -> int: ...
+    @property
+    def layers(self) -> int: ...
+    @property
+    def directions(self) -> int: ...
+    @property
+    def weights(self) -> list[int]: ...
+
+
+def state(arrays: Sequence[Any], sizes: _Sizes) -> int:
     """Check what training moves, flat as ``train_steps`` has it; return the number of logits."""
     kind, size = kind_of("parameters", arrays[0]), arrays[0].size
-    recurrent = 3 * hidden * (inputs + hidden + 2 * biases)
-    logits, rest = divmod(int(size) - recurrent, hidden + 1)
-    if inputs < 1 or hidden < 1 or logits < 1 or rest:
+    least = min(sizes.inputs, sizes.hidden, sizes.layers)
+    answer = sizes.hidden * sizes.directions
+    logits, rest = divmod(int(size) - sum(sizes.weights), answer + 1)
+    if least < 1 or sizes.directions not in (1, 2) or logits < 1 or rest:
         raise InputError(
-            f"parameters: {size} numbers are no network of {inputs} features and {hidden} units."
+            f"parameters: {size} numbers are no network of {sizes.inputs} features and "
+            f"{sizes.hidden} units."
         )
     for name, array in zip(("parameters", "exp_avg", "exp_avg_sq"), arrays, strict=True):
         held(name, array, kind, (size,), written=True)
     return logits
+
+
+def updates(
+    rows: Any, groups: Any, counts: tuple[int, int], third: Any, size: int, kind: Any
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Return the settings of each step and group, and the groups; see ``rules.Updates``.
+
+    Args:
+        rows: (steps, groups, columns).
+        groups: (parameters,) which of them each parameter has, below zero for none.
+        counts: Steps and parameters.
+        third: A moment, of so many numbers as there are in all parameters.
+        size: So many.
+        kind: Of the parameters.
+    """
+    found = ready(_numbers("rows", rows), kind)
+    _require_axes("rows", found.shape, (counts[0], "groups", COLUMNS))
+    most = found.shape[1] - 1
+    held("third", third, np.dtype(kind), (int(size),), written=True)
+    return found, whole("groups", groups, counts[1], -1, most)
 
 
 def batches(each: Sequence[Any], step: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""A whole GRUNet of one layer in one compiled call: predictions, and steps of training.
+"""Predictions of a whole GRUNet of one layer in one compiled call.
 
 Legend: N sequences at hand, B batch, T time, I input, H hidden, M answers, C numbers in one.
 """
@@ -13,21 +13,14 @@ from numba.extending import intrinsic
 
 from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, jit
 from grulight.kernels.numba_cpu import (
-    BLOCK,
-    backward,
-    blocks_per_group,
     copy,
-    forward,
     forward_blocks,
     pack,
     padded,
-    total,
 )
 from grulight.kernels.numba_head import (
     CLASSES,
-    head_backward,
     linear,
-    loss_backward,
     to_predictions,
 )
 from grulight.kernels.numba_simd import data_of, reach
@@ -176,144 +169,3 @@ def predict(
     read = states.reshape(batch * steps, hidden) if per_step else last
     linear(read, weight, bias, found[:, found.shape[1] - logits :])
     to_predictions(found, answer, unit_mean, unit_scale)
-
-
-@jit
-def adam(
-    parameters: Any, gradients: Any, means: Any, squares: Any, alpha: Any, settings: Any
-) -> None:
-    """Move parameters as ``grulight.optim.KerasAdam`` does, operation by operation."""
-    new, new_square, epsilon, decay, lr = settings
-    for i in range(parameters.size):
-        if decay:
-            parameters[i] -= parameters[i] * decay * lr
-        gradient = gradients[i]
-        means[i] += (gradient - means[i]) * new
-        squares[i] += (gradient * gradient - squares[i]) * new_square
-        parameters[i] -= means[i] * alpha / (np.sqrt(squares[i]) + epsilon)
-
-
-@jit
-def gather(values: Any, lengths: Any, chosen: Any) -> Any:
-    """Return a batch: values and lengths."""
-    batch, steps, inputs = len(chosen), values.shape[1], values.shape[2]
-    x = np.empty((batch, steps, inputs), values.dtype)
-    lens = np.full(batch, steps)
-    source, into, size = values.ravel(), x.ravel(), steps * inputs
-    for b in range(batch):
-        n = chosen[b]
-        if lengths.size:
-            lens[b] = lengths[n]
-        copy(source, n * size, into, b * size, size)
-    return x, lens
-
-
-@jit
-def answered(chosen: Any, begins: Any, lens: Any, per_step: bool) -> Any:
-    """Return whose targets a batch's answers have: rows (M,), in order of sequences and steps."""
-    if not per_step:
-        return begins[chosen]
-    rows, m = np.empty(np.sum(lens), np.int64), 0
-    for b in range(len(chosen)):
-        for t in range(lens[b]):
-            rows[m] = begins[chosen[b]] + t
-            m += 1
-    return rows
-
-
-@jit
-def of_valid_steps(padded_states: Any, lens: Any, rows: Any, back: bool) -> None:
-    """Copy states (B, T, H) of valid steps to rows (M, H); ``back`` copies the other way."""
-    m = 0
-    for b in range(len(lens)):
-        for t in range(lens[b]):
-            for j in range(rows.shape[1]):
-                if back:
-                    padded_states[b, t, j] = rows[m, j]
-                else:
-                    rows[m, j] = padded_states[b, t, j]
-            m += 1
-
-
-@compiled
-def train(
-    parameters: Any, means: Any, squares: Any, alphas: Any, settings: Any, inputs: int, hidden: int,
-    gru_bias: bool, answer: int, per_step: bool, smoothing: Any, scale: Any,
-    values: Any, lengths: Any, begins: Any, classes: Any, numbers: Any, weights: Any,
-    order: Any, starts: Any, losses: Any, metrics: Any,
-) -> None:  # fmt: skip
-    """Take one step of Adam for each batch; see ``grulight.kernels.steps``.
-
-    Args:
-        parameters: Of a GRUNet, flat, in its order; moved in place.
-        means: Adam's, moved in place; like ``squares``.
-        squares: Adam's.
-        alphas: Adam's corrected learning rate for each step.
-        settings: 1 - beta1, 1 - beta2, epsilon, weight decay, learning rate.
-        inputs: I.
-        hidden: H.
-        gru_bias: Whether the GRU has biases.
-        answer: Which kind of answers, of ``numba_head``.
-        per_step: Whether there is one for each step.
-        smoothing: Of classes and labels; of the parameters' type.
-        scale: (C,) what a unit of each value stands for.
-        values: (N, T, I).
-        lengths: (N,), or empty where all steps are valid.
-        begins: (N,) at which row of those that follow a sequence's targets begin.
-        classes: (R,), one for each sequence or for each valid step; empty where there are numbers.
-        numbers: (R, C) labels or values, likewise.
-        weights: (R,) by which each loss is multiplied; empty for 1.
-        order: The sequences of all batches, one batch after the other.
-        starts: Where in ``order`` each batch starts, and where the last one ends.
-        losses: Mean loss of each batch, written here.
-        metrics: Sum of each batch's metric, written here.
-    """
-    kind, steps, gates = values.dtype, values.shape[1], 3 * hidden
-    edges = np.cumsum(
-        np.array([0, gates * inputs, gates * hidden, gates * gru_bias, gates * gru_bias])
-    )
-    rest = parameters[edges[4] :]
-    outputs = rest.size // (hidden + 1)
-    w_ih = parameters[: edges[1]].reshape(gates, inputs)
-    w_hh = parameters[edges[1] : edges[2]].reshape(gates, hidden)
-    b_ih, b_hh = parameters[edges[2] : edges[3]], parameters[edges[3] : edges[4]]
-    weight, bias = rest[: outputs * hidden].reshape(outputs, hidden), rest[outputs * hidden :]
-    p, most = padded(hidden, values.itemsize), np.max(starts[1:] - starts[:-1])
-    tapes = np.empty(most * (5 * steps + 1) * p, kind)
-    gradients = np.empty(parameters.size, kind)
-    d_head = gradients[edges[4] :]
-    d_weight = d_head[: outputs * hidden].reshape(outputs, hidden)
-    no_states, (first, reverse) = np.empty((0, 0, 0), kind), plain()
-    for step in range(len(alphas)):
-        chosen = order[starts[step] : starts[step + 1]]
-        batch = len(chosen)
-        x, lens = gather(values, lengths, chosen)
-        by_length = longest_first(lens, steps)
-        h0, last = np.zeros((batch, hidden), kind), np.empty((batch, hidden), kind)
-        states = np.empty((batch, steps, hidden), kind) if per_step else no_states
-        forward(x, h0, lens, by_length, reverse, w_ih, w_hh, b_ih, b_hh,
-                tapes, states, last, first, batch)  # fmt: skip
-        rows = answered(chosen, begins, lens, per_step)
-        read = last
-        if per_step:
-            read = np.empty((len(rows), hidden), kind)
-            of_valid_steps(states, lens, read, False)
-        logits, d_read = np.empty((len(rows), outputs), kind), np.empty((len(rows), hidden), kind)
-        linear(read, weight, bias, logits)
-        losses[step], metrics[step] = loss_backward(
-            logits, rows, classes, numbers, weights, answer, smoothing, scale
-        )
-        head_backward(logits, read, weight, d_weight, d_head[outputs * hidden :], d_read)
-        if per_step:
-            of_valid_steps(states, lens, d_read, True)
-        d_states, d_last = (states, d_read[:0]) if per_step else (no_states, d_read)
-        share = blocks_per_group(batch) * BLOCK
-        groups = (batch + share - 1) // share
-        partial, d_bias = (
-            np.zeros((groups, 3 * (inputs + hidden) * p), kind),
-            np.zeros((groups, 4 * p)),
-        )
-        backward(x, lens, by_length, reverse, w_ih, w_hh, tapes, d_states, d_last, no_states, h0,
-                 partial, d_bias, first, groups)  # fmt: skip
-        total(partial, d_bias, inputs, hidden, gru_bias, gradients)
-        adam(parameters, gradients, means, squares, alphas[step], settings)

@@ -1,23 +1,14 @@
-"""Many steps of training in one compiled call, for a GRUNet of one layer in one direction."""
+"""Many steps of training in one compiled call, for a GRUNet."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from grulight.kernels import gate
-from grulight.kernels.adam import step_size
 from grulight.kernels.reference import Array
-
-
-class Adam(NamedTuple):
-    """The settings of ``grulight.optim.KerasAdam``."""
-
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-7
-    weight_decay: float = 0.0
-
+from grulight.kernels.rules import Adam, Updates, keras_adam
 
 Answer = Literal["classes", "labels", "values"]
 ANSWERS: tuple[Answer, ...] = ("classes", "labels", "values")  # as numba_head counts them
@@ -45,36 +36,78 @@ class Task(NamedTuple):
 _CLASSES = Task()
 
 
+class Sizes(NamedTuple):
+    """Of the GRU."""
+
+    inputs: int
+    hidden: int
+    biases: bool
+    layers: int = 1
+    directions: int = 1
+
+    @property
+    def weights(self) -> list[int]:
+        """How many numbers each of its weights has, in its order."""
+        gates, found = 3 * self.hidden, []
+        for layer in range(self.layers):
+            read = self.directions * self.hidden if layer else self.inputs
+            each = [gates * read, gates * self.hidden, *[gates] * (2 * self.biases)]
+            found += each * self.directions
+        return found
+
+
+class Noise(NamedTuple):
+    """What dropout multiplies by in training.
+
+    Attributes:
+        numbers: Of each batch, one after the other: between layers (layer, T, B, W), then before
+            the head (B, W), or (B, T, W) where there is an answer for each step. T is the longest
+            of the batch, W the hidden size times the directions.
+        between: Whether there is some between layers.
+        head: Whether there is some before the head.
+    """
+
+    numbers: Array
+    between: bool
+    head: bool
+
+
 class State(NamedTuple):
-    """What training moves, in place: flat arrays in the order of ``GRUNet.parameters()``."""
+    """What training moves, in place: flat arrays in the order of ``GRUNet.parameters()``.
+
+    The moments are called as Adam's; other rules keep what ``numba_update.update`` says in them.
+    """
 
     parameters: Array
     exp_avg: Array
     exp_avg_sq: Array
+    third: Array | None = None
 
 
 def train_steps(
     state: State,
     step: int,
-    adam: Adam,
-    sizes: tuple[int, int, bool],
+    rule: Adam | Updates,
+    sizes: tuple[int, int, bool] | Sizes,
     data: tuple[Array, Array | None, Array],
     batches: Sequence[Array],
     task: Task = _CLASSES,
+    noise: Noise | None = None,
 ) -> tuple[Array, Array, Array]:
-    """Take one step of Keras' Adam for each batch: forward, loss, backward, update.
+    """Take one step of an optimiser for each batch: forward, loss, backward, update.
 
     The GRU computes as in ``FusedGRU``.
 
     Args:
         state: Moved in place; float32 or float64, C-contiguous, all of one size.
         step: Steps taken before.
-        adam: Settings.
-        sizes: Input size, hidden size, whether the GRU has biases.
+        rule: Settings of Keras' Adam, or how each step updates.
+        sizes: Input size, hidden size, whether the GRU has biases; and how many layers.
         data: Values (N, T, I) of the state's dtype, lengths (N,) or None, and labels: (N,) or
             (N, T) classes; or labels and values as the network answers, (N, C) or (N, T, C).
         batches: The sequences of each batch, as indices (B,).
         task: What they are.
+        noise: Of dropout; None for none.
 
     Returns:
         The mean loss, the sum of the metric (the right classes or labels, or the absolute errors)
@@ -84,27 +117,34 @@ def train_steps(
         InputError: An array does not fit the others, or a length, a label or an index lies beyond
             what it counts.
     """
-    from grulight.kernels import numba_network
+    from grulight.kernels import numba_training
 
-    outputs = gate.state(state, *sizes)
+    sizes = Sizes(*sizes)
+    outputs = gate.state(state[:3], sizes)
     number = state.parameters.dtype.type
-    arrays = _ready(data, sizes[0], outputs, number, task)
+    arrays = _ready(data, sizes.inputs, outputs, number, task)
     starts = gate.batches(batches, step)
-    most = len(arrays[0]) - 1
-    order = gate.whole("batches", np.concatenate(batches), int(starts[-1]), 0, most)
-    alphas = [
-        step_size(adam.lr, adam.betas, step + n, double=number is np.float64)
-        for n in range(1, len(batches) + 1)
-    ]
-    keeps = (1 - adam.betas[0], 1 - adam.betas[1], adam.eps)
-    settings = (*keeps, np.float32(adam.weight_decay), np.float32(adam.lr))
+    order = gate.whole("batches", np.concatenate(batches), int(starts[-1]), 0, len(arrays[0]) - 1)
+    if isinstance(rule, Adam):
+        rule = keras_adam(rule, step, len(batches), double=number is np.float64)
+    third = np.zeros_like(state.parameters) if state.third is None else state.third
+    edges = np.cumsum([0, *sizes.weights, outputs * sizes.hidden * sizes.directions, outputs])
+    groups = np.zeros(len(edges) - 1, np.int64) if rule.groups is None else rule.groups
+    counts = len(batches), len(edges) - 1
+    rows, groups = gate.updates(rule.rows, groups, counts, third, edges[-1], number)
     scale = np.ones(outputs) if task.scale is None else task.scale
     losses, metrics = np.empty(len(batches)), np.empty(len(batches))
-    numba_network.train(
-        *state,
-        np.array(alphas, number),
-        tuple(map(number, settings)),
-        *sizes,
+    lens = arrays[1] if arrays[1].size else np.full(len(arrays[0]), arrays[0].shape[1])
+    numbers, places = _noise(noise, sizes, lens[order], starts, task.per_step, number)
+    numba_training.train(
+        state.parameters,
+        (state.exp_avg, state.exp_avg_sq, third),
+        edges,
+        groups,
+        rule.rule,
+        rows,
+        (float(rule.norm), float(rule.value)),
+        (sizes.inputs, sizes.hidden, sizes.layers, sizes.directions, int(sizes.biases)),
         ANSWERS.index(task.answer),
         task.per_step,
         number(task.smoothing),
@@ -112,14 +152,39 @@ def train_steps(
         *arrays,
         order,
         starts,
+        numbers,
+        places,
+        noise is not None and noise.between,
         losses,
         metrics,
     )
-    counts = np.diff(starts)
+    answers = np.diff(starts)
     if task.per_step:
-        each = arrays[1] if arrays[1].size else np.full(len(arrays[0]), arrays[0].shape[1])
-        counts = np.add.reduceat(each[order], starts[:-1])
-    return losses, metrics, counts.astype(np.float64)
+        answers = np.add.reduceat(lens[order], starts[:-1])
+    return losses, metrics, answers.astype(np.float64)
+
+
+def noise_shapes(
+    sizes: Sizes, batch: int, longest: int, between: bool, head: bool, per_step: bool
+) -> list[tuple[int, ...]]:
+    """Return the shapes of what a batch's dropout multiplies by, in the order of drawing."""
+    wide = sizes.hidden * sizes.directions
+    found: list[tuple[int, ...]] = [(longest, batch, wide)] * ((sizes.layers - 1) * between)
+    return found + [(batch, longest, wide) if per_step else (batch, wide)] * head
+
+
+def _noise(
+    noise: Noise | None, sizes: Sizes, lens: Array, starts: Array, per_step: bool, number: type
+) -> tuple[Array, Array]:
+    """Return all numbers, and where each batch's start and the last one's end."""
+    if noise is None:
+        return np.empty(0, number), np.zeros(len(starts), np.int64)
+    counts = [
+        sum(map(prod, noise_shapes(sizes, b, t, noise.between, noise.head, per_step)))
+        for b, t in zip(np.diff(starts), np.maximum.reduceat(lens, starts[:-1]), strict=True)
+    ]
+    places = np.cumsum([0, *counts])
+    return gate.row("noise", noise.numbers, int(places[-1]), number), places
 
 
 def _ready(

@@ -18,6 +18,17 @@ from grulight.model import GRUNet
 def compilable(network: nn.Module, head: Head) -> GRUNet | None:
     """Return the network if it is a GRU of one layer in one direction, which Numba computes.
 
+    None where it is another, or where weights are not what they seem.
+    """
+    found = trainable(network, head)
+    if found is None or found.gru.num_layers > 1 or found.gru.bidirectional:
+        return None
+    return found
+
+
+def trainable(network: nn.Module, head: Head) -> GRUNet | None:
+    """Return the network if it is a GRUNet that Numba computes.
+
     None where it is another, or where weights are not what they seem (pruned, say, or lying
     transposed in memory).
     """
@@ -26,8 +37,8 @@ def compilable(network: nn.Module, head: Head) -> GRUNet | None:
     gru = network.gru
     if type(network.head) is not nn.Linear or gru._modules or network.head._modules:
         return None  # what has modules of its own is parametrised
-    plain = gru.kernel == "numba" and gru.num_layers == 1 and not gru.bidirectional
-    return network if plain and all(map(_is_parameter, weights_of(network))) else None
+    plain = gru.kernel == "numba" and all(map(_is_parameter, weights_of(network)))
+    return network if plain else None
 
 
 def task_of(head: Head) -> Task | None:

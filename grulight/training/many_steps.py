@@ -4,26 +4,26 @@ Same batches, same updates, same logged numbers as one by one; Keras calls it st
 """
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
-from torch.optim import Optimizer
 
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
-from grulight.errors import InputError
 from grulight.heads import Head, ValueHead
-from grulight.kernels.steps import Adam, State, train_steps
+from grulight.kernels.rules import Updates
+from grulight.kernels.steps import train_steps
 from grulight.model import GRUNet
-from grulight.training.compiled_network import task_of
+from grulight.training.compiled_network import task_of, weights_of
+from grulight.training.compiled_updates import state_of, take_over, updates_of
 from grulight.training.divergence import require_finite_loss
+from grulight.training.dropout_noise import drawn_noise, portions, sizes_of
 from grulight.training.epoch_means import EpochMeans
-
-_SLOTS = ("exp_avg", "exp_avg_sq")
 
 
 def execute(trainer: Trainer, block: Block, take: Callable[[Block, int], None]) -> None:
@@ -50,50 +50,70 @@ def execute(trainer: Trainer, block: Block, take: Callable[[Block, int], None]) 
 
 
 def take_one_by_one(
-    optimizer: Optimizer, loss_of: Callable[[Batch], Tensor], block: Block, count: int
+    trainer: Trainer,
+    loss_of: Callable[[Batch], Tensor],
+    block: Block,
+    count: int,
+    go_on: Callable[[], None],
 ) -> None:
-    """Take the steps of the first ``count`` batches through autograd."""
-    for _, batch in zip(range(count), block.split(), strict=False):
+    """Take the steps of the first ``count`` batches through autograd.
+
+    Args:
+        trainer: Whose optimiser takes them, and whose limit on gradients holds.
+        loss_of: Returns the loss of a batch.
+        block: The batches.
+        count: How many of them.
+        go_on: Called between steps.
+    """
+    [optimizer], limit = trainer.optimizers, trainer.gradient_clip_val
+    for n, batch in zip(range(count), block.split(), strict=False):
+        if n:
+            go_on()
         optimizer.zero_grad()
         torch.autograd.backward(loss_of(batch))
+        trainer.lightning_module.configure_gradient_clipping(
+            optimizer, limit, trainer.gradient_clip_algorithm
+        )
         optimizer.step()
     optimizer.zero_grad()
 
 
+def step_schedulers(trainer: Trainer) -> None:
+    """Let the schedulers that follow steps see one; Lightning shows them an execution's last."""
+    for config in trainer.lr_scheduler_configs:
+        if config.interval == "step":
+            config.scheduler.step()  # type: ignore[call-arg]  # none that follows a metric
+
+
 def take_compiled(
+    trainer: Trainer,
     network: GRUNet,
     head: Head,
-    optimizer: Optimizer,
     means: EpochMeans,
     standardized: Callable[[Tensor], Tensor],
     block: Block,
     weights: Tensor | None,
     count: int,
-    epoch: int,
-    step: int,
 ) -> None:
-    """Take the steps of the first ``count`` batches in one compiled call.
+    """Take the steps of the first ``count`` batches in compiled calls.
 
     Args:
+        trainer: Whose optimiser takes them, and whose limit on gradients holds.
         network: One that ``compiled_steps_network`` returned; its weights are moved.
         head: What its answers mean.
-        optimizer: Its KerasAdam, whose moments are moved.
         means: Take the loss and the metric of each batch.
         standardized: Turns raw sequences (batch, time, feature) into what the network reads.
         block: The batches.
         weights: Of the loss of each of its answers, (B,) or (B, S); None for 1.
         count: How many of the batches.
-        epoch: The current one, for messages.
-        step: Steps taken before, for messages.
 
     Raises:
         InputError: The loss of a step is not finite.
     """
-    [group] = optimizer.param_groups
-    tables = [group["params"], *(_moments(optimizer, group, name) for name in _SLOTS)]
-    views = [[each.detach().numpy().reshape(-1) for each in table] for table in tables]
-    state = State(*map(np.concatenate, views))
-    starts = np.concatenate(([0], np.cumsum(block.sizes[:count])))
+    [optimizer], moved = trainer.optimizers, weights_of(network)
+    starts, go_on = np.cumsum([0, *block.sizes[:count]]), partial(step_schedulers, trainer)
+    rule = limited(updates_of(optimizer, moved, count, go_on), trainer)
+    state = state_of(optimizer, moved)  # after the rule, which asks whether there were moments
     lengths, labels = block.whole.lengths, block.whole.labels
     task = task_of(head)
     assert labels is not None
@@ -102,51 +122,38 @@ def take_compiled(
         task = task._replace(weights=weights.numpy())
     if isinstance(head, ValueHead):
         labels = head.scaled(labels, network.head.weight.dtype)
-    gru = network.gru
-    losses, metrics, answers = train_steps(
-        state,
-        group["step"],
-        Adam(group["lr"], group["betas"], group["eps"], group["weight_decay"]),
-        (gru.input_size, gru.hidden_size, gru.bias),
-        (
-            standardized(block.whole.values).numpy(),
-            None if lengths is None else lengths.numpy(),
-            labels.numpy(),
-        ),
-        [np.arange(*each) for each in pairwise(starts)],
-        task,
+    data = (
+        standardized(block.whole.values).numpy(),
+        None if lengths is None else lengths.numpy(),
+        labels.numpy(),
     )
-    for vector, parts in zip(state, views, strict=True):
-        at = 0
-        for part in parts:
-            part[:] = vector[at : at + part.size]
-            at += part.size
-    group["step"] += count
+    each = [np.arange(*pair) for pair in pairwise(starts)]
+    given = sizes_of(network), data
+    longest = block.steps[:count]
+    found = [
+        train_steps(
+            state,
+            first,
+            rule._replace(rows=rule.rows[first:stop]),
+            *given,
+            each[first:stop],
+            task,
+            drawn_noise(network, block.sizes[first:stop], longest[first:stop]),
+        )
+        for first, stop in pairwise(portions(network, block.sizes[:count], longest))
+    ]
+    losses, metrics, answers = map(np.concatenate, zip(*found, strict=True))
+    take_over(optimizer, moved, state, count)
     for n in np.flatnonzero(~np.isfinite(losses))[:1]:
-        require_finite_loss(float(losses[n]), epoch, step + n + 1)
+        step = trainer.global_step + int(n) + 1
+        require_finite_loss(float(losses[n]), trainer.current_epoch, step)
     counts = np.diff(starts)
     sums = np.stack((losses * counts, counts, metrics, answers), axis=1)
     means.add(torch.from_numpy(sums))
 
 
-def _moments(optimizer: Optimizer, group: dict[str, Any], name: str) -> list[torch.Tensor]:
-    states = [optimizer.state[parameter] for parameter in group["params"]]
-    for parameter, state in zip(group["params"], states, strict=True):
-        if name not in state:
-            state[name] = torch.zeros_like(parameter)
-        _require_like(name, state[name], parameter.data)
-        state[name] = state[name].contiguous()  # it is moved in place
-    return [state[name] for state in states]
-
-
-def _require_like(name: str, moment: object, weight: Tensor) -> None:
-    ours, theirs = (
-        (type(each), getattr(each, "dtype", None), tuple(getattr(each, "shape", ())))
-        for each in (moment, weight)
-    )
-    if ours != theirs:
-        raise InputError(
-            f"the optimiser's {name} is {ours[1]} of shape {ours[2]}, expected {theirs[1]} of "
-            f"{theirs[2]} as its weight is. The checkpoint that was resumed is damaged; "
-            "start from another."
-        )
+def limited(updates: Updates, trainer: Trainer) -> Updates:
+    """Return updates with the Trainer's limit on gradients."""
+    limit = float(trainer.gradient_clip_val or 0)
+    by_value = trainer.gradient_clip_algorithm == GradClipAlgorithmType.VALUE
+    return updates._replace(value=limit) if by_value else updates._replace(norm=limit)

@@ -4,6 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from torch import Tensor
+from torch.optim import Optimizer
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -14,7 +15,12 @@ from grulight.logits import predicted_classes
 from grulight.model import GRUNet
 from grulight.training.class_weights import ClassWeight, class_weights
 from grulight.training.epoch_means import EpochMeans
-from grulight.training.many_steps import execute, take_compiled, take_one_by_one
+from grulight.training.many_steps import (
+    execute,
+    step_schedulers,
+    take_compiled,
+    take_one_by_one,
+)
 from grulight.training.resumable import ResumableModule
 from grulight.training.steps_per_execution import compiled_steps_network, steps_per_execution
 
@@ -88,16 +94,25 @@ class StepsModule(ResumableModule):
 
     def _take_steps(self, block: Block, count: int) -> None:
         """Take the optimiser steps of the first ``count`` batches of a block."""
-        [optimizer] = self.trainer.optimizers
-        network = compiled_steps_network(self.trainer, self.network, self.head)
+        trainer, means = self.trainer, self.train_means
+        network = compiled_steps_network(trainer, self.network, self.head)
         if network is None:
-            take_one_by_one(optimizer, partial(self.evaluate, means=self.train_means), block, count)
+            loss_of = partial(self.evaluate, means=means)
+            take_one_by_one(trainer, loss_of, block, count, partial(step_schedulers, trainer))
         else:
-            now = self.trainer.current_epoch, self.trainer.global_step
-            means, head = self.train_means, self.head
             weights = self.loss_weights(block.whole, training=True)
             given = self.standardized, block, weights, count
-            take_compiled(network, head, optimizer, means, *given, *now)
+            take_compiled(trainer, network, self.head, means, *given)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Limit gradients; Lightning asks after a block too, which has left none."""
+        if any(each.grad is not None for each in self.parameters()):
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def validation_step(self, batch: Batch) -> None:
         """Count a validation batch."""

@@ -4,14 +4,14 @@ import math
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from torch import nn
 
 from grulight.errors import InputError
 from grulight.heads import Head
 from grulight.model import GRUNet
-from grulight.optim import KerasAdam
-from grulight.training.compiled_network import compilable, weights_of
+from grulight.training.compiled_network import trainable, weights_of
+from grulight.training.compiled_updates import compilable_updates
 
 MOST = 32  # steps together that are chosen where nobody asks: a signal waits for so many
 _HOOKS = (
@@ -21,6 +21,14 @@ _HOOKS = (
     "on_after_backward",
     "on_before_optimizer_step",
     "on_before_zero_grad",
+)
+_OWN = (
+    "training_step",
+    "evaluate",
+    "optimizer_step",
+    "backward",
+    "configure_gradient_clipping",
+    "lr_scheduler_step",
 )
 
 
@@ -62,12 +70,12 @@ def steps_per_execution(
 def _obstacle(trainer: Any) -> str | None:
     """Say what needs every step to be one of Lightning's, if anything does."""
     limits = (trainer.limit_train_batches, trainer.val_check_interval, trainer.overfit_batches)
-    by_step = any(each.interval == "step" for each in trainer.lr_scheduler_configs)
+    schedulers = [each for each in trainer.lr_scheduler_configs if each.interval == "step"]
+    irregular = any(each.frequency != 1 or each.reduce_on_plateau for each in schedulers)
     reasons = {
         "several processes share each step": trainer.world_size > 1,
         "gradients are accumulated": trainer.accumulate_grad_batches != 1,
-        "gradients are clipped": bool(trainer.gradient_clip_val),
-        "a learning rate changes at each step": by_step,
+        "a learning rate follows a metric, or some steps only": irregular,
         "a limit counts batches": limits != (1.0, 1.0, 0.0),
         "losses are scaled (16-mixed)": trainer.precision == "16-mixed",
         "there are several optimisers": len(trainer.optimizers) > 1,
@@ -77,6 +85,8 @@ def _obstacle(trainer: Any) -> str | None:
 
 def _watches_steps(callback: Callback) -> bool:
     """Return whether a callback of the user's has to do with single steps."""
+    if isinstance(callback, Timer):  # --trainer.max_time: it may look between executions
+        return False
     if isinstance(callback, ModelCheckpoint):
         return bool(callback._every_n_train_steps or callback._train_time_interval)
     if type(callback).__module__.startswith("grulight."):
@@ -91,7 +101,7 @@ def _has_steps_of_its_own(own: type[LightningModule]) -> bool:
     """Return whether a class of the user's has to do with single steps."""
     if own.__module__.startswith("grulight."):
         return False
-    names = (*_HOOKS, "training_step", "evaluate", "optimizer_step", "backward")
+    names = (*_HOOKS, *_OWN)
     return any(name in vars(each) for each in own.__mro__ if not _is_base(each) for name in names)
 
 
@@ -101,28 +111,17 @@ def _is_base(kind: type) -> bool:
 
 def compiled_steps_network(trainer: Any, network: nn.Module, head: Head) -> GRUNet | None:
     """Return the network if one compiled call can take its steps with the Trainer's optimiser."""
-    plain = compilable(network, head)
+    plain = trainable(network, head)
     if plain is None:
         return None
-    optimizer, weights = trainer.optimizers[0], weights_of(plain)
-    [group, *others] = optimizer.param_groups
+    shares = plain.gru.dropout, plain.dropout.p
     compiled = (
         trainer.precision in ("32-true", "64-true")
-        and not plain.dropout.p
-        and type(optimizer) is KerasAdam
-        and not _does_more(optimizer)
-        and not others
-        and not group["amsgrad"]
-        and list(map(id, group["params"])) == list(map(id, weights))
-        and all(weight.requires_grad for weight in weights)
+        and type(plain.dropout) is nn.Dropout
+        and all(0 <= each < 1 for each in shares)
+        and compilable_updates(trainer.optimizers[0], weights_of(plain))
     )
     return plain if compiled else None
-
-
-def _does_more(optimizer: KerasAdam) -> bool:
-    """Return whether a step does what the compiled one does not know."""
-    around = (optimizer.schedule, optimizer.clip, optimizer.constrain)
-    return optimizer.accumulate != 1 or any(each is not None for each in around)
 
 
 def go_on_within_epoch(trainer: Trainer, checkpoint: dict[str, Any]) -> int | None:

@@ -1,0 +1,76 @@
+"""What dropout multiplies by in compiled steps: drawn by torch, as the layers themselves would."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from grulight.kernels.steps import Noise, Sizes, noise_shapes
+from grulight.model import GRUNet
+
+_AT_ONCE = 1 << 22  # numbers that are drawn before the steps that they are for
+
+
+def sizes_of(network: GRUNet) -> Sizes:
+    """Return the sizes of a network's GRU."""
+    gru = network.gru
+    return Sizes(gru.input_size, gru.hidden_size, gru.bias, gru.num_layers, 1 + gru.bidirectional)
+
+
+def _places(network: GRUNet) -> tuple[bool, bool]:
+    """Return whether there is dropout between layers, and before the head."""
+    gru, drop = network.gru, network.dropout
+    between = gru.training and gru.dropout > 0 and gru.num_layers > 1
+    return between, drop.training and drop.p > 0
+
+
+def _shapes(network: GRUNet, batch: int, longest: int) -> list[tuple[int, ...]]:
+    sizes = (sizes_of(network), int(batch), int(longest))
+    return noise_shapes(*sizes, *_places(network), network.per_step)
+
+
+def portions(
+    network: GRUNet, batches: NDArray[np.int64], longest: NDArray[np.int64]
+) -> Sequence[int]:
+    """Return where to cut batches so that the noise of each portion takes little memory.
+
+    Args:
+        network: What is trained.
+        batches: Sequences of each batch.
+        longest: Steps of each batch.
+    """
+    cuts, held = [0], 0
+    for n, pair in enumerate(zip(batches, longest, strict=True)):
+        count = sum(map(np.prod, _shapes(network, *pair)))
+        if held and held + count > _AT_ONCE:
+            cuts.append(n)
+            held = 0
+        held += int(count)
+    return [*cuts, len(batches)]
+
+
+def drawn_noise(
+    network: GRUNet, batches: NDArray[np.int64], longest: NDArray[np.int64]
+) -> Noise | None:
+    """Draw the noise of batches, the same numbers that ``GRUNet`` would draw step by step.
+
+    Args:
+        network: What is trained.
+        batches: Sequences of each batch.
+        longest: Steps of each batch.
+
+    Returns:
+        None where nothing is dropped.
+    """
+    between, head = _places(network)
+    if not between and not head:
+        return None
+    kind, drawn = network.head.weight.dtype, []
+    for pair in zip(batches, longest, strict=True):
+        shapes = _shapes(network, *pair)
+        for n, shape in enumerate(shapes):
+            last = head and n + 1 == len(shapes)
+            kept = 1 - (network.dropout.p if last else network.gru.dropout)
+            drawn.append(torch.empty(shape, dtype=kind).bernoulli_(kept).div_(kept).view(-1))
+    return Noise(torch.cat(drawn).numpy(), between, head)
