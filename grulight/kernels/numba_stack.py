@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from grulight.kernels.numba_cache import jit
 from grulight.kernels.numba_cpu import BLOCK, backward, blocks_per_group, forward, padded, total
-from grulight.kernels.numba_simd import jit
 
 
 @jit

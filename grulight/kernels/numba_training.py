@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from grulight.kernels.numba_cache import compiled, jit
 from grulight.kernels.numba_cpu import copy, padded
 from grulight.kernels.numba_head import head_backward, linear, loss_backward
 from grulight.kernels.numba_network import longest_first
-from grulight.kernels.numba_simd import compiled, jit
 from grulight.kernels.numba_stack import backward_stack, drop, forward_stack
 from grulight.kernels.numba_update import clip, update
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from grulight.kernels.numba_simd import jit
+from grulight.kernels.numba_cache import jit
 from grulight.kernels.rules import (
     ADAM,
     DECAY,
