@@ -50,8 +50,9 @@ def test_losses_and_weights_agree_through_all_125_steps(
         Network(5, 1, 6, answer="values"),
         Network(5, 3, 6, per_step=True),
         Network(5, 2, 6, per_step=True, answer="values"),
+        Network(5, 3, 6, num_layers=2, bidirectional=True),
     ],
-    ids=["labels", "a value", "classes per step", "values per step"],
+    ids=["labels", "a value", "classes per step", "values per step", "two layers both ways"],
 )
 def test_other_answers_are_trained_to_the_same_weights(network: Network, theirs: Side) -> None:
     given = {name: array[:160] for name, array in data(ragged=True).items()}
