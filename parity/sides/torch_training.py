@@ -19,6 +19,7 @@ from grulight.data.sequences import Sequences
 from grulight.kernels.fused import Kernel
 from grulight.runs.run_directory import directory_of
 from grulight.runs.seeds import TABLE
+from grulight.runs.signals import noted
 from grulight.training.classifier import GRUClassifier
 from grulight.training.epoch_means import EpochMeans
 from grulight.training.steps_per_execution import MOST
@@ -122,7 +123,7 @@ def train_seeds(network: Network, data: Arrays, held_out: Arrays, seeds: int) ->
             np.savez(file, allow_pickle=False, **{words[name]: part[name] for name in part})
             options.append(f"--data.{name}={file}")
         where = f"--trainer.default_root_dir={directory}"
-        with without_warnings(), redirect_stdout(StringIO()):
+        with without_warnings(), redirect_stdout(StringIO()), noted():  # gives SIGTERM back
             fit.run([*options, f"--seeds={seeds}", "--seed_everything=0", where])
         with (directory_of(directory, 0) / TABLE).open() as table:
             rows = list(csv.DictReader(table))
