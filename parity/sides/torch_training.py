@@ -1,17 +1,25 @@
 """Our training: the task, the batches and the Trainer of ``grulight fit``, watched."""
 
+import csv
 import logging
-from functools import partial
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from grulight.data.batches import Batches, Order
+from grulight.commands import fit
+from grulight.data.batches import Batches
 from grulight.data.blocks import Block, Blocks
 from grulight.data.sequences import Sequences
 from grulight.kernels.fused import Kernel
+from grulight.runs.run_directory import directory_of
+from grulight.runs.seeds import TABLE
+from grulight.runs.signals import noted
 from grulight.training.classifier import GRUClassifier
 from grulight.training.epoch_means import EpochMeans
 from grulight.training.steps_per_execution import MOST
@@ -103,24 +111,26 @@ def _watched(
 
 
 def train_seeds(network: Network, data: Arrays, held_out: Arrays, seeds: int) -> Arrays:
-    """Train with fresh weights and fresh orders; return loss and accuracy on held-out data."""
-    device, found = torch.device("cpu"), []
-    train_part, test_part = sequences_of(network, data), sequences_of(network, held_out)
-    for seed in range(seeds):
-        torch.manual_seed(seed)
-        task, rng = classifier_for(network), np.random.default_rng(seed)
-        trainer = quiet_trainer(5, device, "float32")
-        batches = Batches(train_part, 32, partial(_fresh_order, rng, len(train_part)))
-        with without_warnings():
-            trainer.fit(task, batches)
-            [scores] = trainer.test(task, Batches(test_part, 32), verbose=False)
-        found.append((scores["test_loss"], scores["test_accuracy"]))
-    loss, accuracy = np.array(found).T
-    return {"loss": loss, "accuracy": accuracy}
-
-
-def _fresh_order(rng: np.random.Generator, count: int, epoch: int) -> Order:
-    return rng.permutation(count)
+    """Train as ``grulight fit --seeds`` does; return loss and accuracy on held-out data."""
+    sizes = {"hidden_size": network.hidden_size, "num_layers": network.num_layers}
+    sizes |= {"bidirectional": network.bidirectional, "bias": network.bias}
+    options = [f"--model.{name}={value}" for name, value in sizes.items()]
+    options += [f"--data.num_classes={max(2, network.num_outputs)}", "--data.targets=classes"]
+    with TemporaryDirectory() as directory:
+        for name, part in (("source", data), ("test_source", held_out)):
+            file = Path(directory, f"{name}.npz")
+            words = {"values": "x", "labels": "y", "lengths": "lengths"}
+            np.savez(file, allow_pickle=False, **{words[name]: part[name] for name in part})
+            options.append(f"--data.{name}={file}")
+        where = f"--trainer.default_root_dir={directory}"
+        with without_warnings(), redirect_stdout(StringIO()), noted():  # gives SIGTERM back
+            fit.run([*options, f"--seeds={seeds}", "--seed_everything=0", where])
+        with (directory_of(directory, 0) / TABLE).open() as table:
+            rows = list(csv.DictReader(table))
+    return {
+        name: np.array([float(row[f"test_{name}"]) for row in rows])
+        for name in ("loss", "accuracy")
+    }
 
 
 def sequences_of(network: Network, data: Arrays) -> Sequences:
