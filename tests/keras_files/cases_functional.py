@@ -27,7 +27,7 @@ FUNCTIONAL_CASES = [
         functional(
             lambda k, x, y, z: k.GRU(3)(k.Average()([x, y, z])), x=(9, 3), y=(9, 3), z=(9, 3)
         ),
-        {name: (5, 9, 3) for name in "xyz"},
+        dict.fromkeys("xyz", (5, 9, 3)),
     ),
     Case(
         "state in and out",
