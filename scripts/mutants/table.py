@@ -34,7 +34,7 @@ def table(
     if trusted := len(total) - sum(bool(each.get("sound")) for each in results):
         said += f"; {trusted} with `--trust`, so without a look at whether all passes without a bug"
     if old := sum(m.name in changed for m in total):
-        said += f"; since then, the file or the tests of {old} changed"
+        said += f"; {old} on an earlier source: their file or tests changed since, or may have"
     lines.append(f"\n{said}.")
     return "\n".join(lines)
 
