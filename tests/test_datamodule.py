@@ -148,3 +148,10 @@ def test_a_run_that_goes_on_shuffles_as_before() -> None:
         [batch.labels.tolist() for batch in data.train_dataloader()] for data in (first, again)
     ]
     assert orders[0] == orders[1]
+
+
+def test_it_prints_before_and_after_it_was_read() -> None:
+    data = SequenceDataModule("waves")
+    assert str(data) == "SequenceDataModule('waves')"
+    assert data.num_classes == 3
+    assert str(data) == "SequenceDataModule('waves')"

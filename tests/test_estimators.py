@@ -3,6 +3,7 @@
 import _thread
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -363,12 +364,15 @@ def wait(seconds: float) -> None:
 
 
 def test_an_interruption_is_one() -> None:
+    # a shell's background process ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Timer(1.0, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
         fitted(max_epochs=1_000_000)
     threading.Timer(0.1, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):  # the next is not ignored
         wait(2)
+    signal.signal(signal.SIGINT, before)
 
 
 def test_fits_in_threads_give_the_bits_of_one_after_the_other() -> None:

@@ -172,8 +172,13 @@ def test_checkpoints_come_exactly_when_asked_for(run: Run) -> None:
     assert found == [10, 20, 30, 40, 60, 70, 80, 90, 110, 120]  # at an epoch's end: last.ckpt
 
 
-def test_a_signal_at_any_moment_loses_nothing(run: Run) -> None:
-    common = ["--trainer.max_epochs", "60", "--data.batch_size", "8"]
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--model.num_layers=2", "--model.dropout=0.2", "--optimizer=AdamW"]],
+    ids=["default", "dropout"],
+)
+def test_a_signal_at_any_moment_loses_nothing(run: Run, options: list[str]) -> None:
+    common = ["--trainer.max_epochs", "60", "--data.batch_size", "8", *options]
     fitted(run, "whole", *common)
     stops = 0
     for attempt in range(30):

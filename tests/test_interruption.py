@@ -25,10 +25,12 @@ from grulight.runs.saving import epoch_checkpoint
 
 Run = Callable[..., str]
 
-# dropout needs the random numbers to go on, 36 batches per epoch leave a smaller last one
+# dropout needs the random numbers to go on, 36 batches per epoch leave a smaller last one;
+# one step at a time, as a callback that strikes at any step has it
 LONG = (
     "fit", "--trainer.max_epochs", 6, "--model.dropout", 0.2, "--data.val_size", 0.1,
     "--data.batch_size", 20, "--data.train_size", 790, "--ckpt_path", "auto",
+    "--model.steps_per_execution", 1,
 )  # fmt: skip
 EPOCH = 36
 RUN = Path("lightning_logs/version_0")

@@ -28,6 +28,10 @@ class ServingDataModule(RememberedDataModule):
 
     _split: Split
 
+    def __str__(self) -> str:
+        # Lightning's asks the parts for what only its own kinds of batches have
+        return f"{type(self).__name__}({self.source!r})"
+
     @property
     def notes(self) -> list[str]:
         """What the user should know of what was read so far, a line each."""

@@ -62,7 +62,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         self.classes_, indices = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(
-                f"y has only one class ({self.classes_[0]!r}), expected at least 2 to tell apart."
+                f"y has only one class ({self.classes_[0]}), expected at least 2 to tell apart."
             )
         return indices, [str(each) for each in self.classes_.tolist()]
 

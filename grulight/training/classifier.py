@@ -143,7 +143,7 @@ class GRUClassifier(AnsweringModule):
         """
         if stage != "fit":
             return
-        data = getattr(self.trainer, "datamodule", None)  # set where mypy cannot see
+        data = getattr(self._trainer, "datamodule", None)  # set where mypy cannot see
         self.windows = data.windows if isinstance(data, ServingDataModule) else None
         if not isinstance(self.network, GRUNet):
             self.network.require_trainable()

@@ -16,7 +16,8 @@ _TIMES = frozenset(
     )
 )
 FILL = (
-    "--data.missing last, mean or mask fills what is missing (`grulight pack --missing` keeps it)."
+    "--data.missing last, mean or mask fills what is missing, where a training has it "
+    "(`grulight pack --missing` keeps it)."
 )
 _EXACT = 2**24  # whole numbers beyond this are rounded in float32
 
