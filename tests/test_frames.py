@@ -1,5 +1,6 @@
 """Data frames, arrays and lists in the place of a file's name, and frames as answers."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,36 @@ def test_arrays_of_unequal_lengths_are_padded() -> None:
     answers = GRUClassifier(2, 2).predict(cases)
     assert answers["sequence"].tolist() == ["0", "1", "2"]
     assert answers["predicted"].shape == (3,)
+
+
+@pytest.mark.parametrize(
+    "of_step",
+    [lambda t: t % 2, lambda t: ("low", "middle")[t % 2], lambda t: t / 4, lambda t: [t / 4, 1.0]],
+    ids=["classes", "texts", "values", "several values"],
+)
+def test_labels_of_the_steps_of_unequal_arrays_are_a_list_of_arrays(
+    of_step: Callable[[int], Any],
+) -> None:
+    x = [np.ones((steps, 2)) for steps in (3, 5, 4)]
+    y = [np.array([of_step(t) for t in range(len(case))]) for case in x]
+    part = SequenceDataModule((x, y), train_size=1.0).parts.train
+    assert part.per_step
+    labels = np.asarray(part.labels)
+    assert labels.shape[:2] == (3, 5)
+    for row, case in zip(labels, y, strict=True):
+        found = row[: len(case)]
+        if part.class_names:
+            assert [part.class_names[at] for at in found] == case.astype(str).tolist()
+        else:
+            assert np.array_equal(found, case.reshape(len(case), -1).astype(np.float32))
+        assert not row[len(case) :].any()
+
+
+def test_labels_of_other_steps_than_there_are_name_the_sequence() -> None:
+    x = [np.ones((3, 2)), np.ones((4, 2))]
+    data = SequenceDataModule((x, [[0, 1, 0], [1, 0]]))
+    with pytest.raises(InputError, match=r"y\[1\] is of shape \(2,\), but x\[1\] has 4 steps"):
+        _ = data.parts
 
 
 def test_sequences_are_a_source() -> None:

@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,15 +9,12 @@ import numpy as np
 import pyarrow as arrow
 from numpy.typing import NDArray
 
-from grulight.data.readers.hints import pandas_index
+from grulight.data.readers.arrow_table import ArrowTable
 from grulight.data.readers.long_table import padded_sequences
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.messages import bad
 from grulight.data.readers.options import ReadOptions, columns_of
-from grulight.data.readers.parquet_table import arrow_blocks
 from grulight.data.readers.raw import RawSequences
-from grulight.data.readers.row_each import is_nested
-from grulight.data.readers.table_blocks import Block, Wanted
 from grulight.data.readers.tables import rows_of_table
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
@@ -30,7 +26,8 @@ class Given:
     Args:
         data: A data frame (pandas, polars, Arrow or another with its interfaces), an array x
             (N, T, F) or (N, T), a list of arrays (T, F) or (T,) of any lengths, (x, y) of one of
-            these and labels, (x, y, weights) with (N,) weights of the sequences, or ``Sequences``.
+            these and labels (of the steps of a list, a list of arrays as well), (x, y, weights)
+            with (N,) weights of the sequences, or ``Sequences``.
     """
 
     def __init__(self, data: Any) -> None:
@@ -72,7 +69,7 @@ class Given:
             raise bad(str(self), f"has {len(parts)} entries, expected 2, or 3 with weights.")
         x, y, weights = (*parts, None, None)[:3]
         values, lengths = self._values(x)
-        labels = None if y is None else self._array("y", y)
+        labels = None if y is None else self._labels(y, lengths)
         weights = None if weights is None else self._array("weights", weights)
         return RawSequences(values, labels, lengths=lengths, weights=weights)
 
@@ -97,14 +94,32 @@ class Given:
         if not cases:
             raise bad(str(self), "x has no sequences.")
         lengths = np.array([len(case) for case in cases])
-        shape = (len(cases), int(lengths.max()), cases[0].shape[1])
+        return self._padded(cases, lengths), lengths
+
+    def _labels(self, y: Any, lengths: NDArray[np.int64] | None) -> NDArray[Any]:
+        """Return labels (N, ...); those of unequal sequences' steps are padded, (N, T, ...)."""
+        listed = isinstance(y, list | tuple) and len(y) > 0
+        if lengths is None or not listed or len(y) != len(lengths) or not _is_row(y[0]):
+            return self._array("y", y)
+        cases = [self._array(f"y[{at}]", case) for at, case in enumerate(y)]
+        if len({case.shape for case in cases}) == 1:
+            return self._array("y", y)
+        for at, (case, steps) in enumerate(zip(cases, lengths, strict=True)):
+            if case.shape != (steps, *cases[0].shape[1:]):
+                problem = f"y[{at}] is of shape {case.shape}, but x[{at}] has {steps} steps"
+                raise bad(str(self), f"{problem}; expected a label for each of them.")
+        return self._padded(cases, lengths)
+
+    def _padded(self, cases: list[NDArray[Any]], lengths: NDArray[np.int64]) -> NDArray[Any]:
+        """Return arrays (N, T, ...), of which there is one for each sequence, as one array."""
+        shape = (len(cases), int(lengths.max()), *cases[0].shape[1:])
         what = f"padding {shape[0]:,} sequences to {shape[1]:,} steps"
         kind = np.result_type(*{case.dtype for case in cases})
         require_memory(str(self), what, math.prod(shape) * kind.itemsize, "Use less of it.")
-        values = np.zeros(shape, kind)
-        for row, case in zip(values, cases, strict=True):
+        padded = np.zeros(shape, kind)
+        for row, case in zip(padded, cases, strict=True):
             row[: len(case)] = case
-        return values, lengths
+        return padded
 
     def _array(self, name: str, given: Any) -> NDArray[Any]:
         try:
@@ -123,49 +138,8 @@ class Given:
         return array
 
 
-class ArrowTable:
-    """A data frame.
-
-    Args:
-        source: What it is called in messages.
-        frame: It.
-
-    Raises:
-        InputError: Arrow cannot hold it, or it has no rows.
-    """
-
-    is_series = False
-
-    def __init__(self, source: str, frame: Any) -> None:
-        try:
-            self._table = self._arrow(frame)
-        except (arrow.ArrowException, TypeError, ValueError, NotImplementedError) as error:
-            raise bad(source, f"cannot be held by Arrow ({error}).") from error
-        self.schema = schema = self._table.schema
-        self.names: Sequence[str] = schema.names
-        self.indices: Sequence[str] = pandas_index(schema)
-        self.nested: Sequence[str] = [field.name for field in schema if is_nested(field.type)]
-        if not self._table.num_rows:
-            raise bad(source, "has columns but no rows.")
-
-    def _arrow(self, frame: Any) -> Any:
-        if hasattr(frame, "__arrow_c_stream__"):
-            table = arrow.table(frame)
-        else:
-            from pyarrow.interchange import from_dataframe
-
-            table = from_dataframe(frame)
-        types = arrow.types
-        for at, field in enumerate(table.schema):
-            if types.is_string_view(field.type):  # which few of Arrow's functions know
-                table = table.set_column(at, field.name, table[at].cast(arrow.large_string()))
-        return table
-
-    def blocks(self, wanted: Wanted) -> Iterator[Block]:
-        """Yield its rows."""
-        names = {at: self.names[at] for at in wanted.columns}
-        batches = self._table.select(list(names.values())).to_batches(max_chunksize=1 << 16)
-        yield from arrow_blocks(iter(batches), names, self._table.num_rows)
+def _is_row(label: Any) -> bool:
+    return isinstance(label, list | tuple) or getattr(label, "ndim", 0) > 0
 
 
 def given_sequences(given: Given, options: ReadOptions) -> Sequences:
