@@ -21,6 +21,7 @@ from grulight.runs.run_directory import directory_of
 from grulight.runs.seeds import TABLE
 from grulight.runs.signals import noted
 from grulight.training.classifier import GRUClassifier
+from grulight.training.divergence import Diverged
 from grulight.training.epoch_means import EpochMeans
 from grulight.training.steps_per_execution import MOST
 from parity.question import Arrays, Network, Question
@@ -47,6 +48,16 @@ class Watch(Callback):
         if trainer.global_step % self.every == 0:
             weights = dict(pl_module.network.named_parameters())
             self.snapshots[trainer.global_step] = copy_of(weights)
+
+    def has_diverged(self, steps: int, network: torch.nn.Module) -> None:
+        """Have no numbers for the steps that were not taken, out of so many."""
+        self.losses += [np.nan] * (steps - len(self.losses))
+        nothing = {
+            name: np.full_like(each, np.nan)
+            for name, each in copy_of(dict(network.named_parameters())).items()
+        }
+        for step in range(self.every, steps + 1, self.every):
+            self.snapshots.setdefault(step, nothing)
 
 
 class SeenMeans(EpochMeans):
@@ -105,8 +116,11 @@ def _watched(
         order.__getitem__,
         lambda: trainer.current_epoch,
     )
-    with without_warnings():
-        trainer.fit(task, batches if together is None else Blocks(batches, together))
+    try:
+        with without_warnings():
+            trainer.fit(task, batches if together is None else Blocks(batches, together))
+    except Diverged:  # an answer, which the other side may not give
+        watch.has_diverged(len(order) * len(batches), task.network)
     return watch
 
 

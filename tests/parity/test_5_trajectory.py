@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,17 @@ def test_other_answers_are_trained_to_the_same_weights(network: Network, theirs:
     shared = {n: a if n == "train.loss" else a[kept] for n, a in their_answer.items()}
     for difference in compare(answer, shared):
         assert difference.relative <= FLOAT64_BOUND, difference
+
+
+def test_a_training_that_diverges_differs_from_one_that_does_not(theirs: Side) -> None:
+    asked = question()
+    wrong = asked.weights | {"head.bias": np.full(3, np.inf)}
+    diverging, ours = replace(asked, weights=wrong), TorchSide("numba")
+    for answer in (ours(diverging), ours.together(diverging)[0]):
+        assert answer["train.loss"].shape == (125,)
+        assert np.isnan(answer["train.gru.weight_hh_l0"][-1]).all()
+        worst = max(each.relative for each in compare(answer, theirs(asked)))
+        assert worst == np.inf
 
 
 @pytest.mark.parametrize("kernel", ["torch", "numba"])
