@@ -160,7 +160,7 @@ TUNE = (
     *("--search.model.hidden_size", "int(2, 6, log)"),
     *("--search.optimizer.lr", "float(1e-3, 1e-1, log)"),
     *("--sampler", "random", "--pruner", "none", "--data.train_size", "80"),
-    *("--trainer.max_epochs", "60", "--trials", str(TRIALS)),
+    *("--trainer.max_epochs", "600", "--trials", str(TRIALS)),  # long enough to be struck
 )
 
 

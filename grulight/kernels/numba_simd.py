@@ -144,7 +144,6 @@ def product_of(*adds: bool) -> Any:
     """
     four, one = _tile(4, adds), _tile(1, adds)
 
-    @jit
     def product(
         out: Any, out_at: int, out_row: int, out_band: int,
         a: Any, a_at: int, a_row: int, a_k: int,
@@ -164,4 +163,7 @@ def product_of(*adds: bool) -> Any:
                 one(out, out_at + s * out_row + j, out_row, out_band,
                     a, a_at + s * a_row, a_row, a_k, w, w_at + j, w_k, w_band, count)  # fmt: skip
 
-    return product
+    # Numba tells functions of one name apart by a number that each process counts anew: a kernel
+    # that was kept by another would be linked with a product that adds elsewhere
+    product.__qualname__ = "_".join(("product", *(str(each) for each in adds)))
+    return jit(product)
