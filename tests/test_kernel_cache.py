@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib import import_module, invalidate_caches
@@ -80,16 +81,36 @@ def test_processes_that_compile_at_once_keep_each_its_own(twice: Any) -> None:
     assert sum(kernel.stats.cache_hits.values()) == len(NUMBERS)
 
 
+def test_kernels_that_differ_differ_in_their_names() -> None:
+    # else a process takes one for another that was kept: Numba numbers namesakes in each anew
+    script = """
+import gc
+from collections import Counter
+import numba.core.registry
+from grulight.kernels import numba_training
+kernels = [each for each in gc.get_objects() if isinstance(each, numba.core.registry.CPUDispatcher)]
+ours = [each.py_func for each in kernels if each.py_func.__module__.startswith("grulight.")]
+names = Counter((each.__module__, each.__qualname__) for each in ours)
+print(len(ours), [name for name, count in names.items() if count > 1])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    count, repeated = done.stdout.split(" ", 1)
+    assert int(count) > 20
+    assert repeated == "[]\n"
+
+
 class Tree:
     """Two kernel files, of which one is a part of the other's kernel, imported at will."""
 
-    NAMES = ("numba_cache", "numba_inner", "numba_outer")
+    NAMES = ("numba_cache", "inner_parts", "numba_outer")
 
     def __init__(self, directory: Path) -> None:
-        self.directory, self.inner = directory, directory / "numba_inner.py"
+        self.directory, self.inner = directory, directory / "inner_parts.py"
         shutil.copy(numba_cache.__file__, directory / "numba_cache.py")
         (directory / "numba_outer.py").write_text(
-            "from numba_cache import compiled\nfrom numba_inner import inner\n\n\n"
+            "from numba_cache import compiled\nfrom inner_parts import inner\n\n\n"
             "@compiled\ndef outer(x):\n    return inner(x)\n"
         )
         self.times(2)

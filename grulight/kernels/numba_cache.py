@@ -23,8 +23,8 @@ from grulight.errors import one_line
 
 
 def _sources() -> str:
-    """Return a digest of all kernels: what is compiled is made of several files."""
-    files = sorted(Path(__file__).parent.glob("numba_*.py"))
+    """Return a digest of this folder: kernels are made of several files, and of their constants."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
     return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 

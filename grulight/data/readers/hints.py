@@ -16,7 +16,7 @@ _TIMES = frozenset(
     )
 )
 FILL = (
-    "--data.missing last, mean or mask fills what is missing, where a training has it "
+    "--data.missing last, mean or mask fills what is missing, if the model is trained with it "
     "(`grulight pack --missing` keeps it)."
 )
 _EXACT = 2**24  # whole numbers beyond this are rounded in float32
