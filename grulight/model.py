@@ -55,6 +55,11 @@ class GRUNet(nn.Module):
         self.head = nn.Linear(hidden_size * (1 + bidirectional), num_outputs)
 
     @property
+    def reads_padding(self) -> bool:
+        """Whether what lies behind a shorter sequence changes its answer: never."""
+        return False
+
+    @property
     def follows_steps(self) -> bool:
         """Whether there is an answer for each step of the sequences."""
         return self.per_step

@@ -3,7 +3,13 @@
 from grulight.commands.checkpoint_cli import CheckpointCLI
 from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import silence_expected_warnings
-from grulight.commands.running import require_output, show_files, show_lines, test_and_show
+from grulight.commands.running import (
+    require_output,
+    say_padding_is_read,
+    show_files,
+    show_lines,
+    test_and_show,
+)
 from grulight.errors import InputError
 
 
@@ -16,6 +22,7 @@ def run(arguments: list[str]) -> None:
     cli.require_features(cli.datamodule.parts.test)
     require_output(cli.trainer)
     show_lines(cli.datamodule.notes, cli.console)
+    say_padding_is_read(cli.classifier, cli.datamodule.parts, cli.console)
     cli.make_run_directory()
     test_and_show(cli.trainer, cli.classifier, cli.datamodule, cli.console)
     show_files(cli.trainer, cli.console)

@@ -21,10 +21,12 @@ class ServingDataModule(RememberedDataModule):
     Attributes:
         batch_size: Sequences per batch.
         val_batch_size: Of the validation part, if another: it changes no more than rounding.
+        whole: Whether batches keep all padding of their part; see :class:`Batches`.
     """
 
     batch_size: int
     val_batch_size: int | None = None
+    whole: bool = False
 
     _split: Split
 
@@ -79,9 +81,9 @@ class ServingDataModule(RememberedDataModule):
         """Return batches of a part, in its own order and of the usual size unless said."""
         size = size or self.batch_size
         if self.trainer is None:
-            return Batches(part, size, order)
+            return Batches(part, size, order, whole=self.whole)
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        return Batches(part, size, order, self._epoch, rank, world)
+        return Batches(part, size, order, self._epoch, rank, world, self.whole)
 
     def train_dataloader(self) -> Batches | Blocks:
         """Return the training batches, reshuffled every epoch.
