@@ -71,15 +71,16 @@ def test_weights_of_sequences_weigh_all_of_their_steps() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:`training_step` returned")
+@pytest.mark.parametrize("class_weight", ["balanced", None])
 @pytest.mark.parametrize("per_step", [False, True], ids=["per sequence", "per step"])
-def test_compiled_steps_weigh_as_single_ones_do(per_step: bool) -> None:
+def test_compiled_steps_weigh_as_single_ones_do(per_step: bool, class_weight: str | None) -> None:
     given = arrays(per_step)
     np.savez("data.npz", **given)
     found = []
     for steps in (1, 3):
         torch.manual_seed(0)
         data = SequenceDataModule("data.npz", val_size=0.2, batch_size=10, seed=0)
-        settings = {"class_weight": "balanced", "label_smoothing": 0.1}
+        settings = {"class_weight": class_weight, "label_smoothing": 0.1}
         model = GRUClassifier(**data.describe(), **settings, steps_per_execution=steps)
         trainer = Trainer(
             max_epochs=4, precision="64-true", logger=False, enable_checkpointing=False,

@@ -119,6 +119,8 @@ def take_compiled(
     assert labels is not None
     assert task is not None
     if weights is not None:
+        if head.per_step:  # those of sequences are all their steps'
+            weights = weights.view(len(weights), -1).expand(labels.shape[:2])
         task = task._replace(weights=weights.numpy())
     if isinstance(head, ValueHead):
         labels = head.scaled(labels, network.head.weight.dtype)
