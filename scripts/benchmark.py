@@ -8,6 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from peers import options as option_suite
 from peers import report, suites, tuning
 from peers.benchmark_state import Benchmark
 from peers.claims import CLAIMS, judged
@@ -17,7 +18,7 @@ from rich.console import Console
 
 from grulight.files import written_whole
 
-SUITES = ("epoch", "latency", "growth", "cold", "memory", "scaling", "gpu", "tune")
+SUITES = ("epoch", "options", "latency", "growth", "cold", "memory", "scaling", "gpu", "tune")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bench = Benchmark(options.peers, options.rounds, options.threads, console, options.largest)
     machine = report.hardware(options.threads)
     tables, sentences = measured(bench, chosen, options.trials)
-    verdicts = [each for claim in CLAIMS if (each := judged(claim, bench.results))]
+    verdicts = [
+        each
+        for claim in (*CLAIMS, *option_suite.claims())
+        if (each := judged(claim, bench.results))
+    ]
     verdicts += suites.linearity(bench)
     if verdicts:
         tables.append(report.verdicts(verdicts))
@@ -55,6 +60,8 @@ def measured(
     for suite in ("epoch", "latency", "growth"):
         if suite in chosen:
             getattr(suites, suite)(bench)
+    if "options" in chosen:
+        option_suite.options(bench)
     wanted = [suite for suite in ("cold", "memory") if suite in chosen]
     if wanted:
         suites.programs(bench, wanted)

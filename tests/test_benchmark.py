@@ -9,6 +9,7 @@ SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import benchmark  # noqa: E402 - the scripts are no package
+from peers import options as option_suite  # noqa: E402
 from peers import oracle, peer_process, report, suites, tuning  # noqa: E402
 from peers.claims import Claim, judged, linear  # noqa: E402
 from peers.peer_process import Process, Sample, Skipped  # noqa: E402
@@ -158,6 +159,31 @@ def test_one_peer_is_timed_from_end_to_end(
     assert "| peer | 1 | 8 |" in text
     assert "checked before timing" in text
     assert (tmp_path / "out" / "benchmark.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_options_are_timed_beside_the_default_and_plain_lightning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Work
+) -> None:
+    chosen = {name: option_suite.OPTIONS[name] for name in ("two layers", "early stopping")}
+    monkeypatch.setattr(option_suite, "OPTIONS", chosen)
+    monkeypatch.setattr(option_suite, "draw", lambda: work)
+    monkeypatch.setattr(peer_process, "SPAN", 0.0)
+    timed = bench()
+    timed.peers = {name: peer_process.PEERS[name] for name in ("grulight", "lightning")}
+    option_suite.options(timed)
+    verdicts = [judged(claim, timed.results) for claim in option_suite.claims()]
+    assert len(verdicts) == 4
+    assert all(verdict is not None and verdict.ratio for verdict in verdicts)
+
+
+def test_many_cases_stand_below_each_other() -> None:
+    cases = [f"option {n}" for n in range(report.WIDEST + 1)]
+    table = report.figures(
+        {("options", case, "grulight"): Sample((1.0,)) for case in cases}, "options"
+    )
+    assert table.header == ["peer", "grulight"]
+    assert [row[0] for row in table.rows] == cases
 
 
 def test_without_a_gpu_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

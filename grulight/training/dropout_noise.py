@@ -1,6 +1,8 @@
 """What dropout multiplies by in compiled steps: drawn by torch, as the layers themselves would."""
 
 from collections.abc import Sequence
+from itertools import chain
+from math import prod
 
 import numpy as np
 import torch
@@ -42,11 +44,11 @@ def portions(
     """
     cuts, held = [0], 0
     for n, pair in enumerate(zip(batches, longest, strict=True)):
-        count = sum(map(np.prod, _shapes(network, *pair)))
+        count = sum(map(prod, _shapes(network, *pair)))
         if held and held + count > _AT_ONCE:
             cuts.append(n)
             held = 0
-        held += int(count)
+        held += count
     return [*cuts, len(batches)]
 
 
@@ -66,11 +68,15 @@ def drawn_noise(
     between, head = _places(network)
     if not between and not head:
         return None
-    kind, drawn = network.head.weight.dtype, []
-    for pair in zip(batches, longest, strict=True):
-        shapes = _shapes(network, *pair)
-        for n, shape in enumerate(shapes):
-            last = head and n + 1 == len(shapes)
+    shapes = [_shapes(network, *pair) for pair in zip(batches, longest, strict=True)]
+    drawn = torch.empty(sum(map(prod, chain(*shapes))), dtype=network.head.weight.dtype)
+    numbers, start = drawn.numpy(), 0
+    for each in shapes:
+        for n, shape in enumerate(each):
+            last = head and n + 1 == len(each)
             kept = 1 - (network.dropout.p if last else network.gru.dropout)
-            drawn.append(torch.empty(shape, dtype=kind).bernoulli_(kept).div_(kept).view(-1))
-    return Noise(torch.cat(drawn).numpy(), between, head)
+            stop = start + prod(shape)
+            drawn[start:stop].bernoulli_(kept)
+            numbers[start:stop] /= kept
+            start = stop
+    return Noise(numbers, between, head)

@@ -16,6 +16,7 @@ from rich.table import Table as RichTable
 # suite -> unit, and how many of it are one second or byte
 UNITS = {
     "epoch": ("ms", 1e3),
+    "options": ("ms", 1e3),
     "latency": ("µs", 1e6),
     "cold": ("s", 1.0),
     "memory": ("MB", 1e-6),
@@ -23,6 +24,7 @@ UNITS = {
     "tune": ("s", 1.0),
 }
 GROWTH = ("ms", 1e3)
+WIDEST = 8  # columns that a terminal has room for
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ def figures(results: Results, suite: str) -> Table:
         for peer in peers
     ]
     title = f"{suite}: median in {unit} (minimum, distance between the quartiles)"
-    return Table(title, ["peer", *cases], rows)
+    header = ["peer", *cases]
+    if len(cases) > WIDEST:
+        header, *rows = map(list, zip(header, *rows, strict=True))
+    return Table(title, header, rows)
 
 
 def _cell(sample: Sample | None, factor: float) -> str:
