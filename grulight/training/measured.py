@@ -2,6 +2,7 @@
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -59,7 +60,8 @@ class MeasuredModule(LightningModule):
         trainer, metrics = self.trainer, self.epoch_metrics("train")
         step = trainer.global_step
         require_finite_loss(float(metrics["train_loss"]), trainer.current_epoch, step)
-        self._log.write(trainer, metrics)
+        # the step that Lightning logs an epoch's metrics at: its last
+        self._log.write(trainer, metrics, trainer.global_step - 1)
         self.train_means.reset()
 
     def on_train_end(self) -> None:
@@ -79,7 +81,12 @@ class MeasuredModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation's means and scores."""
-        self.log_dict(self.epoch_metrics("val"))
+        trainer, metrics = self.trainer, self.epoch_metrics("val")
+        if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
+            self.log_dict(metrics)
+        else:
+            # the step that Lightning logs a validation at, within an epoch too
+            self._log.write(trainer, metrics, trainer.fit_loop.epoch_loop._batches_that_stepped)
 
     def on_test_epoch_start(self) -> None:
         """Start the test's means, confusion matrix and scores afresh."""
