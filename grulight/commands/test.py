@@ -3,7 +3,12 @@
 from grulight.commands.checkpoint_cli import CheckpointCLI
 from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import silence_expected_warnings
-from grulight.commands.running import require_output, show_files, show_lines, test_and_show
+from grulight.commands.running import (
+    require_output,
+    say_other_loss,
+    show_files,
+    test_and_show,
+)
 from grulight.errors import InputError
 
 
@@ -15,7 +20,8 @@ def run(arguments: list[str]) -> None:
         raise InputError("there is no test part; set --data.train_size below 1.")
     cli.require_features(cli.datamodule.parts.test)
     require_output(cli.trainer)
-    show_lines(cli.datamodule.notes, cli.console)
+    cli.show_notes()
     cli.make_run_directory()
-    test_and_show(cli.trainer, cli.classifier, cli.datamodule, cli.console)
+    say_other_loss(cli.classifier, cli.console)
+    test_and_show(cli.trainer, cli.measured, cli.datamodule, cli.console)
     show_files(cli.trainer, cli.console)

@@ -5,16 +5,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torchmetrics import Metric
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
 from grulight.data.serving import ServingDataModule
-from grulight.logits import predicted_classes
 from grulight.model import GRUNet
 from grulight.training.class_weights import ClassWeight, class_weights
-from grulight.training.epoch_means import EpochMeans
 from grulight.training.many_steps import (
     execute,
     step_schedulers,
@@ -29,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class StepsModule(ResumableModule):
-    """Answer batches, count how good the answers are, and return what is to be minimised.
+    """Answer batches, and take the steps of a training.
 
     Attributes:
         network: Answers standardised sequences.
@@ -40,7 +36,6 @@ class StepsModule(ResumableModule):
     """
 
     network: "GRUNet | PortedNetwork"
-    class_names: tuple[str, ...]
     mean: Tensor | None
     scale: Tensor | None
     class_weights: Tensor | None
@@ -60,7 +55,7 @@ class StepsModule(ResumableModule):
         self.class_weights = class_weights(wanted, self.class_names, train)
 
     def loss_weights(self, batch: Batch, *, training: bool) -> Tensor | None:
-        """Return by what the loss of each answer is multiplied, (B,) or (B, S); None for 1."""
+        """Return by what the loss of each answer is multiplied: in training by classes too."""
         weights, labels = batch.weights, batch.labels
         if self.class_weights is None or not training or labels is None:
             return weights
@@ -114,13 +109,11 @@ class StepsModule(ResumableModule):
         if any(each.grad is not None for each in self.parameters()):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
-    def validation_step(self, batch: Batch) -> None:
-        """Count a validation batch."""
-        self.evaluate(batch, self.val_means, self.val_confusion, self.val_scores)
-
-    def test_step(self, batch: Batch) -> None:
-        """Count a test batch."""
-        self.evaluate(batch, self.test_means, self.confusion, self.test_scores)
+    def answers(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the network's answers; see :class:`MeasuredModule`."""
+        answers, valid = self.network.answers(self.standardized(batch.values), batch.lengths)
+        penalty = None if isinstance(self.network, GRUNet) else self.network.penalty
+        return answers, valid, penalty
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
         """Return class probabilities (batch, class), or (batch, step, class), or values."""
@@ -128,44 +121,3 @@ class StepsModule(ResumableModule):
         if isinstance(self.network, GRUNet):
             return self.head.prediction(self.network(values, batch.lengths))
         return self.network.predictions(values, batch.lengths)
-
-    def evaluate(
-        self,
-        batch: Batch,
-        means: EpochMeans,
-        confusion: MulticlassConfusionMatrix | None = None,
-        scores: Metric | None = None,
-    ) -> Tensor:
-        """Count a batch; return its loss, as this process' part of the mean over processes."""
-        assert batch.labels is not None
-        answers, valid = self.network.answers(self.standardized(batch.values), batch.lengths)
-        weights = self.loss_weights(batch, training=means is self.train_means)
-        score = self.head.score(answers, batch.labels, valid, weights)
-        if not isinstance(self.network, GRUNet) and (penalty := self.network.penalty) is not None:
-            score = score._replace(loss=score.loss + penalty)
-        part = batch.share if valid is None else self.part_of_mean(score.counted, batch)
-        if batch.share:
-            means.update(score, len(answers) * part / batch.share)
-        if confusion is not None or scores is not None:
-            _count(batch, answers, valid, confusion, scores)
-        return score.loss * part
-
-
-def _count(
-    batch: Batch,
-    answers: Tensor,
-    valid: Tensor | None,
-    confusion: MulticlassConfusionMatrix | None,
-    scores: Metric | None,
-) -> None:
-    """Count a batch's answers in what measures a part as a whole."""
-    labels = batch.labels
-    assert labels is not None
-    if valid is not None:
-        answers, labels = answers[valid], labels[valid]
-    if not batch.share:  # every process has an entry for each batch, if an empty one
-        answers, labels = answers[:0], labels[:0]
-    if confusion is not None and len(answers):
-        confusion.update(predicted_classes(answers), labels)
-    if scores is not None:
-        scores.update(answers, labels)
