@@ -37,6 +37,14 @@ def probabilities(logits: Tensor) -> Tensor:
     return logits.softmax(dim=-1)
 
 
+def averaged_sigmoids(logits: Tensor) -> Tensor:
+    """Return the logits (...) of the mean of the sigmoids of logits (M, ...).
+
+    As logarithms, which stay finite where a sigmoid is rounded to 0 or 1.
+    """
+    return F.logsigmoid(logits).logsumexp(0) - F.logsigmoid(-logits).logsumexp(0)
+
+
 def predicted_classes(logits: Tensor) -> Tensor:
     """Return the most probable class (...,) for logits (..., label)."""
     if logits.shape[-1] == 1:

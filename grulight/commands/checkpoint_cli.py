@@ -12,13 +12,15 @@ from rich.console import Console
 
 from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.commands.command_cli import CommandCLI
+from grulight.commands.running import show_lines
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.remembered import SPLIT_OPTIONS
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError, listed
 from grulight.runs.checkpoint import kind_of_targets, load_classifier, offset_settings
+from grulight.runs.ensemble import Ensemble
 from grulight.runs.seeds import checkpoints_of
-from grulight.runs.trained_on import trained_on
+from grulight.runs.trained_on import TrainedOn, trained_on
 
 
 class CheckpointCLI(CommandCLI):
@@ -46,8 +48,8 @@ class CheckpointCLI(CommandCLI):
             "--ckpt_path",
             type=str,
             required=True,
-            help="Checkpoint, such as last.ckpt of a run; predict also takes the directory of a "
-            "run of `fit --seeds`, and averages.",
+            help="Checkpoint, such as last.ckpt of a run; or the directory of a run of "
+            "`fit --seeds`, whose models answer together: with the mean of their predictions.",
         )
         if self.predicts:
             parser.add_argument(
@@ -64,8 +66,10 @@ class CheckpointCLI(CommandCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Read and split as for the training where the user does not say how."""
         super().parse_arguments(parser, args)
-        self.checkpoints = self._checkpoints()
-        known = trained_on(read_checkpoint(self.checkpoints[0]))
+        path = Path(self.config["ckpt_path"])
+        # os.path, as pathlib's may refuse to answer
+        self.checkpoints = checkpoints_of(path) if os.path.isdir(path) else [path]
+        known = self._trained_on()
         data = self.config["data"]
         as_then = known.settings_for(data["source"], data["test_source"])
         if self.predicts:  # for every sequence
@@ -76,19 +80,27 @@ class CheckpointCLI(CommandCLI):
             known.require_named("--data.source")
             self.config["data"]["source"] = "waves"
 
-    def _checkpoints(self) -> list[Path]:
-        """Return the checkpoint, or those of a run of several seeds, which only predict takes."""
-        path = Path(self.config["ckpt_path"])
-        if not os.path.isdir(path):  # which pathlib's may refuse to answer
-            return [path]
-        found = checkpoints_of(path)
-        if not self.predicts:
-            raise InputError(f"{path}: is a run of several seeds; name one of its checkpoints.")
-        return found
+    def _trained_on(self) -> TrainedOn:
+        """Return what the checkpoints remember of their data.
+
+        Raises:
+            InputError: They are to be measured together, and one trained on another part.
+        """
+        first, *others = (trained_on(read_checkpoint(path)) for path in self.checkpoints)
+        for path, other in zip(self.checkpoints[1:], others, strict=True):
+            if other != first and not self.predicts:
+                raise InputError(
+                    f"{path}: was trained on other data than {self.checkpoints[0]}, or split "
+                    "otherwise: what tests one may have trained the other. Train the seeds again."
+                )
+        return first
 
     def before_instantiate_classes(self) -> None:
         """Read data as the checkpoint's model expects it."""
-        self.classifier = load_classifier(self.checkpoints[0])
+        members = [load_classifier(path) for path in self.checkpoints]
+        self.classifier = members[0]
+        together = len(members) > 1
+        self.measured = Ensemble(members, self.checkpoints) if together else members[0]
         head, names = self.classifier.head, self.classifier.hparams["class_names"]
         # a model ported from Keras may know no names
         if not head.num_classes or names:
@@ -142,6 +154,13 @@ class CheckpointCLI(CommandCLI):
         if self.predicts and trainer.world_size > 1:
             raise InputError("predict runs in one process; start it without torchrun or srun.")
         return trainer
+
+    def show_notes(self) -> None:
+        """Print what the user should know of the data, and of who answers."""
+        show_lines(self.datamodule.notes, self.console)
+        if (count := len(self.checkpoints)) > 1:
+            line = f"{count} models answer together, with the mean of their predictions"
+            show_lines([f"{self.config['ckpt_path']}: {line}"], self.console)
 
     def require_features(self, sequences: Sequences) -> None:
         """Refuse sequences of another width than the model reads, where no names tell.

@@ -25,8 +25,8 @@ from grulight.keras_files.compiled_words import not_taken_over, taken_over
 from grulight.keras_files.layer_report import state_not_kept
 from grulight.keras_files.ported_network import PortedNetwork
 from grulight.runs.early_stopping import stopped_words
+from grulight.runs.ensemble import Ensemble
 from grulight.runs.metrics_csv import MetricsFile
-from grulight.runs.run_directory import directory_of, make_run_directory
 from grulight.runs.saving import RunCheckpoint
 from grulight.runs.seeds import write_seeds
 from grulight.runs.signals import EXIT_CODE
@@ -51,23 +51,37 @@ def _run_seeds(cli: FitCLI, arguments: list[str]) -> None:
     """Train from each seed in a run of its own, below one directory, and compare their tests."""
     require_seeds(cli.config, cli.datamodule.parts.test)
     first, count = cli.config["seed_everything"], cli.config["seeds"]
-    if cli.config["ckpt_path"] is not None or cli.trainer.world_size > 1 or not cli.trainer.loggers:
+    directory = None
+    if cli.config["ckpt_path"] is None and cli.trainer.world_size == 1:
+        directory = cli.make_run_directory()
+    if directory is None:
         raise InputError(
             "--seeds: trains afresh, in one process, with grulight's own loggers. Leave out "
-            "--ckpt_path, --trainer.devices and --trainer.logger."
+            "--ckpt_path, --trainer.devices, --trainer.logger and --trainer.fast_dev_run."
         )
-    directory = directory_of(cli.root, make_run_directory(cli.root))
     found: dict[int, dict[str, float]] = {}
+    members = []
     for seed in range(first, first + count):
         options = ("--seeds=1", f"--seed_everything={seed}")
         one = FitCLI(
             [*arguments, *options, f"--trainer.default_root_dir={directory}"], Console(quiet=True)
         )
         found[seed] = run_once(one)
+        one.model.trainer = None  # which holds the data
+        members.append(one.model)
         cli.console.print(terminal.seed_line(seed, found[seed]), highlight=False)
         write_seeds(directory, found)
-    cli.console.print(terminal.spread_table(found))
-    cli.console.print(f"`grulight predict --ckpt_path {directory}` averages them", soft_wrap=True)
+    together = _tested(cli, Ensemble(members, list(found)))
+    cli.console.print(terminal.spread_table(found, together))
+    if cli.trainer.checkpoint_callbacks:
+        show_lines([f"`grulight predict --ckpt_path {directory}` averages them"], cli.console)
+
+
+def _tested(cli: FitCLI, ensemble: Ensemble) -> dict[str, float]:
+    """Return what the test measures of the mean of some models' predictions."""
+    with one_line_errors():
+        cli.trainer.test(ensemble, datamodule=cli.datamodule, verbose=False)
+    return metrics_of(cli.trainer)
 
 
 def require_seeds(config: Namespace, test: Sequences) -> None:

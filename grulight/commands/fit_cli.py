@@ -62,7 +62,7 @@ class FitCLI(CommandCLI):
             type=int,
             default=1,
             help="Train so many models, from as many seeds on from --seed_everything; their tests "
-            "are averaged, and `predict --ckpt_path` takes the run of all.",
+            "are compared, and test, validate and predict --ckpt_path take the run of all.",
         )
         parser.add_class_arguments(StopEarly, "early_stopping")
         parser.add_class_arguments(RunSaver, "checkpoint")

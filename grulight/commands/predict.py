@@ -8,7 +8,6 @@ from grulight.commands.lightning_messages import one_line_errors, silence_expect
 from grulight.commands.running import say_padding_is_read, show_lines
 from grulight.errors import InputError, one_line
 from grulight.files import require_apart, require_writable
-from grulight.runs.ensemble import load_ensemble
 from grulight.runs.prediction_table import PredictionWriter
 from grulight.runs.table_file import require_table_suffix, written_table
 
@@ -35,9 +34,7 @@ def run(arguments: list[str]) -> None:
         cli.trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by a connector
         cli.datamodule.whole = cli.classifier.network.reads_padding
         batches = [cli.datamodule.batches(part) for part in parts]
-        several = len(cli.checkpoints) > 1
-        model = load_ensemble(cli.checkpoints) if several else cli.classifier
-        cli.trainer.predict(model, batches, return_predictions=False)
+        cli.trainer.predict(cli.measured, batches, return_predictions=False)
         if not writer.complete:
             raise InputError(
                 "predict answers for every sequence; leave out --trainer.fast_dev_run and "

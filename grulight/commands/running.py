@@ -19,28 +19,28 @@ from grulight.trace import terminal
 from grulight.trace.confusion_picture import PICTURE_CLASSES, save_confusion_picture
 from grulight.trace.scores import class_scores
 from grulight.training.classifier import GRUClassifier
+from grulight.training.measured import MeasuredModule
 from grulight.training.part_scores import left_out
 
 
 def test_and_show(
-    trainer: Trainer, classifier: GRUClassifier, data: SequenceDataModule, console: Console
+    trainer: Trainer, model: MeasuredModule, data: SequenceDataModule, console: Console
 ) -> None:
     """Test, print the scores, and for classes the confusion matrix, which is pictured too."""
     with one_line_errors():
-        trainer.test(classifier, datamodule=data, verbose=False)
-    if not classifier.test_means.sums.any():  # --trainer.limit_test_batches 0
+        trainer.test(model, datamodule=data, verbose=False)
+    if not model.test_means.sums.any():  # --trainer.limit_test_batches 0
         return
-    say_other_loss(classifier, console)
-    names, scores = classifier.class_names, metrics_of(trainer)
+    names, scores = model.class_names, metrics_of(trainer)
     whole = sum(trainer.num_test_batches) == len(data.test_dataloader())
     if whole and (naive := data.last_value_error) is not None:
         scores["mae of the last value"] = naive
     console.print(terminal.score_table(f"test ({len(data.parts.test)} sequences)", scores))
-    say_left_out(classifier.test_scores, classifier, console)
-    if classifier.confusion is None:
+    say_left_out(model.test_scores, model, console)
+    if model.confusion is None:
         return
-    confusion = classifier.confusion.compute().cpu().numpy()
-    things = "steps" if classifier.head.per_step else "sequences"
+    confusion = model.confusion.compute().cpu().numpy()
+    things = "steps" if model.head.per_step else "sequences"
     console.print(terminal.class_table(class_scores(confusion, names), things))
     if len(names) <= terminal.MATRIX_CLASSES:
         console.print(terminal.confusion_table(confusion, names))
@@ -57,9 +57,9 @@ def say_other_loss(classifier: GRUClassifier, console: Console) -> None:
         console.print(escape(line))
 
 
-def say_left_out(scores: Metric | None, classifier: GRUClassifier, console: Console) -> None:
+def say_left_out(scores: Metric | None, model: MeasuredModule, console: Console) -> None:
     """Say which classes or values have no score, after a test or a validation."""
-    line = None if scores is None else left_out(scores, classifier.class_names)
+    line = None if scores is None else left_out(scores, model.class_names)
     if line is not None:
         console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
 

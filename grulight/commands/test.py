@@ -5,9 +5,9 @@ from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import silence_expected_warnings
 from grulight.commands.running import (
     require_output,
+    say_other_loss,
     say_padding_is_read,
     show_files,
-    show_lines,
     test_and_show,
 )
 from grulight.errors import InputError
@@ -21,8 +21,9 @@ def run(arguments: list[str]) -> None:
         raise InputError("there is no test part; set --data.train_size below 1.")
     cli.require_features(cli.datamodule.parts.test)
     require_output(cli.trainer)
-    show_lines(cli.datamodule.notes, cli.console)
+    cli.show_notes()
     say_padding_is_read(cli.classifier, cli.datamodule.parts, cli.console)
     cli.make_run_directory()
-    test_and_show(cli.trainer, cli.classifier, cli.datamodule, cli.console)
+    say_other_loss(cli.classifier, cli.console)
+    test_and_show(cli.trainer, cli.measured, cli.datamodule, cli.console)
     show_files(cli.trainer, cli.console)

@@ -10,7 +10,6 @@ from grulight.commands.running import (
     say_other_loss,
     say_padding_is_read,
     show_files,
-    show_lines,
 )
 from grulight.errors import InputError
 from grulight.trace import terminal
@@ -24,12 +23,12 @@ def run(arguments: list[str]) -> None:
         raise InputError("there is no validation part; set --data.val_size, such as 0.1.")
     cli.require_features(cli.datamodule.parts.val)
     require_output(cli.trainer)
-    show_lines(cli.datamodule.notes, cli.console)
+    cli.show_notes()
     say_padding_is_read(cli.classifier, cli.datamodule.parts, cli.console)
     cli.make_run_directory()
     with one_line_errors():
-        cli.trainer.validate(cli.classifier, datamodule=cli.datamodule, verbose=False)
+        cli.trainer.validate(cli.measured, datamodule=cli.datamodule, verbose=False)
     say_other_loss(cli.classifier, cli.console)
     cli.console.print(terminal.score_table("validation", metrics_of(cli.trainer)))
-    say_left_out(cli.classifier.val_scores, cli.classifier, cli.console)
+    say_left_out(cli.measured.val_scores, cli.measured, cli.console)
     show_files(cli.trainer, cli.console)

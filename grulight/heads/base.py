@@ -115,6 +115,10 @@ class Head(ABC):
         """Return what is predicted (..., C or K) from answers, logits or already probabilities."""
 
     @abstractmethod
+    def averaged(self, answers: Tensor) -> Tensor:
+        """Return answers (..., K) whose prediction is the mean of those of answers (M, ..., K)."""
+
+    @abstractmethod
     def columns(self, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:
         """Return predictions (M, C or K) as the columns of a table."""
 

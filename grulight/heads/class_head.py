@@ -8,7 +8,12 @@ from numpy.typing import NDArray
 from torch import Tensor, cat
 
 from grulight.heads.base import Columns, Head, per_name, weighted_mean
-from grulight.logits import classification_loss, predicted_classes, probabilities
+from grulight.logits import (
+    averaged_sigmoids,
+    classification_loss,
+    predicted_classes,
+    probabilities,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,12 @@ class ClassHead(Head):
         if from_logits:
             return probabilities(answers)
         return cat((1 - answers, answers), dim=-1) if self.size == 1 else answers
+
+    def averaged(self, answers: Tensor) -> Tensor:
+        """Return the logits of the mean of the probabilities, summed as logarithms."""
+        if self.size == 1:
+            return averaged_sigmoids(answers)
+        return answers.log_softmax(-1).logsumexp(0)
 
     def columns(self, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:
         """Return the most probable class and a probability per class."""

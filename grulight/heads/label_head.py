@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from grulight.errors import InputError
 from grulight.heads.base import Columns, Head, per_name, weighted_mean
-from grulight.logits import smoothed
+from grulight.logits import averaged_sigmoids, smoothed
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,10 @@ class LabelHead(Head):
     def prediction(self, answers: Tensor, *, from_logits: bool = True) -> Tensor:
         """Return the probability of each label."""
         return answers.sigmoid() if from_logits else answers
+
+    def averaged(self, answers: Tensor) -> Tensor:
+        """Return the logits of the mean of the probabilities."""
+        return averaged_sigmoids(answers)
 
     def columns(self, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:
         """Return a probability per label."""

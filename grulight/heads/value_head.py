@@ -79,6 +79,10 @@ class ValueHead(Head):
             return answers
         return answers * self._constant("scale", answers) + self._constant("mean", answers)
 
+    def averaged(self, answers: Tensor) -> Tensor:
+        """Return the mean, which is of the values too: all are scaled alike."""
+        return answers.mean(0)
+
     def columns(self, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:
         """Return a column per value."""
         return per_name("value_", predicted, names)

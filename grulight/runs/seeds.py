@@ -19,9 +19,12 @@ def checkpoints_of(run: Path) -> list[Path]:
     Raises:
         InputError: The directory is no run of several seeds.
     """
+    table = run / TABLE
+    rows = table.read_text().count("\n") - 1 if table.is_file() else 0
     found = sorted(Path(run, RUNS).glob("version_*"), key=number_of)
-    paths = [_tested(each / "checkpoints") for each in found]
-    if not (run / TABLE).is_file() or not paths:
+    # the one after these was interrupted
+    paths = [_tested(each / "checkpoints") for each in found[:rows]]
+    if not paths:
         raise InputError(
             f"{run}: is a directory, but no run of `grulight fit --seeds`. Name a checkpoint, such "
             "as its checkpoints/last.ckpt."

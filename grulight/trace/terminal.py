@@ -120,12 +120,18 @@ def seed_line(seed: int, scores: Mapping[str, float]) -> str:
     return f"seed {seed}: {', '.join(found)}"
 
 
-def spread_table(scores: Mapping[int, Mapping[str, float]]) -> Table:
-    """Return the mean and the standard deviation of each score over the seeds as a table."""
-    table = Table(f"test, {len(scores)} seeds", "mean", "± deviation", box=None, pad_edge=False)
+def spread_table(scores: Mapping[int, Mapping[str, float]], ensemble: Mapping[str, float]) -> Table:
+    """Return the mean and the standard deviation of each score over the seeds as a table.
+
+    Args:
+        scores: Of the model of each seed.
+        ensemble: Of the mean of their predictions.
+    """
+    head = (f"test, {len(scores)} seeds", "mean", "± deviation", "ensemble")
+    table = Table(*head, box=None, pad_edge=False)
     for name in next(iter(scores.values())):
         mean, deviation = spread([each[name] for each in scores.values()])
-        table.add_row(_words(name), f"{mean:.4f}", f"{deviation:.4f}")
+        table.add_row(_words(name), *(f"{each:.4f}" for each in (mean, deviation, ensemble[name])))
     return table
 
 

@@ -2,17 +2,15 @@
 
 from typing import TYPE_CHECKING
 
+from lightning.pytorch import Trainer
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
 from grulight.data.serving import ServingDataModule
-from grulight.logits import predicted_classes
 from grulight.model import GRUNet
 from grulight.training.class_weights import ClassWeight, class_weights
-from grulight.training.epoch_means import EpochMeans
+from grulight.training.measured import Counted
 from grulight.training.one_by_one import validates_one_by_one
 from grulight.training.resumable import ResumableModule
 from grulight.training.steps_per_execution import MOST
@@ -33,7 +31,6 @@ class EvaluatingModule(ResumableModule):
     """
 
     network: "GRUNet | PortedNetwork"
-    class_names: tuple[str, ...]
     mean: Tensor | None
     scale: Tensor | None
     class_weights: Tensor | None
@@ -71,6 +68,12 @@ class EvaluatingModule(ResumableModule):
             return values
         return (values - self.mean) / self.scale
 
+    def serve_whole(self, trainer: Trainer) -> None:
+        """Have a Trainer's data keep all padding, where the network reads it."""
+        data = getattr(trainer, "datamodule", None)  # set where mypy cannot see
+        if isinstance(data, ServingDataModule):
+            data.whole = self.network.reads_padding
+
     def validated_together(self, batches: int) -> int:
         """Return how many of the validation's batches are read together."""
         alone = validates_one_by_one(self.trainer, self.network, self.head)
@@ -82,30 +85,15 @@ class EvaluatingModule(ResumableModule):
         if isinstance(batch, Batch):
             self.evaluate(batch, *counted)
         else:
-            self._evaluate_block(batch, *counted)
+            self._evaluate_block(batch, counted)
 
-    def test_step(self, batch: Batch) -> None:
-        """Count a test batch."""
-        self.evaluate(batch, self.test_means, self.confusion, self.test_scores)
-
-    def evaluate(
-        self,
-        batch: Batch,
-        means: EpochMeans,
-        confusion: MulticlassConfusionMatrix | None = None,
-        scores: Metric | None = None,
-    ) -> Tensor:
-        """Count a batch; return its loss, as this process' part of the mean over processes."""
+    def answers(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Return the network's answers; see :class:`MeasuredModule`."""
         answers, valid = self.network.answers(self.standardized(batch.values), batch.lengths)
-        return self._count(batch, answers, valid, means, confusion, scores)
+        penalty = None if isinstance(self.network, GRUNet) else self.network.penalty
+        return answers, valid, penalty
 
-    def _evaluate_block(
-        self,
-        block: Block,
-        means: EpochMeans,
-        confusion: MulticlassConfusionMatrix | None,
-        scores: Metric | None,
-    ) -> None:
+    def _evaluate_block(self, block: Block, counted: Counted) -> None:
         """Count the batches of a block as one by one: the GRU reads a sequence alike in any batch.
 
         The head may not, so that it answers to each batch.
@@ -117,46 +105,4 @@ class EvaluatingModule(ResumableModule):
             states = read[own, : batch.values.shape[1]] if network.per_step else read[own]
             answers = network.head(states.contiguous())
             valid = network.counted(batch.values, batch.lengths)
-            self._count(batch, answers, valid, means, confusion, scores)
-
-    def _count(
-        self,
-        batch: Batch,
-        answers: Tensor,
-        valid: Tensor | None,
-        means: EpochMeans,
-        confusion: MulticlassConfusionMatrix | None = None,
-        scores: Metric | None = None,
-    ) -> Tensor:
-        """Count answers to a batch, of which some steps are valid; return what evaluate does."""
-        assert batch.labels is not None
-        weights = self.loss_weights(batch, training=means is self.train_means)
-        score = self.head.score(answers, batch.labels, valid, weights)
-        if not isinstance(self.network, GRUNet) and (penalty := self.network.penalty) is not None:
-            score = score._replace(loss=score.loss + penalty)
-        part = batch.share if valid is None else self.part_of_mean(score.counted, batch)
-        if batch.share:
-            means.update(score, len(answers) * part / batch.share)
-        if confusion is not None or scores is not None:
-            _count_whole(batch, answers, valid, confusion, scores)
-        return score.loss * part
-
-
-def _count_whole(
-    batch: Batch,
-    answers: Tensor,
-    valid: Tensor | None,
-    confusion: MulticlassConfusionMatrix | None,
-    scores: Metric | None,
-) -> None:
-    """Count a batch's answers in what measures a part as a whole."""
-    labels = batch.labels
-    assert labels is not None
-    if valid is not None:
-        answers, labels = answers[valid], labels[valid]
-    if not batch.share:  # every process has an entry for each batch, if an empty one
-        answers, labels = answers[:0], labels[:0]
-    if confusion is not None and len(answers):
-        confusion.update(predicted_classes(answers), labels)
-    if scores is not None:
-        scores.update(answers, labels)
+            self.count(batch, answers, valid, None, counted)

@@ -4,10 +4,12 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
+from torchmetrics import Metric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
 from grulight.heads import Head, ValueHead
+from grulight.logits import predicted_classes
 from grulight.training.confusion import scores_of
 from grulight.training.divergence import require_finite_loss, require_finite_weights
 from grulight.training.epoch_means import EpochLog, EpochMeans
@@ -15,14 +17,17 @@ from grulight.training.part_scores import logged, scores_for
 from grulight.training.ranking_scores import RankingScores
 from grulight.training.value_scores import ValueScores
 
+# the means of a stage, and what measures its part as a whole
+Counted = tuple[EpochMeans, MulticlassConfusionMatrix | None, Metric | None]
 MATRIX_CLASSES = 2000  # a confusion matrix of more would take much memory for nobody
 
 
 class MeasuredModule(LightningModule):
-    """Keep the running means of training, validation and test, and log them at their ends.
+    """Measure answers: keep the running means of each stage's batches, log them at its end.
 
     Attributes:
         head: What the answers mean, which names the metric.
+        class_names: What each class is called, or each label or value.
         confusion: The test's confusion matrix; None where there are no classes, or too many.
         val_confusion: The validation's, where somebody asks for one.
         test_scores: What measures the test part as a whole.
@@ -30,6 +35,7 @@ class MeasuredModule(LightningModule):
     """
 
     head: Head
+    class_names: tuple[str, ...]
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,6 +116,60 @@ class MeasuredModule(LightningModule):
             found = found | logged(scores)
         return {f"{stage}_{name}": value for name, value in found.items()}
 
+    def answers(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Answer a batch.
+
+        Returns:
+            (B, K) or (B, S, K) logits or values; which steps (B, S) of them count, None for all;
+            and a scalar that the loss has on top, None for nothing.
+        """
+        raise NotImplementedError
+
+    def loss_weights(self, batch: Batch, *, training: bool) -> Tensor | None:
+        """Return by what the loss of each answer is multiplied, (B,) or (B, S); None for 1."""
+        return batch.weights
+
+    def validation_step(self, batch: Batch) -> None:
+        """Count a validation batch."""
+        self.evaluate(batch, self.val_means, self.val_confusion, self.val_scores)
+
+    def test_step(self, batch: Batch) -> None:
+        """Count a test batch."""
+        self.evaluate(batch, self.test_means, self.confusion, self.test_scores)
+
+    def evaluate(
+        self,
+        batch: Batch,
+        means: EpochMeans,
+        confusion: MulticlassConfusionMatrix | None = None,
+        scores: Metric | None = None,
+    ) -> Tensor:
+        """Count a batch; return its loss, as this process' part of the mean over processes."""
+        answers, valid, penalty = self.answers(batch)
+        return self.count(batch, answers, valid, penalty, (means, confusion, scores))
+
+    def count(
+        self,
+        batch: Batch,
+        answers: Tensor,
+        valid: Tensor | None,
+        penalty: Tensor | None,
+        counted: Counted,
+    ) -> Tensor:
+        """Count answers to a batch, see :meth:`answers`; return what ``evaluate`` does."""
+        assert batch.labels is not None
+        means, confusion, scores = counted
+        weights = self.loss_weights(batch, training=means is self.train_means)
+        score = self.head.score(answers, batch.labels, valid, weights)
+        if penalty is not None:
+            score = score._replace(loss=score.loss + penalty)
+        part = batch.share if valid is None else self.part_of_mean(score.counted, batch)
+        if batch.share:
+            means.update(score, len(answers) * part / batch.share)
+        if confusion is not None or scores is not None:
+            _count_whole(batch, answers, valid, confusion, scores)
+        return score.loss * part
+
     def part_of_mean(self, counted: int, batch: Batch) -> float:
         """Return what this process' mean over the steps that count is of the mean over all."""
         world = self.trainer.world_size
@@ -118,3 +178,23 @@ class MeasuredModule(LightningModule):
         own = torch.tensor(float(counted if batch.share else 0), device=self.device)
         total = self.trainer.strategy.reduce(own.clone(), reduce_op="sum")
         return float(own * world / total)
+
+
+def _count_whole(
+    batch: Batch,
+    answers: Tensor,
+    valid: Tensor | None,
+    confusion: MulticlassConfusionMatrix | None,
+    scores: Metric | None,
+) -> None:
+    """Count a batch's answers in what measures a part as a whole."""
+    labels = batch.labels
+    assert labels is not None
+    if valid is not None:
+        answers, labels = answers[valid], labels[valid]
+    if not batch.share:  # every process has an entry for each batch, if an empty one
+        answers, labels = answers[:0], labels[:0]
+    if confusion is not None and len(answers):
+        confusion.update(predicted_classes(answers), labels)
+    if scores is not None:
+        scores.update(answers, labels)

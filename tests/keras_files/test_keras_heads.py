@@ -278,6 +278,44 @@ def test_a_ported_checkpoint_tests_and_predicts_as_keras(run: Run, name: str) ->
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
+TOGETHER = {
+    name: CASES[name]
+    for name in (
+        *("class", "sentiment", "tags, padding masked by the model", "several labels"),
+        *("switch per step, lengths given", "value per step"),
+    )
+} | {
+    "class, regularised": Case(
+        lambda: [L.GRU(4, kernel_regularizer="l2"), L.Dense(3, "softmax")],
+        SEQUENCES,
+        classes(3, COUNT),
+        SPARSE,
+    )
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_ported_checkpoints_together_test_as_keras_average_of_them(run: Run, name: str) -> None:
+    case = TOGETHER[name]
+    one, data = saved(case)
+    other = case.model()
+    for weight in other.trainable_weights:
+        weight.assign(weight + RNG.normal(size=weight.shape))
+    other.save("other.h5")
+    for number, file in enumerate(("model.h5", "other.h5")):
+        checkpoints = Path(f"run/lightning_logs/version_{number}/checkpoints")
+        checkpoints.mkdir(parents=True)
+        run("port", file, "-o", checkpoints / "last.ckpt")
+    Path("run/seeds.csv").write_text("seed\n0\n1\n")
+    scores = run("test", "--ckpt_path", "run", *data, "--data.train_size", 0)
+    x = L.Input(case.shape)
+    average = keras.Model(x, L.Average()([one(x), other(x)]))
+    average.compile(loss=case.loss, metrics=[case.metric[0]], run_eagerly=True)
+    loss, metric = average.evaluate(case.x, case.y, COUNT, verbose=0)
+    loss -= sum(map(float, average.losses)) / 2  # of both models, where ours is their mean
+    assert numbers(scores, "loss", case.metric[1]) == pytest.approx([loss, metric], abs=6e-5)
+
+
 @pytest.mark.parametrize("steps", [None, STEPS + 2], ids=["any number", "more than there are"])
 def test_a_model_without_masks_reads_zeros_where_there_is_padding(
     steps: int | None, tmp_path: Path
