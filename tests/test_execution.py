@@ -29,6 +29,13 @@ COMPILED: dict[str, tuple[object, ...]] = {
         *("--optimizer", "Adam", "--optimizer.lr", 0.01, "--optimizer.weight_decay", 0.01),
         *("--trainer.gradient_clip_val", 0.01, "--trainer.gradient_clip_algorithm", "value"),
     ),
+    "Adam, largest squares": (
+        *("--optimizer", "Adam", "--optimizer.lr", 0.05, "--optimizer.amsgrad", "true"),
+        *("--lr_scheduler", "ExponentialLR", "--lr_scheduler.gamma", 0.5),
+    ),
+    "Keras' Adam, largest squares": (
+        *("--optimizer", "KerasAdam", "--optimizer.lr", 0.05, "--optimizer.amsgrad", "true"),
+    ),
     "Nesterov": (
         *("--optimizer", "SGD", "--optimizer.lr", 0.1, "--optimizer.momentum", 0.9),
         *("--optimizer.nesterov", "true", "--optimizer.weight_decay", 0.01),
@@ -217,7 +224,7 @@ def test_an_epoch_is_finished_one_by_one_where_it_must_be(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--trainer.accumulate_grad_batches", 2), "gradients are accumulated"),
+        (("--trainer.val_check_interval", 0.5), "a limit counts batches"),
         (("--trainer.limit_train_batches", 3), "a limit counts batches"),
     ],
 )

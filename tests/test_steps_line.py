@@ -1,8 +1,10 @@
 """Where steps are not taken in compiled calls, the run's first table says why, and what helps."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+import torch
 from lightning.pytorch import Callback
 
 from grulight.cli import main
@@ -74,6 +76,33 @@ def test_what_cannot_be_is_refused_in_the_same_words(capsys: pytest.CaptureFixtu
     assert main(["fit", TOGETHER, "5", "--trainer.val_check_interval", "0.5"]) == 2
     words = reasons.LIMIT.of("val_check_interval").words
     assert f"{TOGETHER} 5: {words}. Leave it out." in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")
+def test_their_number_may_be_asked_for_before_there_is_an_optimiser() -> None:
+    from lightning.pytorch import Trainer
+
+    from grulight import GRUClassifier, SequenceDataModule
+    from grulight.errors import InputError
+
+    class ByStep(GRUClassifier):
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.SGD(self.parameters())
+            total = int(self.trainer.estimated_stepping_batches)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total)
+            return [optimizer], [{"scheduler": schedule, "interval": "step"}]
+
+    def trained(**settings: int) -> tuple[int, str | None]:
+        data = SequenceDataModule()
+        quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+        trainer = Trainer(max_epochs=1, accelerator="cpu", **quiet)
+        module = ByStep(**data.describe(), **settings)
+        trainer.fit(module, datamodule=data)
+        return trainer.global_step, module.line_of_steps
+
+    assert trained() == (25, f"steps: one by one ({reasons.EARLY})")
+    with pytest.raises(InputError, match="steps_per_execution 5: their number was asked for"):
+        trained(steps_per_execution=5)
 
 
 def test_a_network_of_ones_own_is_not_taken_for_ours() -> None:

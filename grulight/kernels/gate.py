@@ -207,22 +207,23 @@ def state(arrays: Sequence[Any], sizes: _Sizes) -> int:
 
 
 def updates(
-    rows: Any, groups: Any, counts: tuple[int, int], third: Any, size: int, kind: Any
+    rows: Any, groups: Any, counts: tuple[int, int], more: Sequence[Any], size: int, kind: Any
 ) -> tuple[NDArray[Any], NDArray[np.int64]]:
     """Return the settings of each step and group, and the groups; see ``rules.Updates``.
 
     Args:
-        rows: (steps, groups, columns).
+        rows: (batches, groups, columns).
         groups: (parameters,) which of them each parameter has, below zero for none.
-        counts: Steps and parameters.
-        third: A moment, of so many numbers as there are in all parameters.
+        counts: Batches and parameters.
+        more: A third moment and the sums, of so many numbers as there are in all parameters.
         size: So many.
         kind: Of the parameters.
     """
     found = ready(_numbers("rows", rows), kind)
     _require_axes("rows", found.shape, (counts[0], "groups", COLUMNS))
     most = found.shape[1] - 1
-    held("third", third, np.dtype(kind), (int(size),), written=True)
+    for name, array in zip(("third", "sums"), more, strict=True):
+        held(name, array, np.dtype(kind), (int(size),), written=True)
     return found, whole("groups", groups, counts[1], -1, most)
 
 

@@ -13,7 +13,7 @@ from grulight.kernels.numba_cpu import copy, padded
 from grulight.kernels.numba_head import head_backward, linear, loss_backward
 from grulight.kernels.numba_network import longest_first
 from grulight.kernels.numba_stack import backward_stack, drop, forward_stack
-from grulight.kernels.numba_update import clip, update
+from grulight.kernels.numba_update import clip, summed, update
 
 
 @jit
@@ -75,15 +75,16 @@ def train(
     order: Any, starts: Any, noise: Any, noise_starts: Any, between: bool,
     losses: Any, metrics: Any,
 ) -> None:  # fmt: skip
-    """Take one step of the optimiser for each batch; see ``grulight.kernels.steps``.
+    """Take a step of the optimiser for each batch or several; see ``grulight.kernels.steps``.
 
     Args:
         parameters: Of a GRUNet, flat, in its order; moved in place.
-        slots: The three moments of ``numba_update.update``, moved in place; like ``parameters``.
+        slots: The three moments of ``numba_update.update``, and the sum of gradients that have
+            moved nothing yet; moved in place, like ``parameters``.
         edges: Where each parameter starts, and where the last one ends.
         groups: The row of each parameter; below zero for one that stays.
         rule: Of ``numba_update``.
-        rows: (steps, groups, COLUMNS), its settings.
+        rows: (batches, groups, COLUMNS), its settings.
         limits: Gradients' largest norm, and largest value; 0 for none.
         sizes: I, H, layers, directions, and 1 where the GRU has biases.
         answer: Which kind of answers, of ``numba_head``.
@@ -110,7 +111,7 @@ def train(
     wide, recurrent = ways * hidden, edges[-3]
     head, outputs = parameters[recurrent:], edges[-1] - edges[-2]
     weight, bias = head[: outputs * wide].reshape(outputs, wide), head[outputs * wide :]
-    first, second, third = slots
+    first, second, third, sums = slots
     most = np.max(starts[1:] - starts[:-1])
     tapes = np.empty(layers * ways * most * (5 * steps + 1) * padded(hidden, values.itemsize), kind)
     levels = np.empty((layers - 1 + per_step) * most * steps * wide, kind)
@@ -153,5 +154,7 @@ def train(
             d_last = d_read
         backward_stack(parameters, sizes, x, lens, by_length, tapes, held, mine, between,
                        top, d_last, gradients)  # fmt: skip
+        if summed(gradients, sums, rows[step, 0]):
+            continue
         clip(gradients, edges, groups, limits[0], limits[1])
         update(parameters, gradients, first, second, third, edges, groups, rule, rows[step])

@@ -26,34 +26,43 @@ from grulight.kernels.rules import (
     ROOT,
     SHRUNK,
     STEP_SIZE,
+    SUMMED,
+    WAITS,
 )
 
 
 @jit
-def keras_adam(w: Any, g: Any, means: Any, squares: Any, row: Any) -> None:
+def keras_adam(w: Any, g: Any, means: Any, squares: Any, largest: Any, row: Any) -> None:
     """Move parameters as ``grulight.optim.KerasAdam`` does."""
     new, new_square, epsilon = row[NEW], row[NEW_SQUARE], row[EPSILON]
-    decay, lr, alpha = row[DECAY], row[RATE], row[STEP_SIZE]
+    decay, lr, alpha, amsgrad = row[DECAY], row[RATE], row[STEP_SIZE], row[FLAG]
     for i in range(w.size):
         if decay:
             w[i] -= w[i] * decay * lr
         gradient = g[i]
         means[i] += (gradient - means[i]) * new
         squares[i] += (gradient * gradient - squares[i]) * new_square
-        w[i] -= means[i] * alpha / (np.sqrt(squares[i]) + epsilon)
+        square = squares[i]
+        if amsgrad:
+            square = largest[i] = max(largest[i], square)
+        w[i] -= means[i] * alpha / (np.sqrt(square) + epsilon)
 
 
 @jit
-def adam(w: Any, g: Any, means: Any, squares: Any, row: Any) -> None:
+def adam(w: Any, g: Any, means: Any, squares: Any, largest: Any, row: Any) -> None:
     """Move parameters as ``torch.optim.Adam`` and ``AdamW`` do, which shrinks them first."""
     new, kept, new_square, epsilon = row[NEW], row[KEPT], row[NEW_SQUARE], row[EPSILON]
     decay, shrunk, size, root = row[DECAY], row[SHRUNK], row[STEP_SIZE], row[ROOT]
+    amsgrad = row[FLAG]
     for i in range(w.size):
         gradient = g[i] + decay * w[i]
         weight = w[i] * shrunk
         means[i] += (gradient - means[i]) * new
         squares[i] = squares[i] * kept + gradient * gradient * new_square
-        w[i] = weight - size * (means[i] / (np.sqrt(squares[i]) / root + epsilon))
+        square = squares[i]
+        if amsgrad:
+            square = largest[i] = max(largest[i], square)
+        w[i] = weight - size * (means[i] / (np.sqrt(square) / root + epsilon))
 
 
 @jit
@@ -123,6 +132,21 @@ def sgd(w: Any, g: Any, kept: Any, row: Any) -> None:
 
 
 @jit
+def summed(gradients: Any, sums: Any, row: Any) -> bool:
+    """Turn gradients into the mean over batches; return whether there are more of these to come."""
+    count = row[SUMMED]
+    if count:
+        for i in range(sums.size):
+            sums[i] += gradients[i]
+        if row[WAITS]:
+            return True
+        for i in range(sums.size):
+            gradients[i] = sums[i] / count
+            sums[i] = 0
+    return False
+
+
+@jit
 def clip(gradients: Any, edges: Any, groups: Any, norm: float, value: float) -> None:
     """Limit gradients as ``torch.nn.utils.clip_grad_norm_`` or ``clip_grad_value_``; 0 for not."""
     kind = gradients.dtype.type
@@ -154,7 +178,7 @@ def update(
         gradients: Flat.
         first: Moments, moved in place: Adam's mean, RMSprop's square, SGD's velocity.
         second: Adam's square, RMSprop's momentum.
-        third: RMSprop's mean.
+        third: RMSprop's mean, Adam's largest square.
         edges: Where each parameter starts, and where the last one ends.
         groups: The row of each parameter; below zero for one that stays.
         rule: Which.
@@ -170,9 +194,9 @@ def update(
         if row < 0:
             continue
         if rule == KERAS_ADAM:
-            keras_adam(w, g, one, two, rows[row])
+            keras_adam(w, g, one, two, third[at], rows[row])
         elif rule == ADAM:
-            adam(w, g, one, two, rows[row])
+            adam(w, g, one, two, third[at], rows[row])
         elif rule == KERAS_RMSPROP:
             keras_rmsprop(w, g, one, two, third[at], rows[row])
         elif rule == RMSPROP:

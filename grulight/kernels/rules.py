@@ -11,7 +11,10 @@ KERAS_ADAM, KERAS_RMSPROP, KERAS_SGD, ADAM, RMSPROP, SGD = range(6)
 
 # Columns of a row: each rule takes those that it needs.
 RATE, EPSILON, DECAY, KEPT, NEW, NEW_SQUARE, STEP_SIZE, ROOT, MOMENTUM, FLAG, SHRUNK = range(11)
-COLUMNS = 11
+# Of every rule: over how many batches gradients are summed, 0 for one, and if there are more of
+# these to come before a step.
+SUMMED, WAITS = 11, 12
+COLUMNS = 13
 
 
 class Adam(NamedTuple):
@@ -28,7 +31,7 @@ class Updates(NamedTuple):
 
     Attributes:
         rule: One of those above.
-        rows: (steps, groups, COLUMNS) its settings, for each group of parameters.
+        rows: (batches, groups, COLUMNS) its settings, for each group of parameters.
         groups: (parameters,) the group of each; below zero for one that stays. None for one group.
         norm: What the norm of all gradients is limited to; 0 for no limit.
         value: What each gradient is limited to; 0 for no limit.
@@ -39,6 +42,20 @@ class Updates(NamedTuple):
     groups: Array | None = None
     norm: float = 0.0
     value: float = 0.0
+
+
+def accumulating(updates: Updates, each: int, batches: int) -> Updates:
+    """Return updates of batches, so many of which make a step of those that are given.
+
+    The step moves by the mean gradient; where the last has fewer, the others count as zero.
+    """
+    if each == 1:
+        return updates
+    rows = np.repeat(updates.rows, each, axis=0)[:batches]
+    rows[:, :, SUMMED], rows[:, :, WAITS] = each, 1
+    rows[each - 1 :: each, :, WAITS] = 0
+    rows[-1, :, WAITS] = 0
+    return updates._replace(rows=rows)
 
 
 def row(**columns: float) -> list[float]:

@@ -76,12 +76,14 @@ class State(NamedTuple):
     """What training moves, in place: flat arrays in the order of ``GRUNet.parameters()``.
 
     The moments are called as Adam's; other rules keep what ``numba_update.update`` says in them.
+    ``sums`` are gradients of batches that have moved nothing yet; None for zero.
     """
 
     parameters: Array
     exp_avg: Array
     exp_avg_sq: Array
     third: Array | None = None
+    sums: Array | None = None
 
 
 def train_steps(
@@ -127,18 +129,18 @@ def train_steps(
     order = gate.whole("batches", np.concatenate(batches), int(starts[-1]), 0, len(arrays[0]) - 1)
     if isinstance(rule, Adam):
         rule = keras_adam(rule, step, len(batches), double=number is np.float64)
-    third = np.zeros_like(state.parameters) if state.third is None else state.third
+    third, sums = (np.zeros_like(state.parameters) if each is None else each for each in state[3:])
     edges = np.cumsum([0, *sizes.weights, outputs * sizes.hidden * sizes.directions, outputs])
     groups = np.zeros(len(edges) - 1, np.int64) if rule.groups is None else rule.groups
     counts = len(batches), len(edges) - 1
-    rows, groups = gate.updates(rule.rows, groups, counts, third, edges[-1], number)
+    rows, groups = gate.updates(rule.rows, groups, counts, (third, sums), edges[-1], number)
     scale = np.ones(outputs) if task.scale is None else task.scale
     losses, metrics = np.empty(len(batches)), np.empty(len(batches))
     lens = arrays[1] if arrays[1].size else np.full(len(arrays[0]), arrays[0].shape[1])
     numbers, places = _noise(noise, sizes, lens[order], starts, task.per_step, number)
     numba_training.train(
         state.parameters,
-        (state.exp_avg, state.exp_avg_sq, third),
+        (state.exp_avg, state.exp_avg_sq, third, sums),
         edges,
         groups,
         rule.rule,

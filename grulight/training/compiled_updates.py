@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer, RMSprop
 
 from grulight.errors import InputError
-from grulight.kernels.rules import Updates
+from grulight.kernels.rules import SUMMED, WAITS, Updates
 from grulight.kernels.steps import State
-from grulight.optimizer_base import KerasOptimizer
+from grulight.optimizer_base import ACCUMULATED, KEPT, KerasOptimizer
 from grulight.training import reasons
 from grulight.training.optimizer_rules import RULES, Group
 
 Weights = Sequence[Tensor]
-_UNKNOWN = ("amsgrad", "maximize", "capturable", "differentiable")  # options of no rule here
+_UNKNOWN = ("maximize", "capturable", "differentiable")  # options of no rule here
 _AROUND = {"clip": "Keras' clipping", "constrain": "constraints"}  # of a KerasOptimizer
 
 
@@ -31,7 +31,6 @@ def why_not_compiled(optimizer: Optimizer, weights: Weights) -> reasons.Reason |
     options = [name for group in optimizer.param_groups for name in _UNKNOWN if group.get(name)]
     if isinstance(optimizer, KerasOptimizer):
         options += [what for name, what in _AROUND.items() if getattr(optimizer, name)]
-        options += ["gradient_accumulation_steps"] * (optimizer.accumulate != 1)
     if options:
         return reasons.OPTION.of(options[0])
     several = any(len(set(_ages(optimizer, group))) > 1 for group in optimizer.param_groups)
@@ -75,6 +74,8 @@ def updates_of(
             after the last one.
     """
     rule, of_weight = RULES[type(optimizer)], _groups(optimizer)
+    each = getattr(optimizer, "accumulate", 1)  # batches that make a step in Keras' optimisers
+    waited = optimizer.param_groups[0].get(KEPT, 0)
     double = weights[0].dtype == torch.float64
     ages = [(_ages(optimizer, group) or [(0.0, True)])[0] for group in optimizer.param_groups]
     schedule = getattr(optimizer, "schedule", None)
@@ -82,37 +83,51 @@ def updates_of(
     for n in range(count):
         if schedule is not None:
             for group in optimizer.param_groups:
-                group["lr"] = schedule(group["step"] + n)
+                group["lr"] = schedule(group["step"] * each + waited + n)
         rows.append(
             [
-                rule.row(group, int(done) + n + 1, not n and not kept, double)
+                rule.row(group, int(done) + (waited + n) // each + 1, not n and not kept, double)
                 for group, (done, kept) in zip(optimizer.param_groups, ages, strict=True)
             ]
         )
         if n + 1 < count:
             go_on()
     groups = [of_weight.get(id(weight), -1) if weight.requires_grad else -1 for weight in weights]
-    return Updates(rule.number, np.array(rows), np.array(groups))
+    found = np.array(rows)
+    if each > 1:
+        found[:, :, SUMMED] = each
+        found[:, :, WAITS] = ((waited + 1 + np.arange(count)) % each != 0)[:, None]
+    return Updates(rule.number, found, np.array(groups))
 
 
 def state_of(optimizer: Optimizer, weights: Weights) -> State:
     """Return the weights and the optimiser's moments as compiled steps move them: copies."""
     found, of_weight = [_flat(weights)], _groups(optimizer)
-    for slot in range(3):
-        parts = []
+    for slot in range(4):
+        names = []
         for weight in weights:
             number = of_weight.get(id(weight), -1) if weight.requires_grad else -1
-            name = "" if number < 0 else _slot(optimizer, optimizer.param_groups[number], slot)
-            parts.append(_moment(optimizer, weight, name) if name else torch.zeros_like(weight))
+            group = optimizer.param_groups[number]
+            names.append("" if number < 0 else _slot(optimizer, group, slot))
+        if slot > 1 and not any(names):
+            found.append(None)
+            continue
+        parts = [
+            _moment(optimizer, weight, name) if name else torch.zeros_like(weight)
+            for weight, name in zip(weights, names, strict=True)
+        ]
         found.append(_flat(parts))
     return State(*found)
 
 
 def take_over(optimizer: Optimizer, weights: Weights, state: State, count: int) -> None:
     """Let weights and moments be what so many compiled steps have made of them."""
+    each = getattr(optimizer, "accumulate", 1)
     for group in optimizer.param_groups:
         if "step" in group:
-            group["step"] += count
+            waited = group.get(KEPT, 0) + count
+            group["step"] += waited // each
+            group |= {KEPT: waited % each} if each > 1 else {}
     of_weight, at = _groups(optimizer), 0
     for weight in weights:
         part = slice(at, at + weight.numel())
@@ -132,6 +147,8 @@ def take_over(optimizer: Optimizer, weights: Weights, state: State, count: int) 
 
 
 def _slot(optimizer: Optimizer, group: Group, number: int) -> str:
+    if number == 3:
+        return ACCUMULATED if getattr(optimizer, "accumulate", 1) > 1 else ""
     names = RULES[type(optimizer)].slots(group)
     return names[number] if number < len(names) else ""
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
 from grulight.heads import Head, ValueHead
-from grulight.kernels.rules import Updates
+from grulight.kernels.rules import Updates, accumulating
 from grulight.kernels.steps import train_steps
 from grulight.model import GRUNet
 from grulight.training.compiled_network import task_of, weights_of
@@ -27,26 +27,31 @@ from grulight.training.epoch_means import EpochMeans
 
 
 def execute(trainer: Trainer, block: Block, take: Callable[[Block, int], None]) -> None:
-    """Take a step for each batch of a block, and count them all as Lightning's.
+    """Take the steps of a block's batches, and count them all as Lightning's.
 
     Args:
         trainer: Whose limit on steps holds, and whose counters go on.
         block: The batches.
-        take: Takes the steps of the first so many batches of the block.
+        take: Takes the steps of the first so many batches of the block, and shows schedulers all
+            but the last.
     """
-    loop = trainer.fit_loop.epoch_loop
+    loop, each = trainer.fit_loop.epoch_loop, trainer.accumulate_grad_batches
+    # Lightning knows of one step; of none where it takes the block for a batch that waits
+    known = not loop._should_accumulate()
     count = len(block.sizes)
     if loop.max_steps != -1:
-        count = min(count, loop.max_steps - loop.global_step)
+        count = min(count, (loop.max_steps - loop.global_step) * each)
     if count < len(block.sizes):
         loop.batch_progress.is_last_batch = False  # of an epoch that is not finished
     take(block, count)
-    # Lightning counts the one step that it knows of
+    if not known:
+        step_schedulers(trainer)
+    more = -(-count // each) - known
     steps = loop.automatic_optimization.optim_progress.optimizer.step
     for progress in (steps.total, steps.current):
-        progress.ready += count - 1
-        progress.completed += count - 1
-    loop._batches_that_stepped += count - 1
+        progress.ready += more
+        progress.completed += more
+    loop._batches_that_stepped += more
 
 
 def take_one_by_one(
@@ -66,16 +71,19 @@ def take_one_by_one(
         go_on: Called between steps.
     """
     [optimizer], limit = trainer.optimizers, trainer.gradient_clip_val
-    for n, batch in zip(range(count), block.split(), strict=False):
-        if n:
-            go_on()
-        optimizer.zero_grad()
-        torch.autograd.backward(loss_of(batch))
+    each = trainer.accumulate_grad_batches
+    optimizer.zero_grad()
+    for n, batch in zip(range(1, count + 1), block.split(), strict=False):
+        torch.autograd.backward(loss_of(batch) / each)
+        if n % each and n < count:
+            continue
         trainer.lightning_module.configure_gradient_clipping(
             optimizer, limit, trainer.gradient_clip_algorithm
         )
         optimizer.step()
-    optimizer.zero_grad()
+        optimizer.zero_grad()
+        if n < count:
+            go_on()
 
 
 def step_schedulers(trainer: Trainer) -> None:
@@ -111,8 +119,10 @@ def take_compiled(
         InputError: The loss of a step is not finite.
     """
     [optimizer], moved = trainer.optimizers, weights_of(network)
-    starts, go_on = np.cumsum([0, *block.sizes[:count]]), partial(step_schedulers, trainer)
-    rule = limited(updates_of(optimizer, moved, count, go_on), trainer)
+    each_step = trainer.accumulate_grad_batches
+    starts, steps = np.cumsum([0, *block.sizes[:count]]), -(-count // each_step)
+    updates = updates_of(optimizer, moved, steps, partial(step_schedulers, trainer))
+    rule = limited(accumulating(updates, each_step, count), trainer)
     state = state_of(optimizer, moved)  # after the rule, which asks whether there were moments
     lengths, labels = block.whole.lengths, block.whole.labels
     task = task_of(head)
@@ -145,9 +155,9 @@ def take_compiled(
         for first, stop in pairwise(portions(network, block.sizes[:count], longest))
     ]
     losses, metrics, answers = map(np.concatenate, zip(*found, strict=True))
-    take_over(optimizer, moved, state, count)
+    take_over(optimizer, moved, state, steps)
     for n in np.flatnonzero(~np.isfinite(losses))[:1]:
-        step = trainer.global_step + int(n) + 1
+        step = trainer.global_step + int(n) // each_step + 1
         require_finite_loss(float(losses[n]), trainer.current_epoch, step)
     counts = np.diff(starts)
     sums = np.stack((losses * counts, counts, metrics, answers), axis=1)

@@ -49,7 +49,6 @@ def forbidding(trainer: Any) -> Reason | None:
         reasons.PROCESSES: trainer.world_size > 1,
         reasons.SCALED: trainer.precision == "16-mixed",
         reasons.OPTIMIZERS: len(trainer.optimizers) > 1,
-        reasons.ACCUMULATED: trainer.accumulate_grad_batches != 1,
         reasons.SCHEDULED: _has(trainer, GradientAccumulationScheduler),
         reasons.IRREGULAR: any(each.frequency != 1 or each.reduce_on_plateau for each in schedules),
     }
@@ -109,7 +108,12 @@ def why_not_in_compiled_calls(trainer: Any, network: nn.Module, head: Head) -> R
         return reasons.DROPOUT
     if not trainer.optimizers:
         return reasons.EARLY
-    return why_not_compiled(trainer.optimizers[0], weights_of(network))
+    optimizer = trainer.optimizers[0]
+    # who limits or sums gradients first, the Trainer or the optimiser, is not told apart
+    beside = trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val
+    if beside and getattr(optimizer, "accumulate", 1) != 1:
+        return reasons.TWICE
+    return why_not_compiled(optimizer, weights_of(network))
 
 
 def compiled_steps_network(trainer: Any, network: nn.Module, head: Head) -> GRUNet | None:

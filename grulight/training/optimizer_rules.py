@@ -29,7 +29,10 @@ class Rule(NamedTuple):
 
 def _keras_adam(group: Group, step: int, fresh: bool, double: bool) -> list[float]:
     names = ("lr", "betas", "eps", "weight_decay")
-    return rules.keras_adam_row(rules.Adam(*(group[name] for name in names)), step, double=double)
+    settings = rules.Adam(*(group[name] for name in names))
+    found = rules.keras_adam_row(settings, step, double=double)
+    found[rules.FLAG] = group["amsgrad"]
+    return found
 
 
 def _adam(group: Group, step: int, fresh: bool, double: bool) -> list[float]:
@@ -44,6 +47,7 @@ def _adam(group: Group, step: int, fresh: bool, double: bool) -> list[float]:
         new_square=1 - second,
         step_size=lr / (1 - first**step),
         root=math.sqrt(1 - second**step),
+        flag=group["amsgrad"],
     )
 
 
@@ -81,7 +85,7 @@ def _sgd(group: Group, step: int, fresh: bool, double: bool) -> list[float]:
 
 
 def _of_adam(group: Group) -> tuple[str, ...]:
-    return "exp_avg", "exp_avg_sq"
+    return "exp_avg", "exp_avg_sq", "max_exp_avg_sq" if group["amsgrad"] else ""
 
 
 def _of_rmsprop(group: Group) -> tuple[str, ...]:

@@ -28,7 +28,6 @@ class Reason(NamedTuple):
 PROCESSES = Reason("several processes share each step", "--trainer.devices 1 takes them together")
 SCALED = Reason("losses are scaled (16-mixed)", "--trainer.precision 32-true needs no scaling")
 OPTIMIZERS = Reason("there are several optimisers")
-ACCUMULATED = Reason("gradients are accumulated")
 LIMIT = Reason("a limit counts batches, --trainer.{}", "without it they are taken together")
 IRREGULAR = Reason(
     "a learning rate follows a metric, or some steps only",
@@ -49,7 +48,7 @@ SAVED = Reason(
 )
 BATCH = Reason("an epoch has a single batch")
 MODULE = Reason("your {} has to do with each", TOGETHER)
-EARLY = Reason("their number was asked for before there was an optimiser", TOGETHER)
+EARLY = Reason("their number was asked for before there was an optimiser")
 
 # what the compiled steps do not know: several together then go through autograd
 NETWORK = Reason("the network is {}, which no kernel knows as a whole", TOGETHER)
@@ -61,6 +60,7 @@ DROPOUT = Reason("the dropout is {}", TOGETHER)
 PRECISION = Reason("the precision is {}", "--trainer.precision 32-true compiles them")
 OPTIMIZER = Reason("the optimizer is {}", "Adam, AdamW, SGD, RMSprop and Keras' are compiled")
 OPTION = Reason("the optimizer has {}", "without it they are compiled")
+TWICE = Reason("the optimizer accumulates gradients, and the Trainer changes them", TOGETHER)
 MORE = Reason("the optimizer moves more than the network", TOGETHER)
 HOOKS = Reason("the optimizer has hooks", TOGETHER)
 AGES = Reason("some weights have taken more steps than others", TOGETHER)

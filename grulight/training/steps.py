@@ -16,7 +16,7 @@ from grulight.training.many_steps import (
     take_one_by_one,
 )
 from grulight.training.one_by_one import compiled_steps_network
-from grulight.training.steps_per_execution import line_of_steps, steps_per_execution
+from grulight.training.steps_per_execution import batches_per_execution, line_of_steps
 
 
 class StepsModule(EvaluatingModule):
@@ -27,7 +27,7 @@ class StepsModule(EvaluatingModule):
         if self.resumed_steps is not None:
             return self.resumed_steps
         asked = self.hparams["steps_per_execution"]
-        return steps_per_execution(self.trainer, self.network, self.head, asked, batches)
+        return batches_per_execution(self.trainer, self.network, self.head, asked, batches)
 
     @property
     def line_of_steps(self) -> str | None:

@@ -19,16 +19,16 @@ from grulight.training.one_by_one import (
 MOST = 32  # steps together that are chosen where nobody asks: a signal waits for so many
 
 
-def steps_per_execution(
+def batches_per_execution(
     trainer: Any, network: nn.Module, head: Head, asked: int | None, batches: int
 ) -> int:
-    """Return how many optimiser steps one execution takes.
+    """Return how many batches one execution takes, for one optimiser step or more.
 
     Args:
         trainer: Lightning's, which sets some of its attributes where mypy cannot see.
         network: What is trained.
         head: What its answers mean.
-        asked: By the user; None to choose.
+        asked: Steps, by the user; None to choose.
         batches: Batches of an epoch.
 
     Raises:
@@ -37,24 +37,26 @@ def steps_per_execution(
     if asked is not None and asked < 1:
         raise InputError(f"--model.steps_per_execution {asked}: expected at least 1.")
     if asked is not None:
-        if asked > 1 and (obstacle := forbidding(trainer)):
+        obstacle = forbidding(trainer) or (None if trainer.optimizers else reasons.EARLY)
+        if asked > 1 and obstacle:
             raise InputError(
                 f"--model.steps_per_execution {asked}: {obstacle.words}. Leave it out."
             )
-        return asked
+        return 1 if asked == 1 else asked * int(trainer.accumulate_grad_batches)
     if why_one_by_one(trainer, network, head) is not None:
         return 1
     return _fitting(trainer, batches)
 
 
-def _fitting(trainer: Any, steps: int) -> int:
-    """Return how many steps of an epoch's to take together, as its checkpoints allow."""
-    every = _every(trainer)
+def _fitting(trainer: Any, batches: int) -> int:
+    """Return how many batches of an epoch's to take together, as its checkpoints allow."""
+    each, every = int(trainer.accumulate_grad_batches), _every(trainer)
+    steps, most = -(-batches // each), max(1, MOST // each)
     if every is None:
-        return min(steps, MOST)
+        return min(steps, most) * each
     # so that an execution ends exactly where a checkpoint is asked for
     fitting = math.gcd(steps, every)
-    return max(n for n in range(1, min(fitting, MOST) + 1) if fitting % n == 0)
+    return max(n for n in range(1, min(fitting, most) + 1) if fitting % n == 0) * each
 
 
 def _every(trainer: Any) -> int | None:
@@ -77,7 +79,7 @@ def line_of_steps(
     loader = trainer.train_dataloader
     if isinstance(loader, Blocks):
         why = why_not_in_compiled_calls(trainer, network, head)
-        count = loader.steps_per_execution
+        count = -(-loader.steps_per_execution // trainer.accumulate_grad_batches)
         return why and f"steps: {count} together, but not in a compiled call ({why.words})"
     if resumed is not None:
         why = reasons.BEGUN
@@ -86,12 +88,13 @@ def line_of_steps(
     else:
         why = why_one_by_one(trainer, network, head) or reasons.BATCH
         if why is reasons.BATCH and len(loader) > 1:
-            why = reasons.SAVED.of(_every(trainer))
+            every = _every(trainer)
+            why = reasons.SAVED.of(every) if every else reasons.EARLY
     return f"steps: one by one ({why})"
 
 
 def go_on_within_epoch(trainer: Trainer, checkpoint: dict[str, Any]) -> int | None:
-    """Return how many steps to take together to finish an epoch that a checkpoint is within.
+    """Return how many batches to take together to finish an epoch that a checkpoint is within.
 
     As many as before, where the run allows it; else one by one, for which Lightning's count of
     the epoch's batches is changed in the checkpoint. None where no epoch is to be finished.
@@ -104,7 +107,8 @@ def go_on_within_epoch(trainer: Trainer, checkpoint: dict[str, Any]) -> int | No
     if "batch" not in served[0]:  # of a loader of the user's
         return None
     before: int = served[0].setdefault("steps_per_execution", 1)  # which older ones lack
-    if before == 1 or forbidding(trainer) is None:
+    whole = before % trainer.accumulate_grad_batches == 0  # steps
+    if before == 1 or (whole and forbidding(trainer) is None):
         return before
     served[0]["steps_per_execution"] = 1
     done = served[0]["batch"]

@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import distributed
 
+from grulight.data.batches import Batch
+from grulight.data.blocks import Block
 from grulight.errors import InputError
 from grulight.runs import signals
 from grulight.runs.early_stopping import stay_stopped
@@ -54,7 +56,12 @@ class RunSaver(Callback):
         self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Batch | Block,
+        index: int,
     ) -> None:
         """Save, and stop, where it is due.
 
@@ -62,7 +69,8 @@ class RunSaver(Callback):
             SystemExit: The run was asked to stop; all is saved.
         """
         loop = trainer.fit_loop.epoch_loop
-        if loop._should_accumulate():  # what is accumulated is in no checkpoint
+        whole = isinstance(batch, Block)  # of which nothing is left over
+        if loop._should_accumulate() and not whole:  # what is accumulated is in no checkpoint
             return
         if loop.batch_progress.is_last_batch:  # an epoch's end has a checkpoint of its own
             self._saved_step, self._saved_at = trainer.global_step, time.monotonic()
