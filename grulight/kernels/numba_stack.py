@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from grulight.kernels.numba_cache import jit
-from grulight.kernels.numba_cpu import backward, forward, group_of, padded, total
+from grulight.kernels.numba_cpu import backward, forward, group_of, total
+from grulight.kernels.numba_weights import padded
 
 
 @jit

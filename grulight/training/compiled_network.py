@@ -8,11 +8,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from grulight.data.batches import Batch
+from grulight.data.blocks import Block
 from grulight.heads import ClassHead, Head, LabelHead, ValueHead
 from grulight.kernels import gate
 from grulight.kernels.prediction import Predictor
 from grulight.kernels.steps import Answer, Task
 from grulight.model import GRUNet
+
+# multiplications in a step's forward pass, from which two threads beat what calls them
+_WORTH_THREADS = 100_000_000
 
 
 def compilable(network: nn.Module, head: Head) -> GRUNet | None:
@@ -39,6 +43,16 @@ def trainable(network: nn.Module, head: Head) -> GRUNet | None:
         return None  # what has modules of its own is parametrised
     plain = gru.kernel == "numba" and all(map(_is_parameter, weights_of(network)))
     return network if plain else None
+
+
+def worth_threads(network: GRUNet, block: Block) -> bool:
+    """Return whether a step of a block is so much work that threads should share it.
+
+    A compiled call takes its steps on one thread. How many threads there are is not asked, as
+    those of another number would round the loss otherwise.
+    """
+    weights = sum(each.numel() for each in network.gru.parameters())
+    return int((block.sizes * block.steps).max()) * weights >= _WORTH_THREADS
 
 
 def task_of(head: Head) -> Task | None:

@@ -14,6 +14,7 @@ from grulight.data.serving import ServingDataModule
 from grulight.logits import predicted_classes
 from grulight.model import GRUNet
 from grulight.training.class_weights import ClassWeight, class_weights
+from grulight.training.compiled_network import worth_threads
 from grulight.training.epoch_means import EpochMeans
 from grulight.training.many_steps import (
     execute,
@@ -96,7 +97,7 @@ class StepsModule(ResumableModule):
         """Take the optimiser steps of the first ``count`` batches of a block."""
         trainer, means = self.trainer, self.train_means
         network = compiled_steps_network(trainer, self.network, self.head)
-        if network is None:
+        if network is None or worth_threads(network, block):
             loss_of = partial(self.evaluate, means=means)
             take_one_by_one(trainer, loss_of, block, count, partial(step_schedulers, trainer))
         else:
