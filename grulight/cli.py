@@ -4,6 +4,7 @@ Nothing heavy is imported before a command is known, so that ``grulight --help``
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -24,6 +25,9 @@ OPTIONS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code (see ``exit_codes``), after one line on bad input."""
+    # torch reads it when it is imported: threads that spin while they wait take the time of those
+    # that work, where other programs run
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     parser = argparse.ArgumentParser(
         prog="grulight",
         description="Train GRU sequence classifiers; they equal your Keras ones.",

@@ -118,6 +118,24 @@ def test_the_training_is_the_same(
         assert numbers == pytest.approx(expected_numbers, rel=1e-11, nan_ok=True)
 
 
+@pytest.mark.parametrize("options", [(), ("--data.source", "ragged.npz")], ids=["full", "ragged"])
+def test_steps_that_threads_should_share_end_as_compiled_ones(
+    run: Run, options: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_ragged(Path("ragged.npz"))
+    common = ("--trainer.max_epochs", 2, "--trainer.precision", "64-true", *options)
+    taken = spied(monkeypatch)
+    compiled = fitted(run, "compiled", *common)
+    assert taken
+    taken.clear()
+    monkeypatch.setattr("grulight.training.compiled_network._WORTH_THREADS", 1)
+    shared = fitted(run, "shared", *common)
+    assert not taken
+    for name, expected in weights(compiled).items():
+        torch.testing.assert_close(weights(shared)[name], expected, rtol=1e-11, atol=1e-13)
+    assert metrics(shared)[-1]["step"] == metrics(compiled)[-1]["step"]
+
+
 def spied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return how many steps each compiled call will have taken."""
     taken: list[int] = []

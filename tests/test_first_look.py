@@ -1,5 +1,6 @@
 """What a newcomer sees first: names, the bar, and a page that praises no model for nothing."""
 
+import os
 import re
 import subprocess
 import sys
@@ -163,3 +164,13 @@ def test_an_empty_cell_of_a_wide_table_names_the_layout(
     Path("a.csv").write_text("sequence,label,a_0,a_1\nx,up,1,\ny,down,2,3\n")
     assert main(["fit", "--data.source", "a.csv"]) == 2
     assert "--data.layout wide" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wish", [None, "active"], ids=["by default", "as the user has it"])
+def test_torchs_threads_wait_without_spinning(wish: str | None) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_DISPLAY_ENV": "true"} | ({"OMP_WAIT_POLICY": wish} if wish else {})
+    command = [sys.executable, "-m", "grulight", "export", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    found = re.findall(r"OMP_WAIT_POLICY\W+(\w+)", done.stderr)  # as torch's OpenMP read it
+    assert set(found) == {"ACTIVE" if wish else "PASSIVE"}

@@ -18,54 +18,16 @@ import numpy as np
 from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, jit
 from grulight.kernels.numba_gates import cell
 from grulight.kernels.numba_simd import VECTOR, product_of, reach
+from grulight.kernels.numba_weights import copy, in_strips, pack, pack_backward
 
 BLOCK = 32  # sequences that share the reading of weights
+MANY_UNITS, LARGE_BLOCK = 384000, 32
 GROUPS = 32  # at most this many partial sums of gradients
 N, R, Z, C = 1, 2, 3, 4  # slots of a step; h is slot 0
 
 shares_of_input = product_of(False, False, False)  # of n, r, z
 shares_of_state = product_of(True, True, False)  # of r and z, and c
 onto_one, onto_three = product_of(True), product_of(True, True, True)
-
-
-@jit
-def copy(source: Any, start: int, into: Any, at: int, count: int) -> None:
-    """Copy numbers between flat arrays; Numba takes seconds to compile an assignment of slices."""
-    for i in range(count):
-        into[at + i] = source[start + i]
-
-
-@jit
-def padded(size: int, itemsize: int) -> int:
-    """Return a size rounded up to whole vectors."""
-    lanes = VECTOR // itemsize
-    return (size + lanes - 1) // lanes * lanes
-
-
-@jit
-def pack(w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any) -> Any:
-    """Lay weights out for the forward pass: by input (I, 3, P) as n, r, z; by state (H, 3, P).
-
-    The bands of the state are r, z, n. The biases (4, P) are those of n, r, z and c.
-    """
-    inputs, hidden = w_ih.shape[1], w_hh.shape[1]
-    p = padded(hidden, w_ih.itemsize)
-    by_input = np.zeros((inputs, 3, p), w_ih.dtype)
-    by_state = np.zeros((hidden, 3, p), w_ih.dtype)
-    bias = np.zeros(4 * p, w_ih.dtype)
-    for gate in range(3):
-        for j in range(hidden):
-            row = gate * hidden + j
-            for i in range(inputs):
-                by_input[i, (gate + 1) % 3, j] = w_ih[row, i]
-            for i in range(hidden):
-                by_state[i, gate, j] = w_hh[row, i]
-            if b_ih.size:
-                if gate < 2:
-                    bias[(gate + 1) * p + j] = b_ih[row] + b_hh[row]
-                else:
-                    bias[j], bias[3 * p + j] = b_ih[row], b_hh[row]
-    return by_input.reshape(-1), by_state.reshape(-1), bias
 
 
 @jit
@@ -87,8 +49,8 @@ def forward_block(
     """Read the sequences of ``order``, longest first; without ``keep`` two steps of tape do."""
     rows, inputs, hidden = order.size, x.shape[2], h0.shape[1]
     by_input, by_state, bias = packed
-    p = bias.size // 4
-    slot = rows * p
+    p, lanes = bias.size // 4, VECTOR // x.itemsize
+    slot, of_input, of_state = rows * p, 3 * inputs * lanes, 3 * hidden * lanes
     zero, one = np.int64(0), np.int64(1)  # each literal would be compiled for itself
     xs = np.empty(rows * inputs, x.dtype)
     for i in range(slot):
@@ -103,10 +65,10 @@ def forward_block(
         at = (step if keep else step % 2) * 5 * slot
         ahead = (step + 1 if keep else (step + 1) % 2) * 5 * slot
         read(x, step, lengths, order[:active], reverse, xs)
-        shares_of_input(tape, at + N * slot, p, slot, xs, zero, inputs, one,
-                        by_input, zero, 3 * p, p, active, p, inputs)  # fmt: skip
-        shares_of_state(tape, at + R * slot, p, slot, tape, at, p, one,
-                        by_state, zero, 3 * p, p, active, p, hidden)  # fmt: skip
+        shares_of_input(tape, at + N * slot, p, slot, lanes, xs, zero, inputs, one,
+                        by_input, zero, 3 * lanes, lanes, of_input, active, p, inputs)  # fmt: skip
+        shares_of_state(tape, at + R * slot, p, slot, lanes, tape, at, p, one,
+                        by_state, zero, 3 * lanes, lanes, of_state, active, p, hidden)  # fmt: skip
         if BOUNDSCHECK:
             reach(tape, at + C * slot + active * p - 1)
             reach(tape, ahead + active * p - 1)
@@ -132,7 +94,7 @@ def forward_blocks(
     p = packed[2].size // 4
     per_sequence = (5 * x.shape[1] + 1) * p
     keep = tape.size > 0
-    scratch = np.empty(0 if keep else 10 * BLOCK * p, x.dtype)
+    scratch = np.empty(0 if keep else 10 * min(BLOCK, stop - start) * p, x.dtype)
     for first in range(start, stop, BLOCK):
         end = min(first + BLOCK, stop)
         mine = tape[first * per_sequence : end * per_sequence] if keep else scratch
@@ -195,7 +157,7 @@ def backward_block(
     """Undo ``forward_block``: write derivatives of sequences, add those of weights."""
     rows, inputs, hidden = order.size, x.shape[2], d_h0.shape[1]
     by_input, by_state, wide, p = packed
-    slot = rows * p
+    slot, lanes = rows * p, VECTOR // x.itemsize
     zero, one = np.int64(0), np.int64(1)  # each literal would be compiled for itself
     xs, d_xs = np.empty(rows * inputs, x.dtype), np.empty(rows * wide, x.dtype)
     d_tape = np.zeros(5 * slot, x.dtype)
@@ -217,13 +179,14 @@ def backward_block(
                     d_tape[s * p + j] += d_out[b, t, j]
         cell_backward(tape, at, slot, active * p, d_tape)
         for gate in range(3):
-            onto_one(d_tape, zero, p, zero, d_tape, (gate + 2) * slot, p, one,
-                     by_state, gate * hidden * p, p, zero, active, p, hidden)  # fmt: skip
+            onto_one(d_tape, zero, p, zero, lanes, d_tape, (gate + 2) * slot, p, one,
+                     by_state, gate * hidden * p, lanes, zero, hidden * lanes,
+                     active, p, hidden)  # fmt: skip
         if d_x.size:
             d_xs[:] = 0
             for gate in range(3):
-                onto_one(d_xs, zero, wide, zero, d_tape, (gate + 1) * slot, p, one,
-                         by_input, gate * hidden * wide, wide, zero,
+                onto_one(d_xs, zero, wide, zero, lanes, d_tape, (gate + 1) * slot, p, one,
+                         by_input, gate * hidden * wide, lanes, zero, hidden * lanes,
                          active, wide, hidden)  # fmt: skip
             for s in range(active):
                 b = order[s]
@@ -231,15 +194,15 @@ def backward_block(
                 for i in range(inputs):
                     d_x[b, t, i] = d_xs[s * wide + i]
         read(x, step, lengths, order[:active], reverse, xs)
-        onto_three(sums, zero, 3 * p, p, xs, zero, one, inputs,
-                   d_tape, N * slot, p, slot, inputs, p, active)  # fmt: skip
-        onto_three(sums, 3 * inputs * p, 3 * p, p, tape, at, one, p,
-                   d_tape, R * slot, p, slot, hidden, p, active)  # fmt: skip
+        onto_three(sums, zero, 3 * lanes, lanes, 3 * inputs * lanes, xs, zero, one, inputs,
+                   d_tape, N * slot, p, slot, lanes, inputs, p, active)  # fmt: skip
+        onto_three(sums, 3 * inputs * p, 3 * lanes, lanes, 3 * hidden * lanes, tape, at, one, p,
+                   d_tape, R * slot, p, slot, lanes, hidden, p, active)  # fmt: skip
         for i in range(4 * p):
             of_step[i] = 0
         for gate in range(4):
-            onto_one(of_step, gate * p, zero, zero, ones, zero, zero, one,
-                     d_tape, (gate + 1) * slot, p, zero, one, p, active)  # fmt: skip
+            onto_one(of_step, gate * p, zero, zero, lanes, ones, zero, zero, one,
+                     d_tape, (gate + 1) * slot, p, zero, lanes, one, p, active)  # fmt: skip
         for i in range(4 * p):
             d_bias[i] += of_step[i]
     for s in range(rows):
@@ -248,27 +211,10 @@ def backward_block(
 
 
 @jit
-def pack_backward(w_ih: Any, w_hh: Any) -> Any:
-    """Lay weights out for the backward pass: (3, H, I padded) and (3, H, P), and both widths."""
-    hidden, inputs = w_hh.shape[1], w_ih.shape[1]
-    wide, p = padded(inputs, w_ih.itemsize), padded(hidden, w_ih.itemsize)
-    by_input = np.zeros(3 * hidden * wide, w_ih.dtype)
-    by_state = np.zeros(3 * hidden * p, w_ih.dtype)
-    flat_ih, flat_hh = w_ih.ravel(), w_hh.ravel()
-    for gate in range(3):
-        for k in range(hidden):
-            row = gate * hidden + k
-            # the slots of a step are n, r, z, c
-            copy(flat_ih, row * inputs, by_input, ((gate + 1) % 3 * hidden + k) * wide, inputs)
-            copy(flat_hh, row * hidden, by_state, row * p, hidden)
-    return by_input, by_state, wide, p
-
-
-@jit
-def blocks_per_group(batch: int) -> int:
-    """Return how many blocks share a partial sum: it depends on the batch alone."""
+def group_of(batch: int) -> int:
+    """Return how many sequences share a partial sum: whole blocks; the batch alone decides."""
     blocks = (batch + BLOCK - 1) // BLOCK
-    return max(1, (blocks + GROUPS - 1) // GROUPS)
+    return max(1, (blocks + GROUPS - 1) // GROUPS) * BLOCK
 
 
 @compiled
@@ -300,7 +246,7 @@ def backward(
     batch = len(x)
     packed = pack_backward(w_ih, w_hh)
     per_sequence = (5 * x.shape[1] + 1) * packed[3]
-    size = blocks_per_group(batch) * BLOCK
+    size = group_of(batch)
     for group in range(start, stop):
         for first in range(group * size, min((group + 1) * size, batch), BLOCK):
             end = min(first + BLOCK, batch)
@@ -318,15 +264,13 @@ def total(partial: Any, biases: Any, inputs: int, hidden: int, has_bias: bool, i
         for i in range(biases.shape[1]):
             biases[0, i] += biases[group, i]
     sums, gates, p = partial[0], 3 * hidden, biases.shape[1] // 4
+    zero, yes = np.int64(0), np.bool_(True)  # each literal would be compiled for itself
     for gate in range(3):
-        band = (gate + 1) % 3
-        for j in range(hidden):
-            row = gate * hidden + j
-            for i in range(inputs):
-                into[row * inputs + i] = sums[(3 * i + band) * p + j]
-            for i in range(hidden):
-                into[gates * inputs + row * hidden + i] = sums[(3 * (inputs + i) + gate) * p + j]
-            if has_bias:
-                at = gates * (inputs + hidden) + row
-                into[at] = biases[0, band * p + j]
-                into[at + gates] = biases[0, (gate + 1) * p + j]
+        band, at = (gate + 1) % 3, gate * hidden
+        in_strips(into, at * inputs, band, hidden, inputs, sums, zero, yes)
+        in_strips(into, gates * inputs + at * hidden, gate, hidden, hidden,
+                  sums, 3 * inputs * p, yes)  # fmt: skip
+        for j in range(hidden if has_bias else 0):
+            at = gates * (inputs + hidden) + gate * hidden + j
+            into[at] = biases[0, band * p + j]
+            into[at + gates] = biases[0, (gate + 1) * p + j]

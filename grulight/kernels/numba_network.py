@@ -12,18 +12,14 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, jit
-from grulight.kernels.numba_cpu import (
-    copy,
-    forward_blocks,
-    pack,
-    padded,
-)
+from grulight.kernels.numba_cpu import forward_blocks
 from grulight.kernels.numba_head import (
     CLASSES,
     linear,
     to_predictions,
 )
 from grulight.kernels.numba_simd import data_of, reach
+from grulight.kernels.numba_weights import copy, pack, padded
 
 
 @jit

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -22,6 +23,15 @@ from numba.extending import intrinsic
 from grulight.kernels.numba_cache import BOUNDSCHECK, jit
 
 VECTOR = 64  # bytes: the widest registers of today's CPUs
+# Rows of a tile, whose sums times three bands stay in registers: AVX-512 has 32 as wide as VECTOR.
+TALL = 8 if get_host_cpu_features().get("avx512f") else 4
+
+
+@jit
+def place(j: int, k: int, count: int, band: int, bands: int, lanes: int) -> int:
+    """Return where a weight w[k, band, j] lies in strips: (P / lanes, count, bands, lanes)."""
+    found: int = ((j // lanes * count + k) * bands + band) * lanes + j % lanes
+    return found
 
 
 @jit
@@ -139,29 +149,43 @@ def _tile(rows: int, adds: Sequence[bool]) -> Any:
 def product_of(*adds: bool) -> Any:
     """Return out[s, c] += sum_k a[s, k] w[k, c] for any number of rows, columns in bands of P.
 
+    A band is read in strips, as wide as a vector: the weights of a strip should lie together, as
+    ``place`` lays them, or each is fetched from memory that is too far apart for the cache.
+
     Args:
         *adds: For each band whether it adds to what is there, or takes its place.
     """
-    four, one = _tile(4, adds), _tile(1, adds)
+    many, four, one = _tile(TALL, adds), _tile(4, adds), _tile(1, adds)
 
     def product(
-        out: Any, out_at: int, out_row: int, out_band: int,
+        out: Any, out_at: int, out_row: int, out_band: int, out_strip: int,
         a: Any, a_at: int, a_row: int, a_k: int,
-        w: Any, w_at: int, w_k: int, w_band: int,
+        w: Any, w_at: int, w_k: int, w_band: int, w_strip: int,
         rows: int, width: int, count: int,
     ) -> None:  # fmt: skip
+        lanes = VECTOR // out.itemsize
+        strips, bands = width // lanes, len(adds)
         if BOUNDSCHECK and rows and width and count:
-            reach(out, out_at + (rows - 1) * out_row + (len(adds) - 1) * out_band + width - 1)
+            last = lanes - 1
+            reach(out, out_at + (rows - 1) * out_row + (bands - 1) * out_band
+                  + (strips - 1) * out_strip + last)  # fmt: skip
             reach(a, a_at + (rows - 1) * a_row + (count - 1) * a_k)
-            reach(w, w_at + (count - 1) * w_k + (len(adds) - 1) * w_band + width - 1)
-        for j in range(0, width, VECTOR // out.itemsize):
-            whole = rows - rows % 4
-            for s in range(0, whole, 4):
-                four(out, out_at + s * out_row + j, out_row, out_band,
-                     a, a_at + s * a_row, a_row, a_k, w, w_at + j, w_k, w_band, count)  # fmt: skip
+            reach(w, w_at + (count - 1) * w_k + (bands - 1) * w_band
+                  + (strips - 1) * w_strip + last)  # fmt: skip
+        tall = rows - rows % TALL
+        whole = rows - rows % 4
+        for _ in range(strips):
+            for s in range(0, tall, TALL):
+                many(out, out_at + s * out_row, out_row, out_band,
+                     a, a_at + s * a_row, a_row, a_k, w, w_at, w_k, w_band, count)  # fmt: skip
+            for s in range(tall, whole, 4):
+                four(out, out_at + s * out_row, out_row, out_band,
+                     a, a_at + s * a_row, a_row, a_k, w, w_at, w_k, w_band, count)  # fmt: skip
             for s in range(whole, rows):
-                one(out, out_at + s * out_row + j, out_row, out_band,
-                    a, a_at + s * a_row, a_row, a_k, w, w_at + j, w_k, w_band, count)  # fmt: skip
+                one(out, out_at + s * out_row, out_row, out_band,
+                    a, a_at + s * a_row, a_row, a_k, w, w_at, w_k, w_band, count)  # fmt: skip
+            out_at += out_strip
+            w_at += w_strip
 
     # Numba tells functions of one name apart by a number that each process counts anew: a kernel
     # that was kept by another would be linked with a product that adds elsewhere

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from grulight.kernels.numba_cache import jit
-from grulight.kernels.numba_cpu import BLOCK, backward, blocks_per_group, forward, padded, total
+from grulight.kernels.numba_cpu import backward, forward, group_of, total
+from grulight.kernels.numba_weights import padded
 
 
 @jit
@@ -187,7 +188,7 @@ def backward_layer(
     hidden, batch, p = sizes[1], len(x), padded(sizes[1], x.itemsize)
     at, inputs = layer_at(sizes, layer, way)
     w_ih, w_hh, _, _ = weights_at(parameters, sizes, at, inputs)
-    share = blocks_per_group(batch) * BLOCK
+    share = group_of(batch)
     groups, first = (batch + share - 1) // share, np.int64(0)
     partial = np.zeros((groups, 3 * (inputs + hidden) * p), x.dtype)
     d_bias = np.zeros((groups, 4 * p))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from grulight.kernels.numba_cache import compiled, jit
-from grulight.kernels.numba_cpu import copy, padded
 from grulight.kernels.numba_head import head_backward, linear, loss_backward
 from grulight.kernels.numba_network import longest_first
 from grulight.kernels.numba_stack import backward_stack, drop, forward_stack
 from grulight.kernels.numba_update import clip, summed, update
+from grulight.kernels.numba_weights import copy, padded
 
 
 @jit

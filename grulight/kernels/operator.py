@@ -97,7 +97,7 @@ def gru_backward(
     Raises:
         InputError: As ``gru``; or ``kept`` is no tape of such a call.
     """
-    from grulight.kernels import numba_cpu
+    from grulight.kernels import numba_cpu, numba_weights
 
     gate.layer(x, h0, lengths, w_ih, w_hh, b_ih, b_hh, DTYPES)
     gate.pulls(x, d_out, d_last, h0)
@@ -112,8 +112,8 @@ def gru_backward(
     d_out = x.new_empty(0, 0, 0) if d_out is None else d_out
     d_last = x.new_empty(0, 0) if d_last is None else d_last
     results = _arrays(d_out, d_last, d_x, d_h0)
-    size = numba_cpu.BLOCK * numba_cpu.blocks_per_group(batch)
-    groups, padded = -(-batch // size), numba_cpu.padded(hidden, x.itemsize)
+    size = numba_cpu.group_of(batch)
+    groups, padded = -(-batch // size), numba_weights.padded(hidden, x.itemsize)
     partial = np.zeros((groups, 3 * (inputs + hidden) * padded), arrays[0].dtype)
     d_biases = np.zeros((groups, 4 * padded))
 

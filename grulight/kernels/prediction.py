@@ -9,10 +9,12 @@ import numpy as np
 from grulight.kernels import gate
 from grulight.kernels.reference import Array
 from grulight.kernels.steps import ANSWERS, Answer
-from grulight.kernels.threads import share
+from grulight.kernels.threads import count, share
 
-FEW = 256  # sequences that are not worth a second thread
-BLOCK = 4  # times as many in a call: what is computed between should stay in the cache
+FEW = 256  # sequences that are not worth a second thread, unless each takes long
+LEAST = 32  # sequences of a thread: with fewer, weights are read more often than they are used
+MOST = 1024  # sequences in a call: what is computed between should stay in the cache
+LONG = 200_000  # multiplications of a sequence that takes long
 
 
 class Predictor:
@@ -77,7 +79,10 @@ class Predictor:
         lens = self._every
         if lengths is not None:
             lens = gate.whole("lengths", lengths, batch, 1, steps)
-        if batch <= FEW:
+        cost = batch * steps * self._cost
+        unit = LEAST if steps * self._cost >= LONG else FEW
+        units = -(-batch // unit)
+        if batch <= FEW and (unit == FEW or count(units, cost) < 2):
             with self._alone:  # it may pack the weights anew
                 self._predict(gate.ready(values, kind), lens, self._places, *self._task, found)
             return self._shaped(found, steps)
@@ -85,13 +90,13 @@ class Predictor:
         def work(start: int, stop: int) -> None:
             kept = self._fresh()
             places = self._addresses(kept)
-            for at in range(start, stop, BLOCK):
-                part = slice(at * FEW, min(at + BLOCK, stop) * FEW)
+            for at in range(start * unit, stop * unit, MOST):
+                part = slice(at, min(at + MOST, stop * unit, batch))
                 some = gate.ready(values[part], kind)
                 rows = slice(part.start * each, part.stop * each)
                 self._predict(some, lens[part], places, *self._task, found[rows])
 
-        share(work, -(-batch // FEW), batch * steps * self._cost)
+        share(work, units, cost)
         return self._shaped(found, steps)
 
     def _shaped(self, found: Array, steps: int) -> Array:

@@ -14,6 +14,11 @@ Work = Callable[[int, int], None]
 WORTH_A_THREAD = 5_000_000
 
 
+def count(units: int, multiplications: int) -> int:
+    """Return how many threads so much work is shared among; see ``share``."""
+    return min(torch.get_num_threads(), units, multiplications // WORTH_A_THREAD)
+
+
 def share(work: Work, units: int, multiplications: int) -> None:
     """Call ``work(start, stop)`` so that it covers all units; it must let go of Python's lock.
 
@@ -22,7 +27,7 @@ def share(work: Work, units: int, multiplications: int) -> None:
         units: How many there are.
         multiplications: About how many all of them take: little work stays on this thread.
     """
-    threads = min(torch.get_num_threads(), units, multiplications // WORTH_A_THREAD)
+    threads = count(units, multiplications)
     if threads < 2:
         work(0, units)
         return

@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from grulight.data.batches import Batch
+from grulight.data.blocks import Block
 from grulight.heads import ClassHead, Head, LabelHead, ValueHead
 from grulight.kernels import gate
 from grulight.kernels.prediction import Predictor
 from grulight.kernels.steps import Answer, Task
 from grulight.model import GRUNet
 from grulight.training import reasons
+
+# multiplications in a step's forward pass, from which two threads beat what calls them
+_WORTH_THREADS = 100_000_000
 
 
 def compilable(network: nn.Module, head: Head) -> GRUNet | None:
@@ -50,6 +54,16 @@ def why_not_trainable(network: nn.Module, head: Head) -> reasons.Reason | None:
     # what has modules of its own is parametrised
     plain = type(network.head) is nn.Linear and not gru._modules and not network.head._modules
     return None if plain and all(map(_is_parameter, weights_of(network))) else reasons.WEIGHTS
+
+
+def worth_threads(network: GRUNet, block: Block) -> bool:
+    """Return whether a step of a block is so much work that threads should share it.
+
+    A compiled call takes its steps on one thread. How many threads there are is not asked, as
+    those of another number would round the loss otherwise.
+    """
+    weights = sum(each.numel() for each in network.gru.parameters())
+    return int((block.sizes * block.steps).max()) * weights >= _WORTH_THREADS
 
 
 def task_of(head: Head) -> Task | None:

@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
 from grulight.model import GRUNet
+from grulight.training.compiled_network import worth_threads
 from grulight.training.evaluating import EvaluatingModule
 from grulight.training.many_steps import (
     execute,
@@ -46,7 +47,7 @@ class StepsModule(EvaluatingModule):
         """Take the optimiser steps of the first ``count`` batches of a block."""
         trainer, means = self.trainer, self.train_means
         network = compiled_steps_network(trainer, self.network, self.head)
-        if network is None:
+        if network is None or worth_threads(network, block):
             loss_of = partial(self.evaluate, means=means)
             take_one_by_one(trainer, loss_of, block, count, partial(step_schedulers, trainer))
         else:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from grulight.kernels import prediction, threads
 from grulight.kernels.prediction import Predictor
 from grulight.kernels.steps import Adam, State, train_steps
 from grulight.logits import classification_loss, predicted_classes, probabilities
@@ -139,3 +140,26 @@ def test_predictions_refuse_what_does_not_fit() -> None:
         ask(np.zeros((2, 3, 4)))
     with pytest.raises(ValueError, match="lengths from 0 to 3: expected 1 to 3"):
         ask(np.zeros((2, 3, 5)), np.array([0, 3]))
+
+
+@pytest.mark.parametrize("count", [1, 33, 70, 256, 300])
+def test_predictions_that_threads_share_have_the_same_bits(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = GRUNet(5, 3, 70, kernel="numba")
+    values, lengths, _ = data_for(net, ragged=True, count=count)
+    ask = Predictor([p.detach().numpy() for p in net.parameters()])
+    alone = ask(values, lengths)
+    shares: list[tuple[int, int]] = []
+
+    def noted(work: Any, units: int, multiplications: int) -> None:
+        threads.share(lambda *share: [shares.append(share), work(*share)], units, multiplications)
+
+    monkeypatch.setattr(prediction, "LONG", 1)
+    monkeypatch.setattr(prediction, "share", noted)
+    monkeypatch.setattr(threads, "WORTH_A_THREAD", 1)
+    torch.set_num_threads(3)
+    shared = ask(values, lengths)
+    torch.set_num_threads(1)
+    assert len(shares) == (0 if count == 1 else min(3, -(-count // 32)))
+    np.testing.assert_array_equal(shared, alone)
