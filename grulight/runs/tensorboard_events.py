@@ -9,9 +9,10 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 class TensorBoardEvents(TensorBoardLogger):
-    """Keep metrics until they are saved, and write those that came together as one event.
+    """Keep metrics until they are saved, and write those of one step as one event.
 
-    Each event wakes the thread that writes it: one for each number takes as long as ten steps.
+    For each event a thread is woken, which opens the file: one for each number takes as long as ten
+    optimiser steps of a small model.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -25,7 +26,10 @@ class TensorBoardEvents(TensorBoardLogger):
             super().log_metrics(metrics, step)
             return
         numbers = {name: float(value) for name, value in metrics.items()}
-        self._waiting.append((numbers, step, time.time()))
+        if self._waiting and self._waiting[-1][1] == step:
+            self._waiting[-1][0].update(numbers)
+        else:
+            self._waiting.append((numbers, step, time.time()))
 
     @rank_zero_only
     def save(self) -> None:

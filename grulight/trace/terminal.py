@@ -1,7 +1,10 @@
 """The trace on the terminal."""
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -20,6 +23,7 @@ from grulight.trace.stages import Stage
 from grulight.training.classifier import GRUClassifier
 from grulight.training.confusion import Confusion
 
+_PAUSE = 0.1  # seconds between rows: to print one takes as long as three optimiser steps
 _NAME = 80  # characters of a name, or of a few
 _LOSS = 8  # characters of the column of losses
 _CHART_ROWS = 12  # a longer training is thinned out
@@ -28,11 +32,13 @@ MATRIX_CLASSES = 12  # a wider confusion matrix does not fit a terminal
 
 
 class TerminalTrace(Callback):
-    """Print the stages when training starts and a row after each epoch."""
+    """Print the stages when training starts and a row after each epoch, ten times a second."""
 
     def __init__(self, recorder: TraceRecorder, console: Console) -> None:
         self.recorder = recorder
         self.console = console
+        self._rows: list[str] = []  # that are not printed yet
+        self._printed_at = -math.inf
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the stages and the head of the epoch rows."""
@@ -51,10 +57,22 @@ class TerminalTrace(Callback):
         if trainer.is_global_zero:
             recorder = self.recorder
             row = epoch_row(recorder.epochs[-1], recorder.validates, recorder.metric)
-            self.console.out(row, highlight=False)
+            self._rows.append(row)
+            if time.monotonic() - self._printed_at >= _PAUSE:
+                self._print_rows()
+
+    def _print_rows(self) -> None:
+        if self._rows:
+            self.console.out("\n".join(self._rows), highlight=False)
+        self._rows, self._printed_at = [], time.monotonic()
+
+    def on_exception(self, *args: Any) -> None:
+        """Print the rows that are left."""
+        self._print_rows()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draw the loss of every epoch."""
+        """Print the rows that are left, and draw the loss of every epoch."""
+        self._print_rows()
         if trainer.is_global_zero and self.recorder.epochs:
             self.console.print(loss_chart(self.recorder.epochs))
 

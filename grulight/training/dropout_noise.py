@@ -42,6 +42,8 @@ def portions(
         batches: Sequences of each batch.
         longest: Steps of each batch.
     """
+    if not any(_places(network)):
+        return [0, len(batches)]
     cuts, held = [0], 0
     for n, pair in enumerate(zip(batches, longest, strict=True)):
         count = sum(map(prod, _shapes(network, *pair)))

@@ -70,7 +70,9 @@ class RunCheckpoint(ModelCheckpoint):
             and time.monotonic() - self._written_at < _PAUSE
             and sum(each.nbytes for each in checkpoint["state_dict"].values()) <= _SMALL
         )
-        self._held |= dict.fromkeys(names, _copied(checkpoint) if waits else checkpoint)
+        if waits:
+            checkpoint = _kept(checkpoint)
+        self._held |= dict.fromkeys(names, checkpoint)
         if not waits:
             self.write_held(trainer)
 
@@ -113,8 +115,15 @@ class RunCheckpoint(ModelCheckpoint):
         super().on_exception(trainer, pl_module, exception)
 
 
+def _kept(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """Return a checkpoint that the training does not go on to move."""
+    loops = checkpoint["loops"]  # counters, which Lightning has copied but for the loaders' states
+    loops["fit_loop"]["state_dict"] = _copied(loops["fit_loop"]["state_dict"])
+    return {key: each if each is loops else _copied(each) for key, each in checkpoint.items()}
+
+
 def _copied(value: Any) -> Any:
-    """Return a copy of a checkpoint, whose tensors the training goes on to move."""
+    """Return a copy of what holds tensors."""
     if isinstance(value, torch.Tensor):
         return value.clone()
     if isinstance(value, dict):
