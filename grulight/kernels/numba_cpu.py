@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, jit
+from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, counted, jit
 from grulight.kernels.numba_gates import cell
 from grulight.kernels.numba_simd import VECTOR, product_of, reach
 
@@ -35,7 +35,7 @@ def copy(source: Any, start: int, into: Any, at: int, count: int) -> None:
         into[at + i] = source[start + i]
 
 
-@jit
+@counted
 def padded(size: int, itemsize: int) -> int:
     """Return a size rounded up to whole vectors."""
     lanes = VECTOR // itemsize
@@ -264,7 +264,7 @@ def pack_backward(w_ih: Any, w_hh: Any) -> Any:
     return by_input, by_state, wide, p
 
 
-@jit
+@counted
 def blocks_per_group(batch: int) -> int:
     """Return how many blocks share a partial sum: it depends on the batch alone."""
     blocks = (batch + BLOCK - 1) // BLOCK
