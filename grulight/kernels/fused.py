@@ -10,14 +10,9 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from grulight.errors import InputError, option
 from grulight.kernels import gate
+from grulight.kernels.choices import HAS_NUMBA, KERNELS, LARGEST
+from grulight.kernels.choices import Kernel as Kernel
 
-Kernel = Literal["auto", "torch", "numba", "triton"]
-KERNELS = ("auto", "torch", "numba", "triton")
-
-# Beyond this many units `auto` takes nn.GRU: there the products are large enough for BLAS.
-LARGEST = 256
-
-HAS_NUMBA = find_spec("numba") is not None  # a torch-only installation still reads checkpoints
 HAS_TRITON = find_spec("triton") is not None
 
 

@@ -1,12 +1,11 @@
 """Share a kernel's work among threads, as many as torch is told to use."""
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-
-import torch
 
 Work = Callable[[int, int], None]
 
@@ -22,7 +21,7 @@ def share(work: Work, units: int, multiplications: int) -> None:
         units: How many there are.
         multiplications: About how many all of them take: little work stays on this thread.
     """
-    threads = min(torch.get_num_threads(), units, multiplications // WORTH_A_THREAD)
+    threads = min(_allowed(), units, multiplications // WORTH_A_THREAD)
     if threads < 2:
         work(0, units)
         return
@@ -32,6 +31,14 @@ def share(work: Work, units: int, multiplications: int) -> None:
     work(bounds[0], bounds[1])
     for future in futures:
         future.result()
+
+
+def _allowed() -> int:
+    """Return how many threads torch is told to use, or would be if it were there."""
+    if (torch := sys.modules.get("torch")) is not None:
+        return int(torch.get_num_threads())
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) else os.cpu_count() or 1
 
 
 @cache
