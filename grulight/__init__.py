@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from grulight.keras_files.port import load_keras
     from grulight.model import GRUNet
     from grulight.optim import KerasAdam, KerasRMSprop
-    from grulight.runs.checkpoint import load_classifier
+    from grulight.runs.trained import load_classifier
     from grulight.training.classifier import GRUClassifier
 
 # without those of _HOME that need an extra, so that `import *` does not
@@ -39,7 +39,7 @@ _HOME = {
     "SequenceDataModule": "data.datamodule",
     "SequenceRegressor": "estimators.regressor",
     "Sequences": "data.sequences",
-    "load_classifier": "runs.checkpoint",
+    "load_classifier": "runs.trained",
     "load_keras": "keras_files.port",
     "tune": "commands.tune_from_python",
 }

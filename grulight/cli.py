@@ -7,10 +7,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from io import TextIOWrapper
 
 from grulight.commands import COMMANDS
+from grulight.commands.lean_imports import lean_imports
 from grulight.errors import options_called
 from grulight.exit_codes import exit_code_of
 from grulight.runs.signals import noted
@@ -48,5 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _runner(command: str) -> Callable[[list[str]], None]:
-    runner: Callable[[list[str]], None] = import_module(f"grulight.commands.{command}").run
+    # pack alone needs neither torch nor Lightning
+    with lean_imports() if command != "pack" else nullcontext():
+        runner: Callable[[list[str]], None] = import_module(f"grulight.commands.{command}").run
     return runner

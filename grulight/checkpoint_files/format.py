@@ -7,8 +7,6 @@ and data modules. Keys that are optional are missing in older checkpoints, or in
 
 from typing import get_args
 
-import torch
-
 from grulight.checkpoint_files.container_rules import (
     Counts,
     DictOf,
@@ -30,10 +28,10 @@ from grulight.checkpoint_files.rules import (
     TensorOf,
     Text,
 )
-from grulight.kernels.fused import Kernel
+from grulight.kernels.choices import Kernel
 
-FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-_WEIGHT = TensorOf((*FLOATS, torch.int64, torch.int32, torch.uint8, torch.bool))
+_FLOATS = ("torch.float32", "torch.float64", "torch.float16", "torch.bfloat16")
+_WEIGHT = TensorOf((*_FLOATS, "torch.int64", "torch.int32", "torch.uint8", "torch.bool"))
 _PLAIN_DICT = DictOf(Anything(), Anything())
 _SIZE = Integer(1, 2**31)
 _NAMES = Nullable(ListOf(Text()))
@@ -132,10 +130,10 @@ _OPTIMIZER = Record(
 )
 _PROCESS = Record(
     {
-        "sums": TensorOf((torch.float64, torch.float32), (4,)),
-        "rng": TensorOf((torch.uint8,)),
+        "sums": TensorOf(("torch.float64", "torch.float32"), (4,)),
+        "rng": TensorOf(("torch.uint8",)),
     },
-    {"cuda_rng": TensorOf((torch.uint8,), (16,))},
+    {"cuda_rng": TensorOf(("torch.uint8",), (16,))},
 )
 _SCALER = Record(  # of 16-mixed
     {

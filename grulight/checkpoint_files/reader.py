@@ -5,16 +5,16 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from grulight.checkpoint_files.archive import read_structure
 from grulight.checkpoint_files.format import CALLBACKS, CHECKPOINT
 from grulight.checkpoint_files.rules import Unfit, shown
 from grulight.checkpoint_files.unreadable import Unreadable
 from grulight.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FORMAT = 1  # of our checkpoints; counts up when an older grulight could not read them
 CHOOSE = "Choose a file that `grulight fit` wrote."
@@ -31,12 +31,24 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Raises:
         InputError: The file is missing, damaged, or a checkpoint of something else.
     """
+    import torch
+
     structure(path)
     try:
         checkpoint: Checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     # torch.load meets a damaged or foreign file with any of a dozen exception types
     except Exception as error:
         raise _unreadable(path, "truncated, or of another kind") from error
+    require_known(path, checkpoint)
+    return checkpoint
+
+
+def require_known(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Check what a checkpoint holds; stand-ins for tensors are as good as these.
+
+    Raises:
+        InputError: It is not as :mod:`grulight.checkpoint_files.format` says.
+    """
     try:
         CHECKPOINT.check(checkpoint, "")
         for key, state in checkpoint.get("callbacks", {}).items():
@@ -45,7 +57,6 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
                     rule.check(state, f"callbacks.{name.rstrip('(')}")
     except Unfit as error:
         raise damaged(path, str(error)) from None
-    return checkpoint
 
 
 def structure(path: str | os.PathLike[str]) -> Checkpoint:
@@ -86,7 +97,7 @@ def _unreadable(path: str | os.PathLike[str], reason: str) -> InputError:
 
 def read_described(
     path: str | os.PathLike[str],
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
     """Return the arguments of a checkpoint's classifier, and its weights by name.
 
     Raises:
@@ -97,7 +108,7 @@ def read_described(
 
 def described(
     path: str | os.PathLike[str], checkpoint: Checkpoint
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+) -> tuple[dict[str, Any], dict[str, "Tensor"]]:
     """Return the arguments of the classifier of a checkpoint that was read, and its weights.
 
     Raises:
@@ -127,7 +138,7 @@ def refuse_foreign_shapes(path: str | os.PathLike[str], checkpoint: Checkpoint) 
 
 
 def require_weights(
-    path: str | os.PathLike[str], expected: Mapping[str, Tensor], held: Mapping[str, Tensor]
+    path: str | os.PathLike[str], expected: Mapping[str, "Tensor"], held: Mapping[str, "Tensor"]
 ) -> None:
     """Check that weights are those of a model, and finite.
 
@@ -160,7 +171,7 @@ def require_weights(
 
 
 def require_described(
-    path: str | os.PathLike[str], description: dict[str, Any], state: Mapping[str, Tensor]
+    path: str | os.PathLike[str], description: dict[str, Any], state: Mapping[str, "Tensor"]
 ) -> None:
     """Check that a Keras model's description needs no more numbers than a checkpoint has.
 

@@ -4,12 +4,12 @@ Those of lists and dictionaries are in `container_rules`.
 """
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
+from grulight.checkpoint_files.unpickler import TensorStub
 
 LARGEST = 2**53  # what a float counts to, and no training
 
@@ -18,9 +18,15 @@ class Unfit(Exception):
     """A value that breaks a rule: where, what it is, and what was expected."""
 
 
-def shown(value: object) -> str:
+def is_tensor(value: object) -> bool:
+    """Return whether a value is a tensor, or stands for one where torch need not be there."""
+    torch = sys.modules.get("torch")
+    return isinstance(value, TensorStub) or (torch is not None and isinstance(value, torch.Tensor))
+
+
+def shown(value: Any) -> str:
     """Return a value from a file in a few words: it may be anything, of any size."""
-    if isinstance(value, Tensor):
+    if is_tensor(value):
         return f"a tensor {tuple(value.shape)} of {value.dtype}"
     if isinstance(value, str):
         return repr(value[:40])
@@ -148,20 +154,20 @@ class Nothing(Rule):
 class TensorOf(Rule):
     """A dense tensor of some types; ``shape`` where it is known."""
 
-    dtypes: tuple[torch.dtype, ...] = ()
+    dtypes: tuple[str, ...] = ()
     shape: tuple[int, ...] | None = None
 
     @property
     def expected(self) -> str:
         """The rule in words."""
-        kinds = " or ".join(map(str, self.dtypes))
+        kinds = " or ".join(self.dtypes)
         return f"a tensor {'' if self.shape is None else self.shape} of {kinds}"
 
     def holds(self, value: Any) -> bool:
         """Return whether it is one."""
         return (
-            isinstance(value, Tensor)
-            and value.dtype in self.dtypes
+            is_tensor(value)
+            and str(value.dtype) in self.dtypes
             and not value.requires_grad
             and self.shape in (None, tuple(value.shape))
         )

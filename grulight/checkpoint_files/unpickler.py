@@ -8,11 +8,23 @@ from io import BytesIO
 from operator import mul
 from typing import Any, NamedTuple
 
-import torch
-
 from grulight.checkpoint_files.unreadable import MAX_REPEATS, Unreadable
 
 MAX_AXES = 64  # torch's own limit
+_DTYPES = {
+    "ByteStorage": "uint8",
+    "CharStorage": "int8",
+    "BoolStorage": "bool",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "ShortStorage": "int16",
+    "FloatStorage": "float32",
+    "IntStorage": "int32",
+    "DoubleStorage": "float64",
+    "LongStorage": "int64",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+}
 _ITEM_BYTES = {
     **dict.fromkeys(("ByteStorage", "CharStorage", "BoolStorage"), 1),
     **dict.fromkeys(("HalfStorage", "BFloat16Storage", "ShortStorage"), 2),
@@ -23,15 +35,32 @@ _ITEM_BYTES = {
 
 
 class Storage(NamedTuple):
-    """Numbers in the file, by how many there are."""
+    """Numbers in the file, by how many there are.
+
+    Attributes:
+        numel: How many.
+        dtype: Of what type.
+        key: Their member of the zip, below ``data/``.
+    """
 
     numel: int
+    dtype: str
+    key: str
 
 
 class TensorStub(NamedTuple):
-    """A tensor without its numbers."""
+    """A tensor without its numbers, which lie in a storage."""
 
     shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    offset: int
+    storage: Storage
+    requires_grad: bool
+
+    @property
+    def dtype(self) -> str:
+        """As torch writes it."""
+        return f"torch.{self.storage.dtype}"
 
 
 class _DeclaredSafe:
@@ -55,12 +84,12 @@ class StandInUnpickler(pickle.Unpickler):
         """Return the stand-in of what a pickle names."""
         if module == "torch" and name in _ITEM_BYTES:
             return name
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return f"torch.{name}"
         if (found := _STAND_INS.get(f"{module}.{name}")) is not None:
             return found
         if (kind := _COPIES.get(f"{module}.{name}")) is not None:
             return partial(self._copy, kind)
+        if module == "torch" and _is_dtype(name):
+            return f"torch.{name}"
         if f"{module}.{name}" in _declared_safe():
             return _DeclaredSafe
         raise Unreadable(f"it holds a {f'{module}.{name}'[:60]!r}, not tensors and plain values")
@@ -76,7 +105,7 @@ class StandInUnpickler(pickle.Unpickler):
             numel * _ITEM_BYTES[storage]
         ):
             raise Unreadable("the file does not hold as many numbers as a tensor says")
-        return Storage(numel)
+        return Storage(numel, _DTYPES[storage], key)
 
     def _copy(self, kind: Callable[..., Any], items: Any = (), codec: str = "latin1") -> Any:
         """Make what torch makes of items, which a pickle may name again and again."""
@@ -108,12 +137,14 @@ def _tensor(
     numel = reduce(mul, shape, 1)
     if numel > storage.numel or (numel and last >= storage.numel):
         raise Unreadable("the file does not hold as many numbers as a tensor says")
-    return TensorStub(tuple(shape))
+    return TensorStub(tuple(shape), tuple(stride), offset, storage, requires_grad)
 
 
 _STAND_INS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": lambda data, requires_grad, hooks: data,
+    "torch._utils._rebuild_parameter": lambda data, requires_grad, hooks: data._replace(
+        requires_grad=requires_grad
+    ),
     "torch.device": lambda *names: names,
 }
 _COPIES: dict[str, Callable[..., Any]] = {
@@ -126,8 +157,16 @@ _COPIES: dict[str, Callable[..., Any]] = {
 }
 
 
+def _is_dtype(name: str) -> bool:
+    import torch
+
+    return isinstance(getattr(torch, name, None), torch.dtype)
+
+
 def _declared_safe() -> set[str]:
     """Return the names that a user gave to ``torch.serialization.add_safe_globals``."""
+    import torch
+
     given = torch.serialization.get_safe_globals()
     named = [each[1] if isinstance(each, tuple) else each for each in given]
     return {

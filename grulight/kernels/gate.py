@@ -7,19 +7,21 @@ each array that it keeps and once a call for one that it is handed. All of them 
 """
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from grulight.errors import InputError
 from grulight.kernels.reference import Array
 from grulight.kernels.rules import COLUMNS
 
+if TYPE_CHECKING:  # arrays alone are predicted for without torch
+    import torch
+    from torch import Tensor
+
 Axes = tuple[int | str, ...]  # an axis of any size has a name
-_WHOLE = torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8
+_WHOLE = tuple(f"torch.{each}" for each in ("int64", "int32", "int16", "int8", "uint8"))
 _LANES = 64  # bytes of numba_simd's vectors, which must not be imported to look at shapes
 
 
@@ -237,14 +239,14 @@ def batches(each: Sequence[Any], step: int) -> NDArray[np.int64]:
 
 
 def layer(
-    x: Tensor,
-    h0: Tensor,
-    lengths: Tensor | None,
-    w_ih: Tensor,
-    w_hh: Tensor,
-    b_ih: Tensor | None,
-    b_hh: Tensor | None,
-    kinds: Sequence[torch.dtype],
+    x: "Tensor",
+    h0: "Tensor",
+    lengths: "Tensor | None",
+    w_ih: "Tensor",
+    w_hh: "Tensor",
+    b_ih: "Tensor | None",
+    b_hh: "Tensor | None",
+    kinds: "Sequence[torch.dtype]",
 ) -> None:
     """Check the shapes and types that one layer in one direction is given, on any device.
 
@@ -265,14 +267,14 @@ def layer(
     if b_ih is not None:
         like(x, "b_ih", b_ih, (gates,))
         like(x, "b_hh", b_hh, (gates,))
-    if lengths is not None and (lengths.shape != (batch,) or lengths.dtype not in _WHOLE):
+    if lengths is not None and (lengths.shape != (batch,) or str(lengths.dtype) not in _WHOLE):
         raise InputError(
             f"lengths {tuple(lengths.shape)} of {lengths.dtype}: expected one for each of {batch} "
             "rows, whole numbers."
         )
 
 
-def like(x: Tensor, name: str, tensor: Tensor | None, shape: tuple[int, ...]) -> None:
+def like(x: "Tensor", name: str, tensor: "Tensor | None", shape: tuple[int, ...]) -> None:
     """Check that a tensor, where there is one, has a shape, and x's type and device."""
     if tensor is None:
         return
@@ -283,7 +285,7 @@ def like(x: Tensor, name: str, tensor: Tensor | None, shape: tuple[int, ...]) ->
         raise InputError(f"{name} is {found}, expected {x.dtype} on {x.device} as x is.")
 
 
-def lengths_of(lengths: Tensor, batch: int, steps: int) -> None:
+def lengths_of(lengths: "Tensor", batch: int, steps: int) -> None:
     """Check what the lengths of padded sequences hold; on a GPU this waits for it."""
     if lengths.shape != (batch,):
         raise InputError(f"lengths {tuple(lengths.shape)}: expected one for each of {batch} rows.")
@@ -294,13 +296,13 @@ def lengths_of(lengths: Tensor, batch: int, steps: int) -> None:
         raise InputError(f"lengths from {low} to {high}: expected 1 to {steps}, the time steps.")
 
 
-def pulls(x: Tensor, d_out: Tensor | None, d_last: Tensor | None, h0: Tensor) -> None:
+def pulls(x: "Tensor", d_out: "Tensor | None", d_last: "Tensor | None", h0: "Tensor") -> None:
     """Check the derivatives that a backward pass starts from."""
     like(x, "d_out", d_out, (*x.shape[:2], h0.shape[1]))
     like(x, "d_last", d_last, (x.shape[0], h0.shape[1]))
 
 
-def tape(x: Tensor, kept: Tensor, hidden: int) -> None:
+def tape(x: "Tensor", kept: "Tensor", hidden: int) -> None:
     """Check that ``grulight::gru`` left this behind for its backward pass, having read x."""
     batch, steps, _ = x.shape
     lanes = _LANES // x.itemsize
@@ -325,6 +327,6 @@ def _last_axis(name: str, array: Any) -> int:
     return int(np.shape(array)[1])
 
 
-def float_of(dtype: torch.dtype) -> type[np.floating[Any]]:
+def float_of(dtype: "torch.dtype") -> type[np.floating[Any]]:
     """Return NumPy's type for what a module computes in, or float32 where NumPy lacks it."""
-    return np.float64 if dtype == torch.float64 else np.float32
+    return np.float64 if str(dtype) == "torch.float64" else np.float32

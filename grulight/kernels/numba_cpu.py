@@ -15,13 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, jit
+from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, counted, jit
 from grulight.kernels.numba_gates import cell
 from grulight.kernels.numba_simd import VECTOR, product_of, reach
 from grulight.kernels.numba_weights import copy, in_strips, pack, pack_backward
 
 BLOCK = 32  # sequences that share the reading of weights
-MANY_UNITS, LARGE_BLOCK = 384000, 32
 GROUPS = 32  # at most this many partial sums of gradients
 N, R, Z, C = 1, 2, 3, 4  # slots of a step; h is slot 0
 
@@ -210,7 +209,7 @@ def backward_block(
             d_h0[order[s], j] = d_tape[s * p + j]
 
 
-@jit
+@counted
 def group_of(batch: int) -> int:
     """Return how many sequences share a partial sum: whole blocks; the batch alone decides."""
     blocks = (batch + BLOCK - 1) // BLOCK

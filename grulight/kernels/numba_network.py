@@ -11,7 +11,7 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, jit
+from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, counted, jit
 from grulight.kernels.numba_cpu import forward_blocks
 from grulight.kernels.numba_head import (
     CLASSES,
@@ -43,7 +43,7 @@ def longest_first(lengths: Any, steps: int) -> Any:
     return order
 
 
-@jit
+@counted
 def room_to_pack(inputs: int, hidden: int, itemsize: int) -> int:
     """Return how many numbers ``packed_before`` keeps at most."""
     p = padded(hidden, itemsize)

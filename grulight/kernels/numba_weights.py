@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from grulight.kernels.numba_cache import jit
+from grulight.kernels.numba_cache import counted, jit
 from grulight.kernels.numba_simd import VECTOR, place
 
 
@@ -18,7 +18,7 @@ def copy(source: Any, start: int, into: Any, at: int, count: int) -> None:
         into[at + i] = source[start + i]
 
 
-@jit
+@counted
 def padded(size: int, itemsize: int) -> int:
     """Return a size rounded up to whole vectors."""
     lanes = VECTOR // itemsize

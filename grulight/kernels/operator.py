@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from grulight.kernels import gate
+from grulight.kernels.eager import spare_compiler
 from grulight.kernels.reference import Array
 from grulight.kernels.threads import share
 
@@ -212,3 +213,7 @@ def _backward(ctx: Any, d_out: Optional, d_last: Optional, _: Optional) -> tuple
 gru.register_autograd(_backward, setup_context=_keep)
 torch.library.register_autocast(gru, "cpu", torch.float32)
 torch.library.register_autocast(gru, "cuda", torch.float32)
+
+for _operator in (gru, gru_backward):
+    for _function in getattr(_operator, "_backend_fns", {}).values():
+        spare_compiler(_function)

@@ -1,12 +1,11 @@
 """Share a kernel's work among threads, as many as torch is told to use."""
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
-
-import torch
 
 Work = Callable[[int, int], None]
 
@@ -16,7 +15,7 @@ WORTH_A_THREAD = 5_000_000
 
 def count(units: int, multiplications: int) -> int:
     """Return how many threads so much work is shared among; see ``share``."""
-    return min(torch.get_num_threads(), units, multiplications // WORTH_A_THREAD)
+    return min(_allowed(), units, multiplications // WORTH_A_THREAD)
 
 
 def share(work: Work, units: int, multiplications: int) -> None:
@@ -37,6 +36,14 @@ def share(work: Work, units: int, multiplications: int) -> None:
     work(bounds[0], bounds[1])
     for future in futures:
         future.result()
+
+
+def _allowed() -> int:
+    """Return how many threads torch is told to use, or would be if it were there."""
+    if (torch := sys.modules.get("torch")) is not None:
+        return int(torch.get_num_threads())
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdecimal() and int(told) else os.cpu_count() or 1
 
 
 @cache

@@ -56,7 +56,11 @@ def load_classifier(path: str | os.PathLike[str]) -> GRUClassifier:
         InputError: See :func:`read_checkpoint` and :func:`refuse_foreign_shapes`; or weights are
             missing, not finite, or of other shapes than the description says.
     """
-    checkpoint = read_checkpoint(path)
+    return classifier_in(path, read_checkpoint(path))
+
+
+def classifier_in(path: str | os.PathLike[str], checkpoint: Checkpoint) -> GRUClassifier:
+    """Return the trained classifier of a checkpoint that was read; see ``load_classifier``."""
     settings, state = described(path, checkpoint)
     _require_sizes(path, settings, state)
     try:

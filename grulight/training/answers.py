@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow
 from numpy.typing import NDArray
 
 from grulight.data.batches import Batches
@@ -58,6 +57,8 @@ def predicted(classifier: Answering, data: Any, options: ReadOptions) -> Any:
     columns = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
     if isinstance(source, str) or not source.is_table:
         return columns
+    import pyarrow
+
     ids = pyarrow.array(columns.pop("sequence"))
     if classifier.windows is None:
         ids = source.with_type_of(options.sequence, ids)
@@ -89,6 +90,8 @@ def _read(classifier: Answering, source: str | Given, options: ReadOptions) -> S
 
 def _as_given(source: Given, columns: dict[str, Any]) -> Any:
     """Return columns as a frame of the kind that was given."""
+    import pyarrow
+
     table = pyarrow.table({name: pyarrow.array(column) for name, column in columns.items()})
     if "polars" in sys.modules and isinstance(source.data, sys.modules["polars"].DataFrame):
         return sys.modules["polars"].from_arrow(table)

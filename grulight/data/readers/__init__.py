@@ -5,6 +5,7 @@ import os
 from grulight.data.readers.arrays import read_npy, read_npz
 from grulight.data.readers.checks import checked
 from grulight.data.readers.file_kinds import (
+    TABLES,
     check_file,
     check_options,
     checked_path,
@@ -18,7 +19,6 @@ from grulight.data.readers.offsets import shifted
 from grulight.data.readers.options import ReadOptions, columns_of
 from grulight.data.readers.packed import is_packed, read_packed
 from grulight.data.readers.raw import RawSequences
-from grulight.data.readers.tables import TABLES, read_table
 from grulight.data.readers.ts import read_aeon, read_ts
 from grulight.data.sequences import Sequences
 
@@ -119,6 +119,9 @@ def _file(source: str, options: ReadOptions) -> RawSequences:
         case ".ts":
             return read_ts(path)
         case _:
+            # Arrow takes a third of a second and 40 MB to import
+            from grulight.data.readers.tables import read_table
+
             return read_table(path, columns)
 
 

@@ -5,10 +5,15 @@ from dataclasses import replace
 
 from grulight.data.readers.messages import bad
 from grulight.data.readers.options import ReadOptions
-from grulight.data.readers.tables import TABLES
-from grulight.data.readers.text_file import COMPRESSED
 from grulight.errors import InputError, listed
 
+COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+_TABLES_OF_TEXT = (".csv", ".tsv")
+TABLES = (
+    *_TABLES_OF_TEXT,
+    *(text + end for text in _TABLES_OF_TEXT for end in COMPRESSED),
+    *(".parquet", ".xlsx"),
+)
 _KINDS = {
     b"PK\x03\x04": "a zip archive",
     b"PK\x05\x06": "a zip archive",

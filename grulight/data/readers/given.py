@@ -6,16 +6,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as arrow
 from numpy.typing import NDArray
 
-from grulight.data.readers.arrow_table import ArrowTable
-from grulight.data.readers.long_table import padded_sequences
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.messages import bad
 from grulight.data.readers.options import ReadOptions, columns_of
 from grulight.data.readers.raw import RawSequences
-from grulight.data.readers.tables import rows_of_table
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
 
@@ -50,6 +46,10 @@ class Given:
 
     def with_type_of(self, name: str, array: Any) -> Any:
         """Return an Arrow array of texts in the type that a column of the data frame has."""
+        import pyarrow as arrow
+
+        from grulight.data.readers.arrow_table import ArrowTable
+
         schema = ArrowTable(str(self), self.data).schema
         if name not in schema.names:
             return array
@@ -74,6 +74,10 @@ class Given:
         return RawSequences(values, labels, lengths=lengths, weights=weights)
 
     def _table(self, options: ReadOptions) -> RawSequences:
+        from grulight.data.readers.arrow_table import ArrowTable
+        from grulight.data.readers.long_table import padded_sequences
+        from grulight.data.readers.tables import rows_of_table
+
         source, columns = str(self), columns_of(options)
         table = ArrowTable(source, self.data)
         [rows] = rows_of_table(source, table, columns, math.inf)

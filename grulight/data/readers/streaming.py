@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from grulight.data.readers import ReadOptions, checked_path, columns_of, read
 from grulight.data.readers.classes import class_indices
 from grulight.data.readers.digits import as_float32
+from grulight.data.readers.file_kinds import TABLES
 from grulight.data.readers.long_table import gathered
 from grulight.data.readers.messages import bad
 from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.table_rows import Rows
-from grulight.data.readers.tables import TABLES, table_rows
+from grulight.data.readers.tables import table_rows
 from grulight.data.readers.targets import Wish, target_notes, targets
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError

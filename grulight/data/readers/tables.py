@@ -18,14 +18,9 @@ from grulight.data.readers.row_each import RowEach
 from grulight.data.readers.table_blocks import Block, Wanted
 from grulight.data.readers.table_columns import ColumnNames, Layout, find_columns
 from grulight.data.readers.table_rows import Rows, rows_of_whole_sequences
-from grulight.data.readers.text_file import COMPRESSED
 from grulight.data.readers.wide_columns import find_grid
 from grulight.data.readers.xlsx_table import XLSXTable
 from grulight.errors import InputError
-
-_TEXT = (".csv", ".tsv")
-_COMPRESSED = tuple(text + end for text in _TEXT for end in COMPRESSED)
-TABLES = (*_TEXT, *_COMPRESSED, ".parquet", ".xlsx")
 
 
 class Table(Protocol):

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import IO, Any, BinaryIO
 
 import numpy as np
-import pyarrow
 
+from grulight.data.readers.file_kinds import COMPRESSED
 from grulight.data.readers.messages import bad
 
 _BLOCK = 1 << 20  # bytes read at once: what is parsed together should stay in the cache
 LONGEST_LINE = 1 << 26  # bytes: a line without an end would fill the memory
-COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _QUOTE, _LINE_ENDS = ord('"'), (ord("\n"), ord("\r"))
 
 
@@ -61,6 +60,8 @@ class TextFile:
         if self._compression is None:
             raw.seek(offset)
             return raw
+        import pyarrow
+
         file: Any = io.BufferedReader(pyarrow.CompressedInputStream(raw, self._compression))
         while offset and (skipped := len(file.read(min(offset, _BLOCK)))):
             offset -= skipped

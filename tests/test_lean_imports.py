@@ -1,0 +1,67 @@
+"""What a command imports: Lightning without torch's compiler, which works once it is asked."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_FIT = (
+    "from grulight.cli import main; "
+    "main(['fit', '--trainer.max_epochs', '1', '--trainer.accelerator', 'cpu'])"
+)
+_COMPILED = """
+import sys
+from grulight.commands.lean_imports import lean_imports
+with lean_imports():
+    import lightning.pytorch as pl
+from lightning.fabric.wrappers import _unwrap_compiled
+from torch import nn, optim
+from torch.utils.flop_counter import FlopCounterMode
+import torch
+plain = nn.Linear(2, 2)
+optimizer = optim.SGD(plain.parameters())
+assert not isinstance(plain, sys.modules["lightning.fabric.wrappers"].OptimizedModule)
+print("torch._dynamo" in sys.modules)
+optimizer.zero_grad()
+compiled = torch.compile(plain, backend="eager")
+assert torch.equal(compiled(torch.ones(1, 2)), plain(torch.ones(1, 2)))
+assert _unwrap_compiled(compiled)[0] is plain
+optimizer.zero_grad()
+assert torch._dynamo.config is sys.modules["torch._dynamo.config"]
+counter = pl.utilities.model_summary.ModelSummary(pl.LightningModule())._flop_counter
+assert isinstance(counter, FlopCounterMode)
+"""
+
+
+def _printed(code: str, cwd: Path) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=cwd, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_training_imports_neither_a_compiler_nor_what_reads_tables(tmp_path: Path) -> None:
+    looks = "import sys; print([m for m in ('torch._dynamo', 'pyarrow') if m in sys.modules])"
+    assert _printed(f"{_FIT}; {looks}", tmp_path)[-1] == "[]"
+
+
+def test_what_was_left_out_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
+    assert _printed(_COMPILED, tmp_path) == ["False"]
+
+
+@pytest.mark.parametrize(
+    "code", ["from torch._dynamo import config as found", "import torch._dynamo as found"]
+)
+def test_another_part_of_the_compiler_is_imported_even_meanwhile(tmp_path: Path, code: str) -> None:
+    script = f"""
+from grulight.commands.lean_imports import lean_imports
+with lean_imports():
+    {code}
+    found.list_backends if hasattr(found, "list_backends") else found.cache_size_limit
+import torch, sys
+assert torch.compile(torch.nn.Linear(1, 1), backend="eager")(torch.ones(1, 1)).shape == (1, 1)
+assert sys.modules["torch._dynamo"].list_backends
+"""
+    assert _printed(script, tmp_path) == []
