@@ -6,10 +6,12 @@ rounding that ``grulight.optim`` describes.
 
 import math
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
@@ -24,6 +26,40 @@ BELOW = {"lr": math.inf, "eps": math.inf, "weight_decay": math.inf} | dict.fromk
 BELOW["initial_accumulator_value"] = math.inf
 # what is kept of gradients that have not moved anything yet: their sum, and how many they are
 ACCUMULATED, KEPT = "accumulated_grad", "kept_gradients"
+
+
+@dataclass
+class Clipping:
+    """Clip gradients as Keras does: by value, by the norm over all, or by each variable's norm.
+
+    Attributes:
+        rule: `clipvalue`, `global_clipnorm` or `clipnorm`.
+        limit: The largest that is left.
+        variables: The parameters that make up each of Keras' variables.
+    """
+
+    rule: str
+    limit: float
+    variables: tuple[tuple[Parameter, ...], ...]
+
+    def __call__(self) -> None:
+        """Change the gradients in place."""
+        held = [[p.grad for p in each if p.grad is not None] for each in self.variables]
+        groups = [each for each in held if each]
+        if self.rule == "global_clipnorm":
+            groups = [[grad for each in groups for grad in each]] if groups else []
+        for grads in groups:
+            if self.rule == "clipvalue":
+                torch._foreach_clamp_max_(grads, self.limit)
+                torch._foreach_clamp_min_(grads, -self.limit)
+            else:
+                norm = _norm(grads)
+                torch._foreach_mul_(grads, self.limit)
+                torch._foreach_div_(grads, norm.clamp(min=self.limit))
+
+
+def _norm(grads: list[Tensor]) -> Tensor:
+    return torch.stack([grad.square().sum() for grad in grads]).sum().sqrt()
 
 
 class KerasOptimizer(Optimizer):

@@ -1,10 +1,8 @@
 """The optimiser that a Keras file was compiled with."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parameter import Parameter
 
 from grulight.adagrad_variants import KerasAdadelta, KerasAdagrad
@@ -16,7 +14,7 @@ from grulight.keras_files.reader.schedule_settings import read_schedule
 from grulight.keras_files.reader.untrusted_text import Json, quote
 from grulight.keras_files.variables_in_torch import keras_variables
 from grulight.optim import KerasAdam, KerasRMSprop, KerasSGD
-from grulight.optimizer_base import KEPT, KerasOptimizer
+from grulight.optimizer_base import KEPT, Clipping, KerasOptimizer
 from grulight.schedules import Schedule
 
 CLASSES: dict[str, type[KerasOptimizer]] = {
@@ -31,40 +29,6 @@ CLASSES: dict[str, type[KerasOptimizer]] = {
 }
 _WORDS = {"learning_rate": "lr", "epsilon": "eps"}
 _BETAS = ("beta_1", "beta_2")
-
-
-@dataclass
-class Clipping:
-    """Clip gradients as Keras does: by value, by the norm over all, or by each variable's norm.
-
-    Attributes:
-        rule: `clipvalue`, `global_clipnorm` or `clipnorm`.
-        limit: The largest that is left.
-        variables: The parameters that make up each of Keras' variables.
-    """
-
-    rule: str
-    limit: float
-    variables: tuple[tuple[Parameter, ...], ...]
-
-    def __call__(self) -> None:
-        """Change the gradients in place."""
-        held = [[p.grad for p in each if p.grad is not None] for each in self.variables]
-        groups = [each for each in held if each]
-        if self.rule == "global_clipnorm":
-            groups = [[grad for each in groups for grad in each]] if groups else []
-        for grads in groups:
-            if self.rule == "clipvalue":
-                torch._foreach_clamp_max_(grads, self.limit)
-                torch._foreach_clamp_min_(grads, -self.limit)
-            else:
-                norm = _norm(grads)
-                torch._foreach_mul_(grads, self.limit)
-                torch._foreach_div_(grads, norm.clamp(min=self.limit))
-
-
-def _norm(grads: list[Tensor]) -> Tensor:
-    return torch.stack([grad.square().sum() for grad in grads]).sum().sqrt()
 
 
 def compiled_optimizer(

@@ -12,7 +12,7 @@ from grulight.kernels.numba_cache import compiled, jit
 from grulight.kernels.numba_head import head_backward, linear, loss_backward
 from grulight.kernels.numba_network import longest_first
 from grulight.kernels.numba_stack import backward_stack, drop, forward_stack
-from grulight.kernels.numba_update import clip, summed, update
+from grulight.kernels.numba_update import clip, clip_variables, summed, update
 from grulight.kernels.numba_weights import copy, padded
 
 
@@ -69,7 +69,8 @@ def multiply(rows: Any, noise: Any, at: int) -> None:
 
 @compiled
 def train(
-    parameters: Any, slots: Any, edges: Any, groups: Any, rule: int, rows: Any, limits: Any,
+    parameters: Any, slots: Any, edges: Any, groups: Any, variables: Any, rule: int, rows: Any,
+    limits: Any,
     sizes: Any, answer: int, per_step: bool, smoothing: Any, scale: Any,
     values: Any, lengths: Any, begins: Any, classes: Any, numbers: Any, weights: Any,
     order: Any, starts: Any, noise: Any, noise_starts: Any, between: bool,
@@ -83,9 +84,11 @@ def train(
             moved nothing yet; moved in place, like ``parameters``.
         edges: Where each parameter starts, and where the last one ends.
         groups: The row of each parameter; below zero for one that stays.
+        variables: Which of Keras' variables each parameter is a part of; below zero for none.
         rule: Of ``numba_update``.
         rows: (batches, groups, COLUMNS), its settings.
-        limits: Gradients' largest norm, and largest value; 0 for none.
+        limits: Gradients' largest norm, largest value, and largest norm of a variable's; 0 for
+            none.
         sizes: I, H, layers, directions, and 1 where the GRU has biases.
         answer: Which kind of answers, of ``numba_head``.
         per_step: Whether there is one for each step.
@@ -157,4 +160,5 @@ def train(
         if summed(gradients, sums, rows[step, 0]):
             continue
         clip(gradients, edges, groups, limits[0], limits[1])
+        clip_variables(gradients, edges, variables, limits[2])
         update(parameters, gradients, first, second, third, edges, groups, rule, rows[step])

@@ -167,6 +167,23 @@ def clip(gradients: Any, edges: Any, groups: Any, norm: float, value: float) -> 
 
 
 @jit
+def clip_variables(gradients: Any, edges: Any, variables: Any, limit: float) -> None:
+    """Limit the norm of each variable's gradient as Keras' ``clipnorm`` does; 0 for not."""
+    kind = gradients.dtype.type
+    for variable in range(np.max(variables) + 1 if limit else 0):
+        total = 0.0
+        for p in range(variables.size):
+            if variables[p] == variable:
+                for i in range(edges[p], edges[p + 1]):
+                    total += np.float64(gradients[i]) * gradients[i]
+        share = kind(limit / max(np.sqrt(total), limit))
+        for p in range(variables.size):
+            if variables[p] == variable:
+                for i in range(edges[p], edges[p + 1]):
+                    gradients[i] *= share
+
+
+@jit
 def update(
     parameters: Any, gradients: Any, first: Any, second: Any, third: Any,
     edges: Any, groups: Any, rule: int, rows: Any,

@@ -35,6 +35,8 @@ class Updates(NamedTuple):
         groups: (parameters,) the group of each; below zero for one that stays. None for one group.
         norm: What the norm of all gradients is limited to; 0 for no limit.
         value: What each gradient is limited to; 0 for no limit.
+        variables: (parameters,) which of Keras' variables each is a part of; below zero for none.
+        of_variable: What the norm of each variable's gradient is limited to then; 0 for no limit.
     """
 
     rule: int
@@ -42,6 +44,8 @@ class Updates(NamedTuple):
     groups: Array | None = None
     norm: float = 0.0
     value: float = 0.0
+    variables: Array | None = None
+    of_variable: float = 0.0
 
 
 def accumulating(updates: Updates, each: int, batches: int) -> Updates:

@@ -131,9 +131,13 @@ def train_steps(
         rule = keras_adam(rule, step, len(batches), double=number is np.float64)
     third, sums = (np.zeros_like(state.parameters) if each is None else each for each in state[3:])
     edges = np.cumsum([0, *sizes.weights, outputs * sizes.hidden * sizes.directions, outputs])
-    groups = np.zeros(len(edges) - 1, np.int64) if rule.groups is None else rule.groups
+    groups, variables = (
+        np.zeros(len(edges) - 1, np.int64) if each is None else each
+        for each in (rule.groups, rule.variables)
+    )
     counts = len(batches), len(edges) - 1
     rows, groups = gate.updates(rule.rows, groups, counts, (third, sums), edges[-1], number)
+    variables = gate.whole("variables", variables, counts[1], -1, counts[1] - 1)
     scale = np.ones(outputs) if task.scale is None else task.scale
     losses, metrics = np.empty(len(batches)), np.empty(len(batches))
     lens = arrays[1] if arrays[1].size else np.full(len(arrays[0]), arrays[0].shape[1])
@@ -143,9 +147,10 @@ def train_steps(
         (state.exp_avg, state.exp_avg_sq, third, sums),
         edges,
         groups,
+        variables,
         rule.rule,
         rows,
-        (float(rule.norm), float(rule.value)),
+        (float(rule.norm), float(rule.value), float(rule.of_variable)),
         (sizes.inputs, sizes.hidden, sizes.layers, sizes.directions, int(sizes.biases)),
         ANSWERS.index(task.answer),
         task.per_step,

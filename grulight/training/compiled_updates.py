@@ -13,11 +13,11 @@ from grulight.kernels.rules import SUMMED, WAITS, Updates
 from grulight.kernels.steps import State
 from grulight.optimizer_base import ACCUMULATED, KEPT, KerasOptimizer
 from grulight.training import reasons
+from grulight.training.clipping import clipped, known
 from grulight.training.optimizer_rules import RULES, Group
 
 Weights = Sequence[Tensor]
 _UNKNOWN = ("maximize", "capturable", "differentiable")  # options of no rule here
-_AROUND = {"clip": "Keras' clipping", "constrain": "constraints"}  # of a KerasOptimizer
 
 
 def why_not_compiled(optimizer: Optimizer, weights: Weights) -> reasons.Reason | None:
@@ -30,7 +30,8 @@ def why_not_compiled(optimizer: Optimizer, weights: Weights) -> reasons.Reason |
         return reasons.HOOKS
     options = [name for group in optimizer.param_groups for name in _UNKNOWN if group.get(name)]
     if isinstance(optimizer, KerasOptimizer):
-        options += [what for name, what in _AROUND.items() if getattr(optimizer, name)]
+        options += ["constraints"] * (optimizer.constrain is not None)
+        options += ["clipping of its own"] * (not known(optimizer.clip, weights))
     if options:
         return reasons.OPTION.of(options[0])
     several = any(len(set(_ages(optimizer, group))) > 1 for group in optimizer.param_groups)
@@ -97,7 +98,9 @@ def updates_of(
     if each > 1:
         found[:, :, SUMMED] = each
         found[:, :, WAITS] = ((waited + 1 + np.arange(count)) % each != 0)[:, None]
-    return Updates(rule.number, found, np.array(groups))
+    updates = Updates(rule.number, found, np.array(groups))
+    clip = getattr(optimizer, "clip", None)
+    return updates if clip is None else clipped(updates, clip, weights)
 
 
 def state_of(optimizer: Optimizer, weights: Weights) -> State:

@@ -10,15 +10,15 @@ from itertools import pairwise
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor
 
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
 from grulight.heads import Head, ValueHead
-from grulight.kernels.rules import Updates, accumulating
+from grulight.kernels.rules import accumulating
 from grulight.kernels.steps import train_steps
 from grulight.model import GRUNet
+from grulight.training.clipping import limited
 from grulight.training.compiled_network import task_of, weights_of
 from grulight.training.compiled_updates import state_of, take_over, updates_of
 from grulight.training.divergence import require_finite_loss
@@ -162,10 +162,3 @@ def take_compiled(
     counts = np.diff(starts)
     sums = np.stack((losses * counts, counts, metrics, answers), axis=1)
     means.add(torch.from_numpy(sums))
-
-
-def limited(updates: Updates, trainer: Trainer) -> Updates:
-    """Return updates with the Trainer's limit on gradients."""
-    limit = float(trainer.gradient_clip_val or 0)
-    by_value = trainer.gradient_clip_algorithm == GradClipAlgorithmType.VALUE
-    return updates._replace(value=limit) if by_value else updates._replace(norm=limit)

@@ -13,7 +13,8 @@ from grulight import GRUClassifier
 from grulight.errors import InputError
 from grulight.kernels.operator import gru, gru_backward
 from grulight.kernels.prediction import Predictor
-from grulight.kernels.steps import Adam, State, train_steps
+from grulight.kernels.rules import COLUMNS, Updates, keras_adam
+from grulight.kernels.steps import Adam, Noise, State, train_steps
 
 INPUTS, HIDDEN, CLASSES, COUNT, STEPS = 5, 16, 3, 12, 7
 SIZE = 3 * HIDDEN * (INPUTS + HIDDEN + 2) + CLASSES * (HIDDEN + 1)
@@ -80,12 +81,18 @@ def training() -> dict[str, np.ndarray]:
     }
 
 
-def train(arrays: dict[str, Any]) -> np.ndarray:
+def train(
+    arrays: dict[str, Any],
+    rule: Adam | Updates = Adam(),  # noqa: B008  # a tuple
+    noise: Noise | None = None,
+    **more: np.ndarray,
+) -> np.ndarray:
     names = "parameters", "exp_avg", "exp_avg_sq"
     data = arrays["values"], arrays["lengths"], arrays["labels"]
-    state = State(*(arrays[name] for name in names))
+    state = State(*(arrays[name] for name in names), **more)
     batches = [arrays["batch"]] * 2
-    return train_steps(state, 0, Adam(), (INPUTS, HIDDEN, True), data, batches)[0]
+    sizes = (INPUTS, HIDDEN, True)
+    return train_steps(state, 0, rule, sizes, data, batches, noise=noise)[0]
 
 
 @pytest.mark.parametrize("name", training())
@@ -114,6 +121,54 @@ def test_one_moment_of_another_shape_or_type_is_named() -> None:
         train(arrays | {"labels": changed(np.zeros(COUNT, int), 3)})
     with pytest.raises(InputError, match="a sequence in each"):
         train(arrays | {"batch": np.arange(0)})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"rows": np.zeros((3, 1, COLUMNS))}, rf"rows \(3, 1, {COLUMNS}\): expected \(2, groups"),
+        ({"rows": np.zeros((2, 1, 11))}, r"rows \(2, 1, 11\): expected"),
+        ({"rows": np.zeros((2, 0, COLUMNS))}, "rows .*: expected"),
+        ({"rows": np.full((2, 1, COLUMNS), "x")}, "rows hold <U1, expected numbers"),
+        ({"groups": np.array([0, 0, 1, 0, 0, 0])}, "groups from 0 to 1: expected -1 to 0"),
+        ({"groups": np.zeros(5, int)}, r"groups \(5,\): expected one for each of 6 rows"),
+        ({"variables": np.array([0, 1, 2, 3, 4, 6])}, "variables from 0 to 6: expected -1 to 5"),
+        ({"variables": np.zeros(7, int)}, r"variables \(7,\): expected one for each of 6 rows"),
+    ],
+)
+def test_settings_that_do_not_fit_the_batches_are_refused(
+    changes: dict[str, Any], said: str
+) -> None:
+    rule = keras_adam(Adam(), 0, 2, double=False)._replace(**changes)
+    with pytest.raises(InputError, match=said):
+        train(training(), rule=rule)
+
+
+@pytest.mark.parametrize("name", ["third", "sums"])
+def test_what_few_optimisers_keep_is_looked_at_too(name: str) -> None:
+    for kept in (
+        np.zeros(SIZE),
+        np.zeros(SIZE - 1, np.float32),
+        frozen(np.zeros(SIZE, np.float32)),
+    ):
+        with pytest.raises(InputError, match=f"^{name} "):
+            train(training(), **{name: kept})
+
+
+@pytest.mark.parametrize(
+    ("count", "between", "head"),
+    [(2 * COUNT * HIDDEN - 1, False, True), (0, False, True), (2 * COUNT * HIDDEN, True, True)],
+    ids=["one too few", "none", "between layers of which there are none"],
+)
+def test_noise_of_another_size_is_refused_or_fits(count: int, between: bool, head: bool) -> None:
+    noise = Noise(np.ones(count, np.float32), between, head)
+    if count == 2 * COUNT * HIDDEN:  # one layer has nothing between
+        assert np.array_equal(train(training(), noise=noise), train(training()))
+        return
+    with pytest.raises(
+        InputError, match=rf"noise \({count},\): expected \({2 * COUNT * HIDDEN},\)"
+    ):
+        train(training(), noise=noise)
 
 
 def weights(**other: Any) -> list[np.ndarray]:
