@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from peers import report, suites, tuning
+from peers import programs, report, suites, tuning
 from peers.benchmark_state import Benchmark
 from peers.claims import CLAIMS, judged
 from peers.oracle import CUDNN_FLOORS
@@ -57,7 +57,7 @@ def measured(
             getattr(suites, suite)(bench)
     wanted = [suite for suite in ("cold", "memory") if suite in chosen]
     if wanted:
-        suites.programs(bench, wanted)
+        programs.programs(bench, wanted)
     if "scaling" in chosen:
         parameters = suites.scaling(bench)
     if "gpu" in chosen:
