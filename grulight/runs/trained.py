@@ -52,7 +52,8 @@ class _Predicting:
         held = vars(self).get(_HELD)
         if held is None:  # it became a GRUClassifier after this method was asked for
             return cast("GRUClassifier", self).predict_proba(values, lengths)
-        _, plain, offset = held
+        plain: PlainGRU = held[1]
+        offset = held[2]
         if offset is not None:
             values = gate.sequences(values, plain.settings["input_size"]) - offset
         return plain.predictor(values, lengths)
