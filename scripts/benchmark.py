@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from peers import options as option_suite
-from peers import report, suites, tuning
+from peers import programs, report, suites, tuning
 from peers.benchmark_state import Benchmark
 from peers.claims import CLAIMS, judged
 from peers.oracle import CUDNN_FLOORS
@@ -64,7 +64,7 @@ def measured(
         option_suite.options(bench)
     wanted = [suite for suite in ("cold", "memory") if suite in chosen]
     if wanted:
-        suites.programs(bench, wanted)
+        programs.programs(bench, wanted)
     if "scaling" in chosen:
         parameters = suites.scaling(bench)
     if "gpu" in chosen:

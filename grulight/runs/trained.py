@@ -18,7 +18,7 @@ from grulight.kernels import gate
 if TYPE_CHECKING:
     from grulight.training.classifier import GRUClassifier
 
-_ALONE = Lock()
+_ALONE, _HELD = Lock(), "_held"
 
 
 def load_classifier(path: str | os.PathLike[str]) -> "GRUClassifier":
@@ -43,18 +43,19 @@ class _Predicting:
 
     def __init__(self, path: str | os.PathLike[str], plain: PlainGRU) -> None:
         offset = gate.offset(plain.settings.get("offset"), plain.settings["input_size"])
-        vars(self).update(_path=path, _plain=plain, _offset=offset)
+        vars(self)[_HELD] = path, plain, offset
 
     def predict_proba(
         self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None
     ) -> NDArray[np.floating]:
         """Return what is predicted; see ``GRUClassifier.predict_proba``."""
-        held = vars(self).copy()
-        if "_plain" not in held:  # it became a GRUClassifier meanwhile
+        held = vars(self).get(_HELD)
+        if held is None:  # it became a GRUClassifier after this method was asked for
             return cast("GRUClassifier", self).predict_proba(values, lengths)
-        plain: PlainGRU = held["_plain"]
-        if held["_offset"] is not None:
-            values = gate.sequences(values, plain.settings["input_size"]) - held["_offset"]
+        plain: PlainGRU = held[1]
+        offset = held[2]
+        if offset is not None:
+            values = gate.sequences(values, plain.settings["input_size"]) - offset
         return plain.predictor(values, lengths)
 
     @property  # type: ignore[misc]  # what isinstance asks for
@@ -94,9 +95,9 @@ def _become(predicting: Any) -> Any:
     with _ALONE:
         held = vars(predicting)
         if type(predicting) is _Predicting:
-            plain: PlainGRU = held["_plain"]
+            path, plain, _ = held[_HELD]
             weights = {name: torch.from_numpy(each) for name, each in plain.arrays.items()}
-            classifier = classifier_in(held["_path"], plain.checkpoint | {"state_dict": weights})
+            classifier = classifier_in(path, plain.checkpoint | {"state_dict": weights})
             held.clear()
             held.update(vars(classifier))
             object.__dict__["__class__"].__set__(predicting, type(classifier))

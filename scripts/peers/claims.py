@@ -53,7 +53,10 @@ CLAIMS = (
     _against("latency", "32", "jax", 0.7, "32 sequences against JAX"),
     _against("latency", "800", "jax", 1.0, "800 sequences against JAX"),
     _against("cold", "default", "keras-tensorflow", 1.0, "cold run against a Keras script"),
-    _against("memory", "default", "lightning", 1.0, "peak memory against plain Lightning"),
+    _against("cold", "default", "lightning", 1.0, "cold run against a plain Lightning script"),
+    _against("memory", "default", "lightning", 1.1, "peak memory against plain Lightning"),
+    _against("cold", "predict_proba", "at most", 1.0, "first answers of a checkpoint in 2.5 s"),
+    _against("memory", "predict_proba", "at most", 1.0, "they take 300 MB"),
     _against("tune", "30 epochs", "Optuna around Lightning", 1 / 8, "trial, Optuna and Lightning"),
     _against("tune", "30 epochs", "Keras Tuner on JAX", 1 / 8, "trial, Keras Tuner on JAX"),
     Claim(

@@ -2,17 +2,12 @@
 
 import subprocess
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 from peers import peer_process
-from peers.benchmark_state import Benchmark, Command
+from peers.benchmark_state import Benchmark
 from peers.claims import Verdict, linear
-from peers.peer_process import HERE, Skipped
-from peers.work import Work, draw, save
+from peers.work import Work, draw
 
 NO_TRAINING, NO_PREDICTION = ("onnxruntime",), ("lightning", "jax-step")
 GROWING = ("torch", "fused", "jax", "onnxruntime", "grulight")
@@ -22,7 +17,6 @@ HIDDEN = (8, 16, 32, 64, 128, 256)
 LATENCIES = (1, 32, 800, 100_000)
 # hidden size, batch: the default, and where data parallelism might pay
 SCALED = ((16, 32), (16, 1024), (64, 1024), (128, 1024), (256, 1024))
-SCRIPTS = ("keras-tensorflow", "keras-torch", "keras-jax", "lightning", "grulight")
 CUDA = [
     (how, dtype)
     for how in ("cudnn", "compile", "graph", "triton", "triton-graph")
@@ -93,57 +87,6 @@ def linearity(bench: Benchmark) -> list[Verdict]:
             words = f"cost per unit, {suite} from {min(costs)} to {max(costs)}"
             found.append(linear(words, costs))
     return found
-
-
-def programs(bench: Benchmark, wanted: Sequence[str]) -> None:
-    """Whole programs: the default run against scripts of the same work; memory of `predict`."""
-    env = peer_process.environment(bench.threads)
-    with tempfile.TemporaryDirectory() as directory:
-        work = Path(directory) / "work.npz"
-        save(draw(), work)
-        commands = {n: (_script(n, work), env) for n in SCRIPTS if n in bench.peers}
-        bench.run(wanted, "default", commands)
-        if "grulight" not in bench.peers:
-            return
-        if "cold" in wanted:
-            _uncompiled(bench, commands["grulight"], Path(directory))
-        if "memory" in wanted:
-            _predictions(bench, env, Path(directory))
-
-
-def _script(peer: str, work: Path) -> list[str]:
-    """Return the command that trains five epochs and tests."""
-    if peer == "grulight":
-        return [sys.executable, "-m", "grulight", "fit", "--trainer.accelerator", "cpu"]
-    file, *arguments = peer_process.PEERS[peer]
-    return [sys.executable, str(HERE / file), str(work), "script", *arguments]
-
-
-def _uncompiled(bench: Benchmark, command: Command, directory: Path) -> None:
-    """Time the first run after an installation, which compiles the kernels."""
-    env = dict(command[1]) | {"NUMBA_CACHE_DIR": str(directory / "cache")}
-    try:
-        sample = peer_process.Sample((peer_process.run_once(command[0], env)[0],))
-    except Skipped as reason:
-        sample = peer_process.Sample(note=str(reason))
-    bench.results["cold", "default", "grulight, its first run"] = sample
-
-
-def _predictions(bench: Benchmark, env: Mapping[str, str], directory: Path) -> None:
-    python = [sys.executable, "-m", "grulight"]
-    fit = [*python, "fit", "--trainer.accelerator", "cpu"]
-    try:
-        peer_process.run_once([*fit, "--trainer.default_root_dir", str(directory)], env)
-    except Skipped as reason:
-        bench.results["memory", "predict 10000", "grulight"] = peer_process.Sample(note=str(reason))
-        return
-    checkpoint = directory / "lightning_logs/version_0/checkpoints/last.ckpt"
-    for count in (10_000, 100_000):
-        source = directory / f"{count}.npy"
-        np.save(source, draw().sequences(count))
-        options = ["--ckpt_path", str(checkpoint), "--data.source", str(source)]
-        command = [*python, "predict", "--trainer.accelerator", "cpu", *options]
-        bench.run(["memory"], f"predict {count}", {"grulight": (command, env)})
 
 
 def scaling(bench: Benchmark) -> dict[str, int]:
