@@ -55,6 +55,11 @@ class GRUNet(nn.Module):
         self.head = nn.Linear(hidden_size * (1 + bidirectional), num_outputs)
 
     @property
+    def reads_padding(self) -> bool:
+        """Whether what lies behind a shorter sequence changes its answer: never."""
+        return False
+
+    @property
     def follows_steps(self) -> bool:
         """Whether there is an answer for each step of the sequences."""
         return self.per_step
@@ -73,20 +78,26 @@ class GRUNet(nn.Module):
         out, _ = self.gru(values) if lengths is None else self.gru(values, lengths=lengths)
         return cast(Tensor, out)
 
+    def read(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Return what the head answers from: the summaries, or the states of each step."""
+        return (self.states if self.per_step else self.summarize)(values, lengths)
+
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return answers (batch, output) to padded sequences (batch, time, feature).
 
         Per step they are (batch, time, output); what stands in the padding means nothing.
         """
-        read = self.states if self.per_step else self.summarize
-        answers: Tensor = self.head(self.dropout(read(values, lengths)))
+        answers: Tensor = self.head(self.dropout(self.read(values, lengths)))
         return answers
 
     def answers(
         self, values: Tensor, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor | None]:
         """Return the answers, and which steps (batch, time) of them count; None for all."""
-        valid = None
-        if self.per_step and lengths is not None:
-            valid = torch.arange(values.shape[1], device=values.device) < lengths[:, None]
-        return self(values, lengths), valid
+        return self(values, lengths), self.counted(values, lengths)
+
+    def counted(self, values: Tensor, lengths: Tensor | None = None) -> Tensor | None:
+        """Return which steps (batch, time) have an answer that counts; None for all."""
+        if lengths is None or not self.per_step:
+            return None
+        return torch.arange(values.shape[1], device=values.device) < lengths[:, None]

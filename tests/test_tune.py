@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState
+from optuna.trial import Trial, TrialState
 
 from grulight.cli import main
 from grulight.commands import trials, tune
@@ -104,6 +104,20 @@ def test_folds_judge_a_trial_by_their_mean(tmp_path: Path, run: Callable[..., st
     values = [float(first[f"fold_{n}"]) for n in (1, 2, 3)]
     assert float(first["objective"]) == pytest.approx(np.mean(values), abs=1e-15)
     assert "Confusion matrix" in (tmp_path / "s" / "study.html").read_text()
+
+
+def test_a_trial_of_folds_is_stopped_between_them_by_their_mean(
+    tmp_path: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[int, float]] = []
+    monkeypatch.setattr(Trial, "report", lambda _, value, step: told.append((step, value)))
+    monkeypatch.setattr(Trial, "should_prune", lambda _: len(told) == 4)
+    run(*TUNE, "--trials", 2, "--folds", 3, "--study", tmp_path, "--pruner", "median")
+    first, second = rows_of(tmp_path / "trials.csv")
+    values = [float(first[f"fold_{n}"]) for n in (1, 2, 3)]
+    assert told[:2] == [(0, values[0]), (1, pytest.approx(sum(values[:2]) / 2))]
+    assert len(told) == 4
+    assert "stopped early" in second.values()
 
 
 def test_every_sequence_is_held_out_once_with_its_class_in_each_fold() -> None:

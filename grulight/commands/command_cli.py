@@ -11,7 +11,7 @@ import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 
 from grulight.commands import COMMANDS
@@ -26,6 +26,7 @@ from grulight.runs.checkpoint import WholeCheckpointIO
 from grulight.runs.launchers import is_first_process, launched_as, under_slurm
 from grulight.runs.metrics_csv import MetricsFile
 from grulight.runs.run_directory import RUNS, directory_of, make_run_directory
+from grulight.runs.tensorboard_events import TensorBoardEvents
 from grulight.trace.progress import TerminalProgress
 from grulight.training.classifier import GRUClassifier
 
@@ -134,7 +135,7 @@ class CommandCLI(LightningCLI):
         chosen = self.config_init["trainer"]
         # TensorBoard's own switch for its stub: otherwise a run waits for TensorFlow to be imported
         sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
-        board = TensorBoardLogger(
+        board = TensorBoardEvents(
             self.root, RUNS, version, default_hp_metric=False, purge_step=step
         )
         own = [board, MetricsFile(Path(board.log_dir) / "metrics.csv")]

@@ -14,6 +14,7 @@ from grulight.commands.running import (
     metrics_of,
     require_output,
     run_directory,
+    say_padding_is_read,
     show_files,
     show_lines,
     test_and_show,
@@ -106,6 +107,7 @@ def run_once(cli: FitCLI) -> dict[str, float]:
     if cli.ckpt_path is None:  # else they are not what the training begins with
         show_lines(cli.model.notes, cli.console)
     _say_what_keras_did(cli)
+    say_padding_is_read(cli.model, cli.datamodule.parts, cli.console)
     with cli.run_directory():
         _train(cli)
         which = _take_best(cli)

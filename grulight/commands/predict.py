@@ -5,7 +5,7 @@ from pathlib import Path
 from grulight.commands.checkpoint_cli import CheckpointCLI
 from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
-from grulight.commands.running import show_lines
+from grulight.commands.running import say_padding_is_read, show_lines
 from grulight.errors import InputError, one_line
 from grulight.files import require_apart, require_writable
 from grulight.runs.prediction_table import PredictionWriter
@@ -28,9 +28,11 @@ def run(arguments: list[str]) -> None:
     cli.require_features(parts[0])
     require_writable(output.parent)
     show_lines(cli.datamodule.notes, cli.console)
+    say_padding_is_read(cli.classifier, parts, cli.console)
     with written_table(output, spreadsheet_safe=safe) as table, one_line_errors():
         writer = PredictionWriter(table, parts)
         cli.trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by a connector
+        cli.datamodule.whole = cli.classifier.network.reads_padding
         batches = [cli.datamodule.batches(part) for part in parts]
         cli.trainer.predict(cli.measured, batches, return_predictions=False)
         if not writer.complete:

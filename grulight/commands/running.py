@@ -10,6 +10,7 @@ from torchmetrics import Metric
 
 from grulight.commands.lightning_messages import one_line_errors
 from grulight.data.datamodule import SequenceDataModule
+from grulight.data.sequences import Sequences
 from grulight.errors import one_line
 from grulight.files import require_writable
 from grulight.keras_files.compiled_words import other_loss
@@ -72,6 +73,24 @@ def show_lines(lines: Iterable[str], console: Console) -> None:
     """Print what the user should know of what was read."""
     for line in lines:
         console.print(one_line(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def say_padding_is_read(
+    classifier: GRUClassifier, parts: Iterable[Sequences], console: Console
+) -> None:
+    """Say where a Keras model that masks no step reads what fills shorter sequences up."""
+    network = classifier.network
+    if not isinstance(network, PortedNetwork) or not network.reads_padding:
+        return
+    for part in parts:
+        steps = network.steps or part.values.shape[1]
+        if (part.lengths < steps).any():
+            console.print(
+                f"the Keras model masks no steps: behind sequences shorter than {steps} steps it "
+                "reads zeros, as Keras does in arrays that are padded so",
+                soft_wrap=True,
+            )
+            return
 
 
 def require_output(trainer: Trainer) -> None:

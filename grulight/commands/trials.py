@@ -3,6 +3,7 @@
 import os
 import time
 from datetime import datetime
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,19 +72,21 @@ def _leave_if_asked() -> None:
 
 
 def _value(cli: TuneCLI, trial: "Trial") -> float | None:
-    """Train as a trial says; return its objective, None where it was stopped early or diverged."""
+    """Train as a trial says; return its objective, None where it was stopped early or diverged.
+
+    It is stopped by the epoch's metric; of several folds by their mean after each, as a trial that
+    does badly on one of them may do well on all.
+    """
     cli.take(trial.params)
-    values, confusion = [], np.zeros(())
-    epochs = cli.config["trainer"]["max_epochs"] or 1
+    values: list[float] = []
+    confusion = np.zeros(())
+    last = len(cli.folds_of_training) - 1
+
+    def stops(epoch: int, value: float) -> bool:
+        _leave_if_asked()
+        return not last and _falls_behind(cli, trial, epoch, value)
+
     for fold, parts in enumerate(cli.folds_of_training):
-
-        def stops(epoch: int, value: float, first: int = fold * epochs) -> bool:
-            _leave_if_asked()
-            if cli.config["pruner"] == "none":
-                return False  # nobody asks: a report is a write to the disk
-            trial.report(value, first + epoch)
-            return bool(trial.should_prune())
-
         reporter = ObjectiveReporter(cli.config["objective"], stops)
         try:
             cli.train(parts, [reporter])
@@ -95,7 +98,16 @@ def _value(cli: TuneCLI, trial: "Trial") -> float | None:
         values.append(reporter.value)
         if reporter.confusion is not None:
             confusion = confusion + reporter.confusion
+        if fold < last and _falls_behind(cli, trial, fold, fmean(values)):
+            return None
     trial.set_user_attr(FOLDS, values)
     if np.ndim(confusion) and len(confusion) <= _PICTURED:
         trial.set_user_attr(CONFUSION, np.asarray(confusion).tolist())
-    return sum(values) / len(values)
+    return fmean(values)
+
+
+def _falls_behind(cli: TuneCLI, trial: "Trial", step: int, value: float) -> bool:
+    if cli.config["pruner"] == "none":
+        return False  # nobody asks: a report is a write to the disk
+    trial.report(value, step)
+    return bool(trial.should_prune())

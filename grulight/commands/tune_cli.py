@@ -66,7 +66,7 @@ class TuneCLI(TrialCLI):
             self.seed,
             config["sampler"],
             config["pruner"],
-            (config["folds"] or 1) * (config["trainer"]["max_epochs"] or 1),
+            config["folds"] or config["trainer"]["max_epochs"] or 1,
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

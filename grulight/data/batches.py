@@ -15,7 +15,7 @@ Order = NDArray[np.int64]
 
 
 class Batch(NamedTuple):
-    """B sequences, padded to the longest of them.
+    """B sequences, padded to the longest of them, or of the part.
 
     Attributes:
         values: (B, T, F) float32.
@@ -73,6 +73,8 @@ class Batches:
         epoch: The epoch that a pass belongs to; asked for when its first batch is.
         rank: Of this process.
         world: Number of processes.
+        whole: Whether a batch keeps all steps of the part, not those of its longest sequence: what
+            a model that masks none makes of padding must not depend on the batch.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Batches:
         epoch: Callable[[], int] = lambda: 0,
         rank: int = 0,
         world: int = 1,
+        whole: bool = False,
     ) -> None:
         self.sequences = sequences
         self.batch_size = batch_size
@@ -91,6 +94,7 @@ class Batches:
         self._position = self._served(0, 0, 1)
         self._resumed: dict[str, int] | None = None
         steps = sequences.values.shape[1]
+        self._whole = whole
         self._full_length = bool((sequences.lengths == steps).all())
 
     def __len__(self) -> int:
@@ -160,7 +164,7 @@ class Batches:
         own = len(range(start + self.rank, stop, self.world))
         positions = slice(start + self.rank, stop, self.world) if own else slice(start, start + 1)
         steps = self.sequences.values.shape[1]
-        if not self._full_length:
+        if not self._full_length and not self._whole:
             # of all processes: what a model makes of padding must not depend on their number
             everyones = slice(start, stop) if order is None else order[start:stop]
             steps = int(self.sequences.lengths[everyones].max())

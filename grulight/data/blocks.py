@@ -1,6 +1,7 @@
 """Several batches at once, where what happens around a step costs more than the step."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -31,14 +32,15 @@ class Block(NamedTuple):
         """How many sequences this process counts."""
         return int(self.sizes[self.shares > 0].sum())
 
+    def places(self) -> list[slice]:
+        """Return which of the sequences each batch has."""
+        return [slice(*pair) for pair in pairwise([0, *self.sizes.cumsum().tolist()])]
+
     def split(self) -> Iterator[Batch]:
         """Yield the batches, as views."""
-        start = 0
         # arrays, as Lightning walks through every item of a tuple
-        columns = self.sizes.tolist(), self.shares.tolist(), self.steps.tolist()
-        for size, share, steps in zip(*columns, strict=True):
-            own = slice(start, start + size)
-            start += size
+        columns = self.places(), self.shares.tolist(), self.steps.tolist()
+        for own, share, steps in zip(*columns, strict=True):
             values, lengths, labels = self.whole.values, self.whole.lengths, self.whole.labels
             if labels is not None:
                 labels = labels[own, :steps] if self.follows_steps else labels[own]

@@ -21,10 +21,12 @@ class ServingDataModule(RememberedDataModule):
     Attributes:
         batch_size: Sequences per batch.
         val_batch_size: Of the validation part, if another: it changes no more than rounding.
+        whole: Whether batches keep all padding of their part; see :class:`Batches`.
     """
 
     batch_size: int
     val_batch_size: int | None = None
+    whole: bool = False
 
     _split: Split
 
@@ -79,9 +81,9 @@ class ServingDataModule(RememberedDataModule):
         """Return batches of a part, in its own order and of the usual size unless said."""
         size = size or self.batch_size
         if self.trainer is None:
-            return Batches(part, size, order)
+            return Batches(part, size, order, whole=self.whole)
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        return Batches(part, size, order, self._epoch, rank, world)
+        return Batches(part, size, order, self._epoch, rank, world, self.whole)
 
     def train_dataloader(self) -> Batches | Blocks:
         """Return the training batches, reshuffled every epoch.
@@ -95,20 +97,24 @@ class ServingDataModule(RememberedDataModule):
             self.seed = int(self.trainer.strategy.broadcast(self.seed))
         order = partial(shuffled_sequences, self.parts.train, self.seed)
         fixed = getattr(self.trainer, "overfit_batches", 0) > 0  # set where mypy cannot see
-        batches = self.batches(self.parts.train, None if fixed else order)
+        return self._together(self.batches(self.parts.train, None if fixed else order), "steps")
+
+    def _together(self, batches: Batches, what: str) -> Batches | Blocks:
+        """Return batches in blocks of as many as the module takes together."""
         module = self.trainer and self.trainer.lightning_module
-        together = getattr(module, "steps_together", None)
-        steps = 1 if together is None else together(len(batches))
-        return batches if steps == 1 else Blocks(batches, steps)
+        together = getattr(module, f"{what}_together", None)
+        count = 1 if together is None else together(len(batches))
+        return batches if count == 1 else Blocks(batches, count)
 
     def _epoch(self) -> int:
         return self.trainer.current_epoch if self.trainer else 0
 
-    def val_dataloader(self) -> Batches | list[Batches]:
+    def val_dataloader(self) -> Batches | Blocks | list[Batches]:
         """Return the validation batches; an empty list where there is no validation part."""
         if not len(self.parts.val):
             return []
-        return self.batches(self.parts.val, size=self.val_batch_size)
+        batches = self.batches(self.parts.val, size=self.val_batch_size)
+        return self._together(batches, "validated")
 
     def test_dataloader(self) -> Batches:
         """Return the test batches."""

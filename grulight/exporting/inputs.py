@@ -15,12 +15,12 @@ from grulight.keras_files.plan.consumers import consumers_of
 from grulight.keras_files.plan.spec import Graph, Ref, Shape
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.untrusted_text import quote
+from grulight.keras_files.sequence_ends import PASSING, masked_value
 
 Array = NDArray[Any]
 Trial = dict[str, Array]  # a batch: every input by its name
 
 DTYPES = {"float": torch.float32, "ids": torch.int64, "mask": torch.bool}
-PASSING = ("Dropout", "GaussianNoise", "SpatialDropout1D")  # what they read is the input itself
 LONGEST = (7, 15, 31, 63, 127, 255)  # sizes of open axes, tried until the model can take them
 
 
@@ -110,8 +110,7 @@ def _described(graph: Graph, ref: Ref, shape: Shape) -> Input:
         # where anything else computes with the ids, they are numbers
         whole = any(kind not in TOOK_IDS and not kind.startswith(PREFIX) for kind in direct)
         return Input(ref.layer, shape, "whole" if whole else "ids", ids, padding=0.0)
-    values = [spec.number("mask_value", 0.0) for spec in readers if spec.kind == "Masking"]
-    return Input(ref.layer, shape, padding=values[0] if values else 0.0)
+    return Input(ref.layer, shape, padding=masked_value(graph, ref) or 0.0)
 
 
 def _lacks_features(given: Input) -> bool:

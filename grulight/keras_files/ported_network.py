@@ -16,6 +16,7 @@ from grulight.keras_files.plan.consumers import consumers_of
 from grulight.keras_files.plan.spec import Graph, Shape
 from grulight.keras_files.ported_model import PortedModel
 from grulight.keras_files.reader.untrusted_text import Json
+from grulight.keras_files.sequence_ends import masked_value
 from grulight.optimizer_base import KerasOptimizer
 
 EPSILON = 1e-7  # where Keras clips probabilities before it takes their logarithm
@@ -51,6 +52,7 @@ class PortedNetwork(nn.Module):
         self.steps = source[1]
         tables = (spec for spec in consumers_of(graph, graph.inputs[0]) if spec.kind == "Embedding")
         self.num_ids = min((spec.integer("input_dim") for spec in tables), default=None)
+        self._masked = masked_value(graph, graph.inputs[0])
         self.num_outputs = int(answer[-1] or 0)
         # whether an answer belongs to each step that was read, so that padding has none
         self.follows_steps = len(answer) == 3 and answer[1] == self.steps
@@ -80,6 +82,11 @@ class PortedNetwork(nn.Module):
         return compiled_optimizer(self.model, parameters, self.description.get("compiled") or {})
 
     @property
+    def reads_padding(self) -> bool:
+        """Whether no layer masks the steps that a shorter sequence has not."""
+        return self._masked is None
+
+    @property
     def penalty(self) -> Tensor | None:
         """What regularisers add to the loss of the last answers, a scalar; None without any.
 
@@ -97,8 +104,8 @@ class PortedNetwork(nn.Module):
     def forward(self, values: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Return logits or values (batch, number) or (batch, step, number).
 
-        Padding of the sequences (batch, time, feature) is zero, which the model sees unless it
-        has a Masking layer or an Embedding that masks zero.
+        Padding of the sequences (batch, time, feature) is what a Masking layer masks, or an
+        Embedding that masks zero; where there is none it is zero, which the model sees.
         """
         return self.answers(values, lengths)[0]
 
@@ -125,7 +132,7 @@ class PortedNetwork(nn.Module):
         time, valid = values.shape[1], None
         if lengths is not None:
             valid = torch.arange(time, device=values.device) < lengths[:, None]
-            values = values.masked_fill(~valid[:, :, None], 0.0)
+            values = values.masked_fill(~valid[:, :, None], self._masked or 0.0)
         if self.steps is not None and time != self.steps:
             values = self._filled(values, lengths)
         if self.num_ids is not None:
@@ -147,7 +154,8 @@ class PortedNetwork(nn.Module):
                 f"the Keras model reads sequences of {self.steps} steps, the data have "
                 f"{values.shape[1]}. Cut or pad them to {self.steps}."
             )
-        return F.pad(values, (0, 0, 0, self.steps - values.shape[1]))
+        more = self.steps - values.shape[1]
+        return F.pad(values, (0, 0, 0, more), value=self._masked or 0.0)
 
 
 def _shapes(graph: Graph) -> tuple[Shape, Shape]:

@@ -2,6 +2,8 @@
 
 import csv
 import io
+import math
+import time
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,9 +14,11 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from grulight.files import written_whole
 
+_EVERY = 1.0  # seconds between writes: an epoch may take less time than a file to open
+
 
 class MetricsFile(Logger):
-    """Write metrics as they come, those of one step in one row.
+    """Write metrics once a second, those of one step in one row.
 
     Lightning's CSVLogger deletes what an interrupted run has written, and splits the training and
     the validation of a step into two rows.
@@ -29,6 +33,8 @@ class MetricsFile(Logger):
         self._columns: list[str] = []
         self._last: dict[str, str] = {}
         self._start_of_last = 0  # in bytes
+        self._waiting: list[dict[str, str]] = []  # rows that are not in the file yet
+        self._written_at = -math.inf
 
     @property
     def name(self) -> str:
@@ -50,14 +56,31 @@ class MetricsFile(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Write metrics (name to number) into the row of their step."""
-        if not self._columns:
-            self._take_up(self._read())
+        """Take metrics (name to number) into the row of their step; ``save`` writes it at once."""
         row = {name: repr(float(value)) for name, value in metrics.items()} | {"step": str(step)}
         if "epoch" in row:
             row["epoch"] = str(int(metrics["epoch"]))
-        same = self._last.get("step") == row["step"]
-        self._write([self._last | row] if same or not self._last else [self._last, row])
+        if self._waiting and self._waiting[-1]["step"] == row["step"]:
+            self._waiting[-1] |= row
+        else:
+            self._waiting.append(row)
+        if time.monotonic() - self._written_at >= _EVERY:
+            self.save()
+
+    @rank_zero_only
+    def save(self) -> None:
+        """Write the rows that wait."""
+        rows, self._waiting = self._waiting, []
+        if not rows:
+            return
+        if not self._columns:
+            self._take_up(self._read())
+        if self._last.get("step", rows[0]["step"]) == rows[0]["step"]:
+            rows[0] = self._last | rows[0]
+        else:
+            rows.insert(0, self._last)
+        self._write(rows)
+        self._written_at = time.monotonic()
 
     def continue_from(self, step: int) -> None:
         """Drop the rows of this step and later ones, which the resumed run writes anew."""

@@ -33,7 +33,7 @@ def ask(classifier: GRUClassifier, parts: Parts) -> Answers:
     positions, chosen = evenly_spaced_sample(part, head.num_names)
     predicted, targets, sequences, loss, start = [], [], [], 0.0, 0
     with torch.inference_mode():
-        for batch in Batches(chosen, _BATCH):
+        for batch in Batches(chosen, _BATCH, whole=classifier.network.reads_padding):
             answers, valid = answers_to(classifier, batch)
             labels = cast(Tensor, batch.labels)
             score = head.score(answers, labels, valid)

@@ -42,7 +42,7 @@ def record_stages(classifier: GRUClassifier, parts: Parts) -> list[Stage]:
     """
     first = next(part for part in parts if len(part))
     steps = max(part.values.shape[1] for part in parts)
-    batch = next(iter(Batches(first.part(0, 1), 1)))
+    batch = next(iter(Batches(first.part(0, 1), 1, whole=classifier.network.reads_padding)))
     values = batch.values.to(next(classifier.parameters()))
     sizes = {name: len(part) for name, part in zip(PARTS, parts, strict=True) if len(part)}
     total = _shape(sum(sizes.values()), steps, len(first.feature_names))

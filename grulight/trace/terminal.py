@@ -17,6 +17,7 @@ from grulight.trace.numbers import fitted
 from grulight.trace.recorder import Epoch, TraceRecorder
 from grulight.trace.scores import ClassScores
 from grulight.trace.stages import Stage
+from grulight.training.classifier import GRUClassifier
 from grulight.training.confusion import Confusion
 
 _NAME = 80  # characters of a name, or of a few
@@ -37,6 +38,9 @@ class TerminalTrace(Callback):
         """Print the stages and the head of the epoch rows."""
         if trainer.is_global_zero:
             self.console.print(stage_table(self.recorder.stages))
+            assert isinstance(pl_module, GRUClassifier)
+            if line := pl_module.line_of_steps:
+                self.console.print(one_line(line), style="dim", markup=False, soft_wrap=True)
             metric = self.recorder.metric
             validation = f"val loss / {metric}" if self.recorder.validates else None
             head = _columns("epoch", "loss", metric, validation, "observation")

@@ -40,6 +40,18 @@ class Timing(Callback):
             if isinstance(logger, MetricsFile):
                 self._table = MetricsFile(logger.path.with_name("timing.csv"))
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write what waits."""
+        self._write()
+
+    def on_exception(self, *args: Any) -> None:
+        """Write what waits."""
+        self._write()
+
+    def _write(self) -> None:
+        if self._table is not None:
+            self._table.save()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock."""
         self._begin()

@@ -46,7 +46,7 @@ def predicted(classifier: Answering, data: Any, options: ReadOptions) -> Any:
     follows = classifier.network.follows_steps
     found: list[Columns] = []
     at = 0
-    for batch in Batches(sequences, _AT_ONCE):
+    for batch in Batches(sequences, _AT_ONCE, whole=classifier.network.reads_padding):
         part = sequences.part(at, at + len(batch.values))
         at += len(part)
         answers = classifier.predict_read(

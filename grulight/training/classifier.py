@@ -141,9 +141,11 @@ class GRUClassifier(AnsweringModule):
 
         Weights of classes are made of the training part; windows are kept in mind.
         """
+        data = getattr(self._trainer, "datamodule", None)  # set where mypy cannot see
+        if isinstance(data, ServingDataModule):
+            data.whole = self.network.reads_padding
         if stage != "fit":
             return
-        data = getattr(self._trainer, "datamodule", None)  # set where mypy cannot see
         self.windows = data.windows if isinstance(data, ServingDataModule) else None
         if not isinstance(self.network, GRUNet):
             self.network.require_trainable()

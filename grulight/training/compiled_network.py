@@ -13,6 +13,7 @@ from grulight.kernels import gate
 from grulight.kernels.prediction import Predictor
 from grulight.kernels.steps import Answer, Task
 from grulight.model import GRUNet
+from grulight.training import reasons
 
 
 def compilable(network: nn.Module, head: Head) -> GRUNet | None:
@@ -32,13 +33,23 @@ def trainable(network: nn.Module, head: Head) -> GRUNet | None:
     None where it is another, or where weights are not what they seem (pruned, say, or lying
     transposed in memory).
     """
-    if not isinstance(network, GRUNet) or task_of(head) is None:
-        return None
+    fits = why_not_trainable(network, head) is None
+    return network if fits and isinstance(network, GRUNet) else None
+
+
+def why_not_trainable(network: nn.Module, head: Head) -> reasons.Reason | None:
+    """Return why Numba does not compute a network as a whole; None where it does."""
+    if type(network) is not GRUNet:
+        ported = type(network).__module__.startswith("grulight.keras_files.")
+        return reasons.NETWORK.of("a Keras model" if ported else type(network).__name__)
+    if task_of(head) is None:
+        return reasons.LOSS
     gru = network.gru
-    if type(network.head) is not nn.Linear or gru._modules or network.head._modules:
-        return None  # what has modules of its own is parametrised
-    plain = gru.kernel == "numba" and all(map(_is_parameter, weights_of(network)))
-    return network if plain else None
+    if gru.kernel != "numba":
+        return (reasons.CHOSEN if gru.asked == "auto" else reasons.KERNEL).of(gru.kernel)
+    # what has modules of its own is parametrised
+    plain = type(network.head) is nn.Linear and not gru._modules and not network.head._modules
+    return None if plain and all(map(_is_parameter, weights_of(network))) else reasons.WEIGHTS
 
 
 def task_of(head: Head) -> Task | None:

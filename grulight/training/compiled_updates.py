@@ -12,28 +12,30 @@ from grulight.errors import InputError
 from grulight.kernels.rules import Updates
 from grulight.kernels.steps import State
 from grulight.optimizer_base import KerasOptimizer
+from grulight.training import reasons
 from grulight.training.optimizer_rules import RULES, Group
 
 Weights = Sequence[Tensor]
 _UNKNOWN = ("amsgrad", "maximize", "capturable", "differentiable")  # options of no rule here
+_AROUND = {"clip": "Keras' clipping", "constrain": "constraints"}  # of a KerasOptimizer
 
 
-def compilable_updates(optimizer: Optimizer, weights: Weights) -> bool:
-    """Return whether compiled steps know how an optimiser updates weights."""
-    if type(optimizer) not in RULES or not set(_groups(optimizer)) <= set(map(id, weights)):
-        return False
-    hooks = optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks
-    return (
-        not any(hooks)
-        and not any(group.get(name) for group in optimizer.param_groups for name in _UNKNOWN)
-        and not (isinstance(optimizer, KerasOptimizer) and _does_more(optimizer))
-        and all(len(set(_ages(optimizer, group))) < 2 for group in optimizer.param_groups)
-    )
-
-
-def _does_more(optimizer: KerasOptimizer) -> bool:
-    """Return whether a step does what the compiled one does not know."""
-    return optimizer.accumulate != 1 or any((optimizer.clip, optimizer.constrain))
+def why_not_compiled(optimizer: Optimizer, weights: Weights) -> reasons.Reason | None:
+    """Return why compiled steps do not know how an optimiser updates weights; None if they do."""
+    if type(optimizer) not in RULES:
+        return reasons.OPTIMIZER.of(type(optimizer).__name__)
+    if not set(_groups(optimizer)) <= set(map(id, weights)):
+        return reasons.MORE
+    if optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks:
+        return reasons.HOOKS
+    options = [name for group in optimizer.param_groups for name in _UNKNOWN if group.get(name)]
+    if isinstance(optimizer, KerasOptimizer):
+        options += [what for name, what in _AROUND.items() if getattr(optimizer, name)]
+        options += ["gradient_accumulation_steps"] * (optimizer.accumulate != 1)
+    if options:
+        return reasons.OPTION.of(options[0])
+    several = any(len(set(_ages(optimizer, group))) > 1 for group in optimizer.param_groups)
+    return reasons.AGES if several else None
 
 
 def _groups(optimizer: Optimizer) -> dict[int, int]:
@@ -65,8 +67,8 @@ def updates_of(
     """Return how an optimiser's next steps update.
 
     Args:
-        optimizer: One with ``compilable_updates``; its learning rates end where they do after
-            these steps.
+        optimizer: Which ``why_not_compiled`` has nothing against; its learning rates end where
+            they do after these steps.
         weights: Of the network, in its order.
         count: How many steps.
         go_on: Changes the optimiser's settings after a step, as schedulers do; it is not called

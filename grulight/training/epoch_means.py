@@ -66,16 +66,15 @@ class EpochLog:
     def __init__(self) -> None:
         self._flushed = -math.inf  # when the loggers were
 
-    def write(self, trainer: Trainer, metrics: Mapping[str, Tensor]) -> None:
-        """Log metrics at the end of a training epoch."""
+    def write(self, trainer: Trainer, metrics: Mapping[str, Tensor], step: int) -> None:
+        """Log metrics at the end of an epoch of training or validation, at a step."""
         trainer.callback_metrics.update(metrics)
         trainer.logged_metrics.update(metrics)
         row = {name: float(value) for name, value in metrics.items()}
         now = time.monotonic()
         flushes = now - self._flushed >= 1.0
         for logger in trainer.loggers:
-            # the step that Lightning logs an epoch's metrics at: its last
-            logger.log_metrics(row | {"epoch": trainer.current_epoch}, trainer.global_step - 1)
+            logger.log_metrics(row | {"epoch": trainer.current_epoch}, step)
             if flushes:
                 logger.save()
         self._flushed = now if flushes else self._flushed

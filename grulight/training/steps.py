@@ -1,77 +1,26 @@
-"""What a step of training, validation, test or prediction does with a batch."""
+"""What a step of training or prediction does with a batch."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
-from grulight.data.serving import ServingDataModule
 from grulight.model import GRUNet
-from grulight.training.class_weights import ClassWeight, class_weights
+from grulight.training.evaluating import EvaluatingModule
 from grulight.training.many_steps import (
     execute,
     step_schedulers,
     take_compiled,
     take_one_by_one,
 )
-from grulight.training.resumable import ResumableModule
-from grulight.training.steps_per_execution import compiled_steps_network, steps_per_execution
-
-if TYPE_CHECKING:
-    from grulight.keras_files.ported_network import PortedNetwork
+from grulight.training.one_by_one import compiled_steps_network
+from grulight.training.steps_per_execution import line_of_steps, steps_per_execution
 
 
-class StepsModule(ResumableModule):
-    """Answer batches, and take the steps of a training.
-
-    Attributes:
-        network: Answers standardised sequences.
-        head: What the answers mean.
-        mean: (F,) subtracted from raw sequences; None for no standardisation.
-        scale: (F,) divided by; None likewise.
-        class_weights: (C,) by which losses are multiplied in training; None for 1.
-    """
-
-    network: "GRUNet | PortedNetwork"
-    mean: Tensor | None
-    scale: Tensor | None
-    class_weights: Tensor | None
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("class_weights", None, persistent=False)
-
-    def weigh_classes(self, wanted: ClassWeight) -> None:
-        """Let the loss of each class count as much as was asked for, in training.
-
-        Raises:
-            InputError: There is no training part whose labels could be counted.
-        """
-        data = getattr(self.trainer, "datamodule", None)  # set where mypy cannot see
-        train = data.parts.train if isinstance(data, ServingDataModule) else None
-        self.class_weights = class_weights(wanted, self.class_names, train)
-
-    def loss_weights(self, batch: Batch, *, training: bool) -> Tensor | None:
-        """Return by what the loss of each answer is multiplied: in training by classes too."""
-        weights, labels = batch.weights, batch.labels
-        if self.class_weights is None or not training or labels is None:
-            return weights
-        # what stands in the padding of labels may be anything
-        of_class = self.class_weights[labels.clamp(0, len(self.class_weights) - 1)]
-        return (
-            of_class
-            if weights is None
-            else of_class * weights.view(-1, *(1,) * (of_class.dim() - 1))
-        )
-
-    def standardized(self, values: Tensor) -> Tensor:
-        """Return raw sequences (batch, time, feature) as the network sees them."""
-        if self.mean is None or self.scale is None:
-            return values
-        return (values - self.mean) / self.scale
+class StepsModule(EvaluatingModule):
+    """Return what is to be minimised, take the steps of blocks, and predict."""
 
     def steps_together(self, batches: int) -> int:
         """Return how many of an epoch's batches a training step takes."""
@@ -79,6 +28,12 @@ class StepsModule(ResumableModule):
             return self.resumed_steps
         asked = self.hparams["steps_per_execution"]
         return steps_per_execution(self.trainer, self.network, self.head, asked, batches)
+
+    @property
+    def line_of_steps(self) -> str | None:
+        """A line that says why steps are not taken in compiled calls; None where they are."""
+        asked = self.hparams["steps_per_execution"], self.resumed_steps
+        return line_of_steps(self.trainer, self.network, self.head, *asked)
 
     def training_step(self, batch: Batch | Block) -> Tensor | None:
         """Return the loss of a batch; take the steps of a block of them."""
@@ -108,12 +63,6 @@ class StepsModule(ResumableModule):
         """Limit gradients; Lightning asks after a block too, which has left none."""
         if any(each.grad is not None for each in self.parameters()):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-
-    def answers(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return the network's answers; see :class:`MeasuredModule`."""
-        answers, valid = self.network.answers(self.standardized(batch.values), batch.lengths)
-        penalty = None if isinstance(self.network, GRUNet) else self.network.penalty
-        return answers, valid, penalty
 
     def predict_step(self, batch: Batch, batch_idx: int = 0, dataloader_idx: int = 0) -> Tensor:
         """Return class probabilities (batch, class), or (batch, step, class), or values."""

@@ -3,33 +3,20 @@
 import math
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch import Trainer
 from torch import nn
 
+from grulight.data.blocks import Blocks
 from grulight.errors import InputError
 from grulight.heads import Head
-from grulight.model import GRUNet
-from grulight.training.compiled_network import trainable, weights_of
-from grulight.training.compiled_updates import compilable_updates
+from grulight.training import reasons
+from grulight.training.one_by_one import (
+    forbidding,
+    why_not_in_compiled_calls,
+    why_one_by_one,
+)
 
 MOST = 32  # steps together that are chosen where nobody asks: a signal waits for so many
-_HOOKS = (
-    "on_train_batch_start",
-    "on_train_batch_end",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-    "on_before_zero_grad",
-)
-_OWN = (
-    "training_step",
-    "evaluate",
-    "optimizer_step",
-    "backward",
-    "configure_gradient_clipping",
-    "lr_scheduler_step",
-)
 
 
 def steps_per_execution(
@@ -49,79 +36,58 @@ def steps_per_execution(
     """
     if asked is not None and asked < 1:
         raise InputError(f"--model.steps_per_execution {asked}: expected at least 1.")
-    obstacle = None if asked == 1 else _obstacle(trainer)
     if asked is not None:
-        if obstacle:
-            raise InputError(f"--model.steps_per_execution {asked}: {obstacle}. Leave it out.")
+        if asked > 1 and (obstacle := forbidding(trainer)):
+            raise InputError(
+                f"--model.steps_per_execution {asked}: {obstacle.words}. Leave it out."
+            )
         return asked
-    own = _has_steps_of_its_own(type(trainer.lightning_module))
-    watched = own or any(map(_watches_steps, trainer.callbacks))
-    if obstacle or watched or compiled_steps_network(trainer, network, head) is None:
+    if why_one_by_one(trainer, network, head) is not None:
         return 1
-    # a callback that saves every so many steps (RunSaver)
-    every = next(filter(None, (getattr(c, "every_n_steps", None) for c in trainer.callbacks)), None)
+    return _fitting(trainer, batches)
+
+
+def _fitting(trainer: Any, steps: int) -> int:
+    """Return how many steps of an epoch's to take together, as its checkpoints allow."""
+    every = _every(trainer)
     if every is None:
-        return min(batches, MOST)
+        return min(steps, MOST)
     # so that an execution ends exactly where a checkpoint is asked for
-    fitting = math.gcd(batches, every)
+    fitting = math.gcd(steps, every)
     return max(n for n in range(1, min(fitting, MOST) + 1) if fitting % n == 0)
 
 
-def _obstacle(trainer: Any) -> str | None:
-    """Say what needs every step to be one of Lightning's, if anything does."""
-    limits = (trainer.limit_train_batches, trainer.val_check_interval, trainer.overfit_batches)
-    schedulers = [each for each in trainer.lr_scheduler_configs if each.interval == "step"]
-    irregular = any(each.frequency != 1 or each.reduce_on_plateau for each in schedulers)
-    reasons = {
-        "several processes share each step": trainer.world_size > 1,
-        "gradients are accumulated": trainer.accumulate_grad_batches != 1,
-        "a learning rate follows a metric, or some steps only": irregular,
-        "a limit counts batches": limits != (1.0, 1.0, 0.0),
-        "losses are scaled (16-mixed)": trainer.precision == "16-mixed",
-        "there are several optimisers": len(trainer.optimizers) > 1,
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
+def _every(trainer: Any) -> int | None:
+    """Return after how many steps a callback saves (RunSaver), if one does."""
+    return next(filter(None, (getattr(c, "every_n_steps", None) for c in trainer.callbacks)), None)
 
 
-def _watches_steps(callback: Callback) -> bool:
-    """Return whether a callback of the user's has to do with single steps."""
-    if isinstance(callback, Timer):  # --trainer.max_time: it may look between executions
-        return False
-    if isinstance(callback, ModelCheckpoint):
-        return bool(callback._every_n_train_steps or callback._train_time_interval)
-    if type(callback).__module__.startswith("grulight."):
-        return False
-    return any(
-        getattr(getattr(callback, hook), "__func__", None) is not getattr(Callback, hook)
-        for hook in _HOOKS
-    )
+def line_of_steps(
+    trainer: Any, network: nn.Module, head: Head, asked: int | None, resumed: int | None
+) -> str | None:
+    """Return a line that says why steps are not taken in compiled calls; None where they are.
 
-
-def _has_steps_of_its_own(own: type[LightningModule]) -> bool:
-    """Return whether a class of the user's has to do with single steps."""
-    if own.__module__.startswith("grulight."):
-        return False
-    names = (*_HOOKS, *_OWN)
-    return any(name in vars(each) for each in own.__mro__ if not _is_base(each) for name in names)
-
-
-def _is_base(kind: type) -> bool:
-    return kind.__module__.startswith(("grulight.", "lightning.", "torch."))
-
-
-def compiled_steps_network(trainer: Any, network: nn.Module, head: Head) -> GRUNet | None:
-    """Return the network if one compiled call can take its steps with the Trainer's optimiser."""
-    plain = trainable(network, head)
-    if plain is None:
-        return None
-    shares = plain.gru.dropout, plain.dropout.p
-    compiled = (
-        trainer.precision in ("32-true", "64-true")
-        and type(plain.dropout) is nn.Dropout
-        and all(0 <= each < 1 for each in shares)
-        and compilable_updates(trainer.optimizers[0], weights_of(plain))
-    )
-    return plain if compiled else None
+    Args:
+        trainer: Which has its training batches.
+        network: What is trained.
+        head: What its answers mean.
+        asked: How many together were asked for; None for no number.
+        resumed: How many together the epoch that is resumed began with; None for no such epoch.
+    """
+    loader = trainer.train_dataloader
+    if isinstance(loader, Blocks):
+        why = why_not_in_compiled_calls(trainer, network, head)
+        count = loader.steps_per_execution
+        return why and f"steps: {count} together, but not in a compiled call ({why.words})"
+    if resumed is not None:
+        why = reasons.BEGUN
+    elif asked is not None:
+        why = reasons.ASKED
+    else:
+        why = why_one_by_one(trainer, network, head) or reasons.BATCH
+        if why is reasons.BATCH and len(loader) > 1:
+            why = reasons.SAVED.of(_every(trainer))
+    return f"steps: one by one ({why})"
 
 
 def go_on_within_epoch(trainer: Trainer, checkpoint: dict[str, Any]) -> int | None:
@@ -138,7 +104,7 @@ def go_on_within_epoch(trainer: Trainer, checkpoint: dict[str, Any]) -> int | No
     if "batch" not in served[0]:  # of a loader of the user's
         return None
     before: int = served[0].setdefault("steps_per_execution", 1)  # which older ones lack
-    if before == 1 or _obstacle(trainer) is None:
+    if before == 1 or forbidding(trainer) is None:
         return before
     served[0]["steps_per_execution"] = 1
     done = served[0]["batch"]

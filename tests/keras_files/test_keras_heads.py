@@ -332,6 +332,36 @@ def test_a_model_without_masks_reads_zeros_where_there_is_padding(
     np.testing.assert_allclose(ours, np.asarray(model(more)), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("fixed", [True, False], ids=["STEPS", "any number"])
+def test_padding_is_what_the_model_masks(fixed: bool, tmp_path: Path) -> None:
+    layers = [L.Input((STEPS if fixed else None, FEATURES)), L.Masking(-1.0), gru(), L.Dense(2)]
+    model = keras.Sequential(layers)
+    model.save(tmp_path / "model.keras")
+    network = PortedNetwork(load_keras(tmp_path / "model.keras"))
+    masked = np.where(PADDING[:, :, None], np.float32(-1), SEQUENCES)
+    shortest = LENGTHS.argsort()[:5]  # a batch that is cut to its longest
+    cut = PADDED[shortest, : LENGTHS[shortest].max()]
+    ours = network(torch.from_numpy(cut), torch.from_numpy(LENGTHS[shortest])).detach()
+    np.testing.assert_allclose(ours, np.asarray(model(masked))[shortest], rtol=0, atol=1e-6)
+
+
+def test_what_a_model_without_masks_answers_does_not_depend_on_the_batch(
+    run: Run, tmp_path: Path
+) -> None:
+    model = keras.Sequential([L.Input((None, FEATURES)), gru(), L.Dense(3, "softmax")])
+    model.save(tmp_path / "model.keras")
+    np.savez("data.npz", x=PADDED, lengths=LENGTHS)
+    run("port", tmp_path / "model.keras", "-o", "port.ckpt")
+    for size in (1, 4, COUNT):
+        options = ("--data.source", "data.npz", "--data.batch_size", size)
+        printed = run("predict", "--ckpt_path", "port.ckpt", *options, "--output", "p.csv")
+        assert f"masks no steps: behind sequences shorter than {STEPS} steps" in printed
+        with open("p.csv") as file:
+            rows = list(csv.DictReader(file))
+        ours = [[float(row[f"probability_{n}"]) for n in range(3)] for row in rows]
+        np.testing.assert_allclose(ours, np.asarray(model(PADDED)), rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
 def test_a_probability_of_none_costs_what_keras_clips_it_to(
     activation: str, tmp_path: Path

@@ -82,6 +82,8 @@ class RunCheckpoint(ModelCheckpoint):
 
     def write_held(self, trainer: Trainer) -> None:
         """Write the checkpoints that wait, the best first: killed between, a run starts from it."""
+        for logger in trainer.loggers:
+            logger.save()  # a run that goes on from a checkpoint has no other rows of before it
         held, self._held = self._held, {}
         last, best = held.get("last.ckpt"), held.get("best.ckpt")
         directory = Path(str(self.dirpath))
