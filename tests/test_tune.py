@@ -322,3 +322,10 @@ def test_who_is_asked_to_stop_while_others_work_stops(
     with pytest.raises(SystemExit) as stop:
         trials.work(mock.Mock(config={"timeout": None}), waiting, "worker")
     assert stop.value.code == 75
+
+
+def test_hyperband_stops_trials_early(run: Callable[..., str]) -> None:
+    run(*TUNE, "--trainer.max_epochs", 9, "--pruner", "hyperband", "--trials", 8)
+    outcomes = [row["outcome"] for row in rows_of(Path("study/trials.csv"))]
+    assert len(outcomes) == 8
+    assert 0 < outcomes.count("stopped early") < 8

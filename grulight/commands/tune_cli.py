@@ -18,7 +18,7 @@ from grulight.training.classifier import GRUClassifier
 from grulight.tuning.algorithms import Pruner, Sampler
 from grulight.tuning.objective import Objective, maximizes
 from grulight.tuning.question import Asked
-from grulight.tuning.spaces import corners, parse_spaces
+from grulight.tuning.spaces import corners, named_spaces, of_keras_model, parse_spaces
 from grulight.tuning.study import Study
 
 OWN = (
@@ -100,7 +100,8 @@ class TuneCLI(TrialCLI):
         """Take the spaces out of the command line, and check all that can be checked."""
         searched, self.given = split_off("--search.", args)
         super().parse_arguments(parser, self.given)
-        if not searched and not self.config["search"]:
+        said = bool(searched or self.config["search"])
+        if not said:
             usual = str(files("grulight") / "configs" / "tune.yaml")
             self.given = [f"--config={usual}", *self.given]
             if not any(argument.startswith("--lr_scheduler") for argument in self.given):
@@ -110,7 +111,9 @@ class TuneCLI(TrialCLI):
         config = self.config
         if config["ckpt_path"] is not None:
             raise InputError("--ckpt_path: is for fit; tune trains anew.")
-        spaces = parse_spaces((config["search"] or {}) | _named(searched))
+        spaces = parse_spaces((config["search"] or {}) | named_spaces(searched))
+        if config["model"]["from_keras"] is not None:
+            spaces = of_keras_model(spaces, said=said)
         self.spaces = spaces
         for name, least in (("trials", 1), ("workers", 1), ("timeout", 0), ("folds", 0)):
             if config[name] is not None and config[name] < least:
@@ -188,13 +191,3 @@ class TuneCLI(TrialCLI):
         if not self._needs_validation:
             config["data"]["val_size"] = 0.0  # it has served: the best settings train on all
         return str(self.parser.dump(config, skip_validation=True))
-
-
-def _named(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return ``--search.NAME SPACE`` and ``--search.NAME=SPACE`` by name."""
-    found: dict[str, Any] = {}
-    rest = iter(arguments)
-    for argument in rest:
-        name, equals, space = argument.removeprefix("--search.").partition("=")
-        found[name] = space if equals else next(rest, "")
-    return found

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from grulight.data.batches import Batch
 from grulight.errors import InputError
 from grulight.training.classifier import GRUClassifier
-from grulight.training.measured import MeasuredModule
+from grulight.training.measured import Answers, MeasuredModule
 
 _SAME = (
     *("input_size", "num_classes", "class_names", "feature_names"),
@@ -59,7 +59,7 @@ class Ensemble(MeasuredModule):
         """Have the data served as the members read them."""
         self.first.serve_whole(self.trainer)
 
-    def answers(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def answers(self, batch: Batch) -> Answers:
         """Return answers whose prediction is the mean of the members', see the base class.
 
         Steps count that do for every member; on top of the loss comes the mean of the members'

@@ -125,6 +125,7 @@ class GRUClassifier(AnsweringModule):
         self.feature_names = tuple(feature_names or map(str, range(input_size)))
         gru = (hidden_size, num_layers, bidirectional, dropout, bias)
         self.network = ported or GRUNet(input_size, self.head.size, *gru, kernel, per_step)
+        self.train()  # a ported model comes ready to predict
         if init == "keras" and ported is None:
             keras_init_(self.network)
         self.notes = [] if start is None else start.give(self.network, self.hparams)

@@ -1,16 +1,19 @@
-"""What a batch's answers are worth, in training, validation and test."""
+"""What a network answers to batches that are measured: in training, validation and test."""
 
 from typing import TYPE_CHECKING
 
 from lightning.pytorch import Trainer
 from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
 from grulight.data.serving import ServingDataModule
 from grulight.model import GRUNet
 from grulight.training.class_weights import ClassWeight, class_weights
-from grulight.training.measured import Counted
+from grulight.training.epoch_means import EpochMeans
+from grulight.training.measured import Answers
 from grulight.training.one_by_one import validates_one_by_one
 from grulight.training.resumable import ResumableModule
 from grulight.training.steps_per_execution import MOST
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class EvaluatingModule(ResumableModule):
-    """Answer batches, and count how good the answers are.
+    """Answer batches with a network, several together where nobody needs to see each.
 
     Attributes:
         network: Answers standardised sequences.
@@ -50,7 +53,7 @@ class EvaluatingModule(ResumableModule):
         self.class_weights = class_weights(wanted, self.class_names, train)
 
     def loss_weights(self, batch: Batch, *, training: bool) -> Tensor | None:
-        """Return by what the loss of each answer is multiplied, (B,) or (B, S); None for 1."""
+        """Return by what the loss of each answer is multiplied: in training by classes too."""
         weights, labels = batch.weights, batch.labels
         if self.class_weights is None or not training or labels is None:
             return weights
@@ -85,15 +88,21 @@ class EvaluatingModule(ResumableModule):
         if isinstance(batch, Batch):
             self.evaluate(batch, *counted)
         else:
-            self._evaluate_block(batch, counted)
+            self._evaluate_block(batch, *counted)
 
-    def answers(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    def answers(self, batch: Batch) -> Answers:
         """Return the network's answers; see :class:`MeasuredModule`."""
         answers, valid = self.network.answers(self.standardized(batch.values), batch.lengths)
         penalty = None if isinstance(self.network, GRUNet) else self.network.penalty
         return answers, valid, penalty
 
-    def _evaluate_block(self, block: Block, counted: Counted) -> None:
+    def _evaluate_block(
+        self,
+        block: Block,
+        means: EpochMeans,
+        confusion: MulticlassConfusionMatrix | None,
+        scores: Metric | None,
+    ) -> None:
         """Count the batches of a block as one by one: the GRU reads a sequence alike in any batch.
 
         The head may not, so that it answers to each batch.
@@ -105,4 +114,4 @@ class EvaluatingModule(ResumableModule):
             states = read[own, : batch.values.shape[1]] if network.per_step else read[own]
             answers = network.head(states.contiguous())
             valid = network.counted(batch.values, batch.lengths)
-            self.count(batch, answers, valid, None, counted)
+            self.count(batch, (answers, valid, None), means, confusion, scores)

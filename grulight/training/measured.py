@@ -1,5 +1,7 @@
 """A LightningModule that measures its epochs as Keras does, and logs them cheaply."""
 
+from typing import TypeAlias
+
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
@@ -9,16 +11,16 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from grulight.data.batches import Batch
 from grulight.heads import Head, ValueHead
-from grulight.logits import predicted_classes
 from grulight.training.confusion import scores_of
 from grulight.training.divergence import require_finite_loss, require_finite_weights
 from grulight.training.epoch_means import EpochLog, EpochMeans
-from grulight.training.part_scores import logged, scores_for
+from grulight.training.part_scores import count_part, logged, scores_for
 from grulight.training.ranking_scores import RankingScores
 from grulight.training.value_scores import ValueScores
 
-# the means of a stage, and what measures its part as a whole
-Counted = tuple[EpochMeans, MulticlassConfusionMatrix | None, Metric | None]
+# (B, K) or (B, S, K) logits or values; which steps (B, S) of them count, None for all; and a scalar
+# that the loss has on top, None for nothing
+Answers: TypeAlias = tuple[Tensor, Tensor | None, Tensor | None]
 MATRIX_CLASSES = 2000  # a confusion matrix of more would take much memory for nobody
 
 
@@ -116,13 +118,8 @@ class MeasuredModule(LightningModule):
             found = found | logged(scores)
         return {f"{stage}_{name}": value for name, value in found.items()}
 
-    def answers(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Answer a batch.
-
-        Returns:
-            (B, K) or (B, S, K) logits or values; which steps (B, S) of them count, None for all;
-            and a scalar that the loss has on top, None for nothing.
-        """
+    def answers(self, batch: Batch) -> Answers:
+        """Answer a batch."""
         raise NotImplementedError
 
     def loss_weights(self, batch: Batch, *, training: bool) -> Tensor | None:
@@ -145,20 +142,19 @@ class MeasuredModule(LightningModule):
         scores: Metric | None = None,
     ) -> Tensor:
         """Count a batch; return its loss, as this process' part of the mean over processes."""
-        answers, valid, penalty = self.answers(batch)
-        return self.count(batch, answers, valid, penalty, (means, confusion, scores))
+        return self.count(batch, self.answers(batch), means, confusion, scores)
 
     def count(
         self,
         batch: Batch,
-        answers: Tensor,
-        valid: Tensor | None,
-        penalty: Tensor | None,
-        counted: Counted,
+        found: Answers,
+        means: EpochMeans,
+        confusion: MulticlassConfusionMatrix | None,
+        scores: Metric | None,
     ) -> Tensor:
-        """Count answers to a batch, see :meth:`answers`; return what ``evaluate`` does."""
+        """Count what was answered to a batch; return what ``evaluate`` does."""
         assert batch.labels is not None
-        means, confusion, scores = counted
+        answers, valid, penalty = found
         weights = self.loss_weights(batch, training=means is self.train_means)
         score = self.head.score(answers, batch.labels, valid, weights)
         if penalty is not None:
@@ -167,7 +163,7 @@ class MeasuredModule(LightningModule):
         if batch.share:
             means.update(score, len(answers) * part / batch.share)
         if confusion is not None or scores is not None:
-            _count_whole(batch, answers, valid, confusion, scores)
+            count_part(batch, answers, valid, confusion, scores)
         return score.loss * part
 
     def part_of_mean(self, counted: int, batch: Batch) -> float:
@@ -178,23 +174,3 @@ class MeasuredModule(LightningModule):
         own = torch.tensor(float(counted if batch.share else 0), device=self.device)
         total = self.trainer.strategy.reduce(own.clone(), reduce_op="sum")
         return float(own * world / total)
-
-
-def _count_whole(
-    batch: Batch,
-    answers: Tensor,
-    valid: Tensor | None,
-    confusion: MulticlassConfusionMatrix | None,
-    scores: Metric | None,
-) -> None:
-    """Count a batch's answers in what measures a part as a whole."""
-    labels = batch.labels
-    assert labels is not None
-    if valid is not None:
-        answers, labels = answers[valid], labels[valid]
-    if not batch.share:  # every process has an entry for each batch, if an empty one
-        answers, labels = answers[:0], labels[:0]
-    if confusion is not None and len(answers):
-        confusion.update(predicted_classes(answers), labels)
-    if scores is not None:
-        scores.update(answers, labels)

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.classification import MulticlassConfusionMatrix
 
+from grulight.data.batches import Batch
 from grulight.errors import listed
 from grulight.heads import Head, ValueHead
+from grulight.logits import predicted_classes
 from grulight.training.ranking_scores import MOST, RankingScores
 from grulight.training.value_scores import ValueScores
 
@@ -34,6 +37,26 @@ def logged(scores: Metric) -> dict[str, Tensor]:
     else:
         found = dict(zip(RANKING, computed.nanmean(1), strict=True))
     return {name: value for name, value in found.items() if not value.isnan()}
+
+
+def count_part(
+    batch: Batch,
+    answers: Tensor,
+    valid: Tensor | None,
+    confusion: MulticlassConfusionMatrix | None,
+    scores: Metric | None,
+) -> None:
+    """Count a batch's answers in what measures a part as a whole."""
+    labels = batch.labels
+    assert labels is not None
+    if valid is not None:
+        answers, labels = answers[valid], labels[valid]
+    if not batch.share:  # every process has an entry for each batch, if an empty one
+        answers, labels = answers[:0], labels[:0]
+    if confusion is not None and len(answers):
+        confusion.update(predicted_classes(answers), labels)
+    if scores is not None:
+        scores.update(answers, labels)
 
 
 def left_out(scores: Metric, names: Sequence[str]) -> str | None:

@@ -5,7 +5,7 @@ The words and their meaning are Optuna's distributions; this file only reads the
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import (
@@ -22,6 +22,7 @@ _EXPECTED = (
     "step=…, as Optuna has them."
 )
 _MOST_CHOICES = 1000
+_OF_KERAS = ("hidden_size", "num_layers", "bidirectional", "dropout", "bias", "init", "kernel")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 
 
@@ -91,6 +92,37 @@ def parse_spaces(search: Mapping[str, Any]) -> dict[str, BaseDistribution]:
         else:
             found[str(name)] = parse_space(str(name), value)
     return found
+
+
+def named_spaces(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return ``--search.NAME SPACE`` and ``--search.NAME=SPACE`` by name."""
+    found: dict[str, Any] = {}
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, space = argument.removeprefix("--search.").partition("=")
+        found[name] = space if equals else next(rest, "")
+    return found
+
+
+def of_keras_model(
+    spaces: Mapping[str, BaseDistribution], *, said: bool
+) -> dict[str, BaseDistribution]:
+    """Return the spaces without settings that a Keras model has of its own.
+
+    Args:
+        spaces: By setting.
+        said: Whether the user named them, and not we.
+
+    Raises:
+        InputError: The user searches what would change nothing.
+    """
+    own = [name for name in spaces if name.removeprefix("model.") in _OF_KERAS]
+    if own and said:
+        raise InputError(
+            f"--search.{own[0]}: the Keras model has its own, and a search of it would change "
+            "nothing. Leave it out, or leave out --model.from_keras."
+        )
+    return {name: space for name, space in spaces.items() if name not in own}
 
 
 def corners(space: BaseDistribution) -> list[Any]:

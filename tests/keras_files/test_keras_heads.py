@@ -12,9 +12,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from grulight.cli import main
 from grulight.data.batches import shuffled
 from grulight.keras_files.port import load_keras
 from grulight.keras_files.ported_network import PortedNetwork
+from grulight.training.classifier import GRUClassifier
 
 # Keras 3.15 on NumPy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -276,6 +278,29 @@ def test_a_ported_checkpoint_tests_and_predicts_as_keras(run: Run, name: str) ->
         for row in rows
     ]
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_settings_of_a_keras_models_training_are_searched_not_its_own(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, data = saved(CASES["class"])
+    tune = ("tune", "--model.from_keras", "model.h5", *data, "--trials", 1, "--workers", 1)
+    run(*tune, "--trainer.max_epochs", 1)
+    [row] = table(Path("study/trials.csv"))
+    assert {"optimizer.lr", "optimizer.weight_decay"} <= set(row)
+    assert not [name for name in row if name.startswith("model.")]
+    assert main([*map(str, tune), "--search.model.hidden_size", "int(2, 4)"]) == 2
+    assert "model.hidden_size: the Keras model has its own" in capsys.readouterr().err
+
+
+def test_a_keras_model_trains_with_its_dropout_wherever_it_is_trained() -> None:
+    model = keras.Sequential([L.Input((None, FEATURES)), gru(), L.Dropout(0.5), L.Dense(3)])
+    model.save("model.keras")
+    ours = GRUClassifier(FEATURES, 0, num_values=3, from_keras="model.keras")
+    assert all(module.training for module in ours.modules())
+    x = torch.from_numpy(SEQUENCES)
+    assert not torch.equal(ours(x), ours(x))
+    assert torch.equal(ours.eval()(x), ours(x))
 
 
 TOGETHER = {
