@@ -28,8 +28,8 @@ class Rule(NamedTuple):
 
 
 def _keras_adam(group: Group, step: int, fresh: bool, double: bool) -> list[float]:
-    names = ("lr", "betas", "eps", "weight_decay")
-    return rules.keras_adam_row(rules.Adam(*(group[name] for name in names)), step, double=double)
+    adam = rules.Adam(group["lr"], group["betas"], group["eps"], group["weight_decay"])
+    return rules.keras_adam_row(adam, step, double=double)
 
 
 def _adam(group: Group, step: int, fresh: bool, double: bool) -> list[float]:
