@@ -24,6 +24,6 @@ def step_size(lr: float, betas: tuple[float, float], step: int, *, double: bool)
         double: Whether the weights are float64.
     """
     number = np.float64 if double else np.float32
-    rate, beta1, beta2 = (number(round_to_float32(value)) for value in (lr, *betas))
-    one, count = number(1), number(step)
+    one, count, rate = number(1), number(step), number(np.float32(lr))
+    beta1, beta2 = number(np.float32(betas[0])), number(np.float32(betas[1]))
     return float(rate * np.sqrt(one - beta2**count) / (one - beta1**count))

@@ -80,7 +80,8 @@ class TraceRecorder(Callback):
     def __init__(self) -> None:
         self.stages: list[Stage] = []
         self.epochs: list[Epoch] = []
-        self._lines: list[str] = []  # the epochs as JSON
+        self._text = ""  # the first epochs as lines of JSON
+        self._told = 0  # how many these are
         self.validates = False
         self.metric = "accuracy"
         self._validated = False
@@ -123,15 +124,17 @@ class TraceRecorder(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the epochs as one text: a checkpoint's cost grows with the objects in it."""
-        self._lines += [json.dumps(vars(epoch)) for epoch in self.epochs[len(self._lines) :]]
+        lines = [json.dumps(vars(epoch)) for epoch in self.epochs[self._told :]]
+        self._text = "\n".join(filter(None, [self._text, *lines]))
+        self._told = len(self.epochs)
         # an epoch that is resumed within does not begin again
-        return {"epochs": "\n".join(self._lines), "learning_rate": self._learning_rate}
+        return {"epochs": self._text, "learning_rate": self._learning_rate}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over the epochs of the run that is resumed."""
         epochs = state_dict["epochs"]
         # earlier checkpoints have a list
-        lines = epochs.splitlines() if isinstance(epochs, str) else map(json.dumps, epochs)
-        self._lines = list(lines)
-        self.epochs = [Epoch(**json.loads(line)) for line in self._lines]
+        self._text = epochs if isinstance(epochs, str) else "\n".join(map(json.dumps, epochs))
+        self.epochs = [Epoch(**json.loads(line)) for line in self._text.splitlines()]
+        self._told = len(self.epochs)
         self._learning_rate = state_dict.get("learning_rate")

@@ -28,9 +28,8 @@ class Rule(NamedTuple):
 
 
 def _keras_adam(group: Group, step: int, fresh: bool, double: bool) -> list[float]:
-    names = ("lr", "betas", "eps", "weight_decay")
-    settings = rules.Adam(*(group[name] for name in names))
-    found = rules.keras_adam_row(settings, step, double=double)
+    adam = rules.Adam(group["lr"], group["betas"], group["eps"], group["weight_decay"])
+    found = rules.keras_adam_row(adam, step, double=double)
     found[rules.FLAG] = group["amsgrad"]
     return found
 
