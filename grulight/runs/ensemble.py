@@ -57,7 +57,7 @@ class Ensemble(MeasuredModule):
 
     def setup(self, stage: str) -> None:
         """Have the data served as the members read them."""
-        self.first.serve_whole(self.trainer)
+        self.first.serve_whole(self._trainer)
 
     def answers(self, batch: Batch) -> Answers:
         """Return answers whose prediction is the mean of the members', see the base class.

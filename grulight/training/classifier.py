@@ -142,7 +142,7 @@ class GRUClassifier(AnsweringModule):
 
         Weights of classes are made of the training part; windows are kept in mind.
         """
-        self.serve_whole(self.trainer)
+        self.serve_whole(self._trainer)
         if stage != "fit":
             return
         data = getattr(self._trainer, "datamodule", None)  # set where mypy cannot see

@@ -71,7 +71,7 @@ class EvaluatingModule(ResumableModule):
             return values
         return (values - self.mean) / self.scale
 
-    def serve_whole(self, trainer: Trainer) -> None:
+    def serve_whole(self, trainer: Trainer | None) -> None:
         """Have a Trainer's data keep all padding, where the network reads it."""
         data = getattr(trainer, "datamodule", None)  # set where mypy cannot see
         if isinstance(data, ServingDataModule):
