@@ -18,11 +18,15 @@ def left_alone(function: Callable[..., Any], recursive: bool = True) -> Callable
         recursive: Whether what it calls is not, either.
     """
 
+    disabled: list[Callable[..., Any]] = []  # one, since there is a compiler
+
     @wraps(function)
     def called(*args: Any, **settings: Any) -> Any:
-        if "torch._dynamo.eval_frame" not in sys.modules:
-            return function(*args, **settings)
-        return sys.modules["torch._dynamo"].disable(function, recursive)(*args, **settings)
+        if not disabled:
+            if "torch._dynamo.eval_frame" not in sys.modules:
+                return function(*args, **settings)
+            disabled.append(sys.modules["torch._dynamo"].disable(function, recursive))
+        return disabled[0](*args, **settings)
 
     return called
 
