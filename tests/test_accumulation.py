@@ -9,6 +9,8 @@ import torch
 from interrupting import assert_same_run, weights
 from test_execution import fitted, spied
 
+from grulight.training import dropout_noise
+
 Run = Callable[..., str]
 RUN = Path("lightning_logs/version_0")
 TOGETHER = "--model.steps_per_execution"
@@ -54,6 +56,7 @@ def test_steps_are_those_of_one_by_one(
 ) -> None:
     if kernel == "torch" and "--model.dropout" in options:
         pytest.skip("torch draws what it drops in another order")
+    monkeypatch.setattr(dropout_noise, "_AT_ONCE", 25_000)  # numbers: a few batches
     common = ("--trainer.max_epochs", 2, "--trainer.precision", "64-true", *options)
     one = fitted(run, "one", *common, TOGETHER, 1)
     taken = spied(monkeypatch)
@@ -73,6 +76,12 @@ def test_a_limit_on_steps_is_exact(run: Run) -> None:
     few = fitted(run, "few", *common, TOGETHER, 2)
     for name, expected in weights("limited" / RUN).items():
         assert torch.equal(weights(few)[name], expected)
+
+
+def test_a_limit_of_one_batch_is_one_and_not_all(run: Run) -> None:
+    common = ("--trainer.max_epochs", 2, "--data.val_size", 0.2)
+    assert steps_of(fitted(run, "limited", *common, "--trainer.limit_train_batches", 1)) == 2
+    assert steps_of(fitted(run, "all", *common, "--trainer.limit_train_batches", 1.0)) == 40
 
 
 def test_a_run_goes_on_within_an_epoch_to_the_bit(run: Run) -> None:

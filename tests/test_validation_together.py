@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, Trainer
 
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
+from grulight.data.datamodule import SequenceDataModule
+from grulight.training import evaluating
+from grulight.training.classifier import GRUClassifier
 from grulight.training.evaluating import EvaluatingModule
+from grulight.training.measured import Answers
 
 Run = Callable[..., str]
 RUN = Path("lightning_logs/version_0")
@@ -66,8 +70,12 @@ def write_ragged(name: str) -> None:
     ids=["early stopping", "deep", "plateau", "classes per step", "values", "labels"],
 )
 def test_what_is_logged_has_the_same_bits(
-    run: Run, seen: list[type], options: tuple[object, ...]
+    run: Run,
+    seen: list[type],
+    options: tuple[object, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(evaluating, "_AT_ONCE", 3000)  # numbers: a few batches
     if options[0] == "--data.source":
         write_ragged(str(options[1]).removesuffix(".npz"))
     together = ("--trainer.default_root_dir", "together", *COMMON, *options)
@@ -103,3 +111,25 @@ def test_validate_says_what_the_training_did(run: Run, seen: list[type]) -> None
     assert set(seen) == {Block}
     [*_, loss] = filter(None, (row["val_loss"] for row in rows(".")))
     assert f"{float(loss):.4f}" in said
+
+
+class SeesBatches(GRUClassifier):
+    """A module of a user's that looks at what it is given, and at what is answered."""
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        return batch._replace(values=batch.values * 2)
+
+    def answers(self, batch: Batch) -> Answers:
+        self.asked = True
+        return super().answers(batch)
+
+
+@pytest.mark.filterwarnings(
+    "ignore::UserWarning", "ignore::lightning.pytorch.utilities.warnings.PossibleUserWarning"
+)
+def test_a_module_of_ones_own_is_given_batches() -> None:
+    data = SequenceDataModule("waves", val_size=0.2, seed=0)
+    model = SeesBatches(**data.describe())
+    silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+    Trainer(max_epochs=1, accelerator="cpu", **silent).fit(model, datamodule=data)
+    assert model.asked

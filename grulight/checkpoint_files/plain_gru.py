@@ -62,8 +62,8 @@ def read_plain_gru(path: str | os.PathLike[str]) -> PlainGRU | None:
             return None
         arrays = _arrays(path, state)
         return PlainGRU(checkpoint, arrays, _predictor(settings, arrays))
-    # of a file that is damaged, or became another meanwhile
-    except (InputError, KeyError, ValueError, OSError, zipfile.BadZipFile):
+    # of a file that is damaged, or became another meanwhile; zipfile raises the last two
+    except (InputError, KeyError, ValueError, OSError, zipfile.BadZipFile, RuntimeError):
         return None
 
 

@@ -83,8 +83,16 @@ class PortedNetwork(nn.Module):
 
     @property
     def reads_padding(self) -> bool:
-        """Whether no layer masks the steps that a shorter sequence has not."""
-        return self._masked is None
+        """Whether what lies behind a shorter sequence may change its answer.
+
+        It may where steps are masked too: a layer may drop the mask, as convolutions do.
+        """
+        return True
+
+    @property
+    def masks(self) -> bool:
+        """Whether a layer masks the steps that a shorter sequence has not."""
+        return self._masked is not None
 
     @property
     def penalty(self) -> Tensor | None:

@@ -17,7 +17,6 @@ def left_alone(function: Callable[..., Any], recursive: bool = True) -> Callable
         function: What is not to be compiled.
         recursive: Whether what it calls is not, either.
     """
-
     disabled: list[Callable[..., Any]] = []  # one, since there is a compiler
 
     @wraps(function)

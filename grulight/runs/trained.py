@@ -50,8 +50,9 @@ class _Predicting:
     ) -> NDArray[np.floating]:
         """Return what is predicted; see ``GRUClassifier.predict_proba``."""
         held = vars(self).get(_HELD)
-        if held is None:  # it became a GRUClassifier after this method was asked for
-            return cast("GRUClassifier", self).predict_proba(values, lengths)
+        if held is None:  # it becomes a GRUClassifier, or did after this method was asked for
+            classifier: GRUClassifier = _become(self)
+            return classifier.predict_proba(values, lengths)
         plain: PlainGRU = held[1]
         offset = held[2]
         if offset is not None:

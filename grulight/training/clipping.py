@@ -38,7 +38,7 @@ def clipped(updates: Updates, clip: Clipping, weights: Sequence[Tensor]) -> Upda
 
 def limited(updates: Updates, trainer: Trainer) -> Updates:
     """Return updates with the Trainer's limit on gradients."""
-    limit = float(trainer.gradient_clip_val or 0)
+    limit = max(0.0, float(trainer.gradient_clip_val or 0))  # none below, as for Lightning
     by_value = trainer.gradient_clip_algorithm == GradClipAlgorithmType.VALUE
     if not by_value:
         return updates._replace(norm=limit)

@@ -33,7 +33,7 @@ def _shapes(network: GRUNet, batch: int, longest: int) -> list[tuple[int, ...]]:
 
 
 def portions(
-    network: GRUNet, batches: NDArray[np.int64], longest: NDArray[np.int64]
+    network: GRUNet, batches: NDArray[np.int64], longest: NDArray[np.int64], each: int = 1
 ) -> Sequence[int]:
     """Return where to cut batches so that the noise of each portion takes little memory.
 
@@ -41,13 +41,14 @@ def portions(
         network: What is trained.
         batches: Sequences of each batch.
         longest: Steps of each batch.
+        each: How many batches make a step, which is not cut.
     """
     if not any(_places(network)):
         return [0, len(batches)]
     cuts, held = [0], 0
     for n, pair in enumerate(zip(batches, longest, strict=True)):
         count = sum(map(prod, _shapes(network, *pair)))
-        if held and held + count > _AT_ONCE:
+        if held and not n % each and held + count > _AT_ONCE:
             cuts.append(n)
             held = 0
         held += count

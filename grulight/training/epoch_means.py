@@ -66,13 +66,15 @@ class EpochLog:
     def __init__(self) -> None:
         self._flushed = -math.inf  # when the loggers were
 
-    def write(self, trainer: Trainer, metrics: Mapping[str, Tensor], step: int) -> None:
-        """Log metrics at the end of an epoch of training or validation, at a step."""
+    def write(
+        self, trainer: Trainer, metrics: Mapping[str, Tensor], step: int, *, ends: bool
+    ) -> None:
+        """Log metrics of training or validation at a step; what ends an epoch may be flushed."""
         trainer.callback_metrics.update(metrics)
         trainer.logged_metrics.update(metrics)
         row = {name: float(value) for name, value in metrics.items()}
         now = time.monotonic()
-        flushes = now - self._flushed >= 1.0
+        flushes = ends and now - self._flushed >= 1.0
         for logger in trainer.loggers:
             logger.log_metrics(row | {"epoch": trainer.current_epoch}, step)
             if flushes:

@@ -21,6 +21,8 @@ from grulight.training.steps_per_execution import MOST
 if TYPE_CHECKING:
     from grulight.keras_files.ported_network import PortedNetwork
 
+_AT_ONCE = 1 << 22  # numbers of hidden states that are read at once
+
 
 class EvaluatingModule(ResumableModule):
     """Answer batches with a network, several together where nobody needs to see each.
@@ -107,11 +109,20 @@ class EvaluatingModule(ResumableModule):
 
         The head may not, so that it answers to each batch.
         """
-        network, whole = self.network, block.whole
+        network, whole, places = self.network, block.whole, block.places()
         assert isinstance(network, GRUNet)
-        read = network.read(self.standardized(whole.values), whole.lengths)
-        for own, batch in zip(block.places(), block.split(), strict=True):
-            states = read[own, : batch.values.shape[1]] if network.per_step else read[own]
+        width = network.gru.hidden_size * (1 + network.gru.bidirectional)
+        most = _AT_ONCE // (whole.values.shape[1] * width)  # sequences
+        first = after = 0
+        for own, batch in zip(places, block.split(), strict=True):
+            if own.stop > after:
+                ends = [each.stop for each in places if each.stop <= own.start + most]
+                first, after = own.start, max([own.stop, *ends])
+                lengths = None if whole.lengths is None else whole.lengths[first:after]
+                read = network.read(self.standardized(whole.values[first:after]), lengths)
+            states = read[own.start - first : own.stop - first]
+            if network.per_step:
+                states = states[:, : batch.values.shape[1]]
             answers = network.head(states.contiguous())
             valid = network.counted(batch.values, batch.lengths)
             self.count(batch, (answers, valid, None), means, confusion, scores)

@@ -152,7 +152,7 @@ def take_compiled(
             task,
             drawn_noise(network, block.sizes[first:stop], longest[first:stop]),
         )
-        for first, stop in pairwise(portions(network, block.sizes[:count], longest))
+        for first, stop in pairwise(portions(network, block.sizes[:count], longest, each_step))
     ]
     losses, metrics, answers = map(np.concatenate, zip(*found, strict=True))
     take_over(optimizer, moved, state, steps)

@@ -69,7 +69,7 @@ class MeasuredModule(LightningModule):
         step = trainer.global_step
         require_finite_loss(float(metrics["train_loss"]), trainer.current_epoch, step)
         # the step that Lightning logs an epoch's metrics at: its last
-        self._log.write(trainer, metrics, trainer.global_step - 1)
+        self._log.write(trainer, metrics, trainer.global_step - 1, ends=True)
         self.train_means.reset()
 
     def on_train_end(self) -> None:
@@ -94,7 +94,8 @@ class MeasuredModule(LightningModule):
             self.log_dict(metrics)
         else:
             # the step that Lightning logs a validation at, within an epoch too
-            self._log.write(trainer, metrics, trainer.fit_loop.epoch_loop._batches_that_stepped)
+            step = trainer.fit_loop.epoch_loop._batches_that_stepped
+            self._log.write(trainer, metrics, step, ends=False)
 
     def on_test_epoch_start(self) -> None:
         """Start the test's means, confusion matrix and scores afresh."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint, Timer
 from torch import nn
 
@@ -24,12 +24,15 @@ _HOOKS = (
 _OWN = (
     "training_step",
     "evaluate",
+    "answers",
     "optimizer_step",
     "backward",
     "configure_gradient_clipping",
     "lr_scheduler_step",
 )
 _OF_VALIDATION = ("on_validation_batch_start", "on_validation_batch_end")
+# a module of the user's, or a data module, may have these
+_TRANSFER = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
 _LIMITS = {"limit_train_batches": 1.0, "val_check_interval": 1.0, "overfit_batches": 0.0}
 
 
@@ -53,9 +56,15 @@ def forbidding(trainer: Any) -> Reason | None:
         reasons.IRREGULAR: any(each.frequency != 1 or each.reduce_on_plateau for each in schedules),
     }
     found |= {
-        reasons.LIMIT.of(name): getattr(trainer, name) != all_ for name, all_ in _LIMITS.items()
+        reasons.LIMIT.of(name): not _is_all(getattr(trainer, name), all_)
+        for name, all_ in _LIMITS.items()
     }
     return next((reason for reason, holds in found.items() if holds), None)
+
+
+def _is_all(limit: float, all_: float) -> bool:
+    """Return whether a limit leaves all: 1.0 does, but 1 is a single batch."""
+    return limit == all_ and (type(limit) is float or not limit)
 
 
 def _has(trainer: Any, kind: type[Callback]) -> bool:
@@ -64,9 +73,10 @@ def _has(trainer: Any, kind: type[Callback]) -> bool:
 
 def _watching(trainer: Any) -> Reason | None:
     """Return who of the user's has to do with single steps, if anybody has."""
-    own = type(trainer.lightning_module)
-    if _has_steps_of_its_own(own, (*_HOOKS, *_OWN)):
-        return reasons.MODULE.of(own.__name__)
+    names = (*_HOOKS, *_OWN, *_TRANSFER)
+    for own in _modules(trainer):
+        if _has_steps_of_its_own(own, names):
+            return reasons.MODULE.of(own.__name__)
     watching = [type(each).__name__ for each in trainer.callbacks if _watches(each, _HOOKS)]
     return reasons.CALLBACK.of(watching[0]) if watching else None
 
@@ -85,7 +95,13 @@ def _watches(callback: Callback, hooks: tuple[str, ...]) -> bool:
     )
 
 
-def _has_steps_of_its_own(own: type[LightningModule], names: tuple[str, ...]) -> bool:
+def _modules(trainer: Any) -> list[type]:
+    """Return the kinds of module and data module, where there is one."""
+    data = getattr(trainer, "datamodule", None)
+    return [type(trainer.lightning_module), *([] if data is None else [type(data)])]
+
+
+def _has_steps_of_its_own(own: type, names: tuple[str, ...]) -> bool:
     """Return whether a class of the user's has to do with single steps."""
     if own.__module__.startswith("grulight."):
         return False
@@ -125,11 +141,10 @@ def compiled_steps_network(trainer: Any, network: nn.Module, head: Head) -> GRUN
 
 def validates_one_by_one(trainer: Any, network: nn.Module, head: Head) -> bool:
     """Return whether validation batches are not read together: a limit counts them, say."""
-    own = type(trainer.lightning_module)
-    names = (*_OF_VALIDATION, "validation_step", "evaluate")
+    names = (*_OF_VALIDATION, *_TRANSFER, "validation_step", "evaluate", "answers")
     return (
-        trainer.limit_val_batches != 1.0
+        not _is_all(trainer.limit_val_batches, 1.0)
         or trainable(network, head) is None
-        or _has_steps_of_its_own(own, names)
+        or any(_has_steps_of_its_own(own, names) for own in _modules(trainer))
         or any(_watches(each, _OF_VALIDATION) for each in trainer.callbacks)
     )

@@ -370,17 +370,22 @@ def test_padding_is_what_the_model_masks(fixed: bool, tmp_path: Path) -> None:
     np.testing.assert_allclose(ours, np.asarray(model(masked))[shortest], rtol=0, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Layer .conv1d.*mask:UserWarning")
+@pytest.mark.parametrize("loses_mask", [False, True], ids=["no mask", "a mask that is lost"])
 def test_what_a_model_without_masks_answers_does_not_depend_on_the_batch(
-    run: Run, tmp_path: Path
+    loses_mask: bool, run: Run, tmp_path: Path
 ) -> None:
-    model = keras.Sequential([L.Input((None, FEATURES)), gru(), L.Dense(3, "softmax")])
+    lost = [L.Masking(), L.Conv1D(3, 2, padding="same")] if loses_mask else []
+    layers = [L.Input((None, FEATURES)), *lost, gru(), L.Dense(3, "softmax")]
+    model = keras.Sequential(layers)
     model.save(tmp_path / "model.keras")
     np.savez("data.npz", x=PADDED, lengths=LENGTHS)
     run("port", tmp_path / "model.keras", "-o", "port.ckpt")
     for size in (1, 4, COUNT):
         options = ("--data.source", "data.npz", "--data.batch_size", size)
         printed = run("predict", "--ckpt_path", "port.ckpt", *options, "--output", "p.csv")
-        assert f"masks no steps: behind sequences shorter than {STEPS} steps" in printed
+        said = f"masks no steps: behind sequences shorter than {STEPS} steps" in printed
+        assert said is not loses_mask
         with open("p.csv") as file:
             rows = list(csv.DictReader(file))
         ours = [[float(row[f"probability_{n}"]) for n in range(3)] for row in rows]
