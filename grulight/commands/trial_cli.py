@@ -27,6 +27,8 @@ from grulight.tuning.spaces import as_options
 _MADE_ANEW = ("trainer", "optimizer", "lr_scheduler")  # for each training
 _VALIDATED = 256  # sequences at once: small batches take longer than the trainings of a trial
 _SILENT = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+# settings by which it is decided whether there is a default optimizer
+_DECIDE = frozenset({"optimizer", "lr_scheduler", "model.from_keras"})
 _READ_ALIKE = ("batch_size", "standardize", "seed")  # options that leave what is read as it is
 
 
@@ -61,9 +63,26 @@ class TrialCLI(FitCLI):
         """
         options, others = split_off("--optimizer.", [*self.given, *as_options(settings)])
         with one_line_errors():
-            config = self.parser.parse_args(others)
-            options = with_default_optimizer(options, config)
-            return self.parser.parse_args([*others, *options]) if options else config
+            if (default := self._default_optimizer(settings)) is None:
+                config = self.parser.parse_args(others)
+                chosen = with_default_optimizer(options, config)
+                default = chosen[: len(chosen) - len(options)]
+                self._defaults[frozenset(settings)] = default
+            return self.parser.parse_args([*others, *default, *options])
+
+    @cached_property
+    def _defaults(self) -> dict[frozenset[str], list[str]]:
+        """What named the default optimizer, by the names of the settings."""
+        return {}
+
+    def _default_optimizer(self, settings: Mapping[str, Any]) -> list[str] | None:
+        """Return what names the default optimizer, where settings of these names had it before.
+
+        To parse takes a third of a trial's cost, and twice is needed once.
+        """
+        if not _DECIDE.isdisjoint(settings):
+            return None
+        return self._defaults.get(frozenset(settings))
 
     def take(self, settings: Mapping[str, Any]) -> None:
         """Take the settings of a trial over."""
