@@ -80,7 +80,7 @@ def say_padding_is_read(
 ) -> None:
     """Say where a Keras model that masks no step reads what fills shorter sequences up."""
     network = classifier.network
-    if not isinstance(network, PortedNetwork) or network.masks:
+    if not isinstance(network, PortedNetwork) or network.masked_value is not None:
         return
     for part in parts:
         steps = network.steps or part.values.shape[1]

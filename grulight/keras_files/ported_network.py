@@ -52,7 +52,7 @@ class PortedNetwork(nn.Module):
         self.steps = source[1]
         tables = (spec for spec in consumers_of(graph, graph.inputs[0]) if spec.kind == "Embedding")
         self.num_ids = min((spec.integer("input_dim") for spec in tables), default=None)
-        self._masked = masked_value(graph, graph.inputs[0])
+        self.masked_value = masked_value(graph, graph.inputs[0])
         self.num_outputs = int(answer[-1] or 0)
         # whether an answer belongs to each step that was read, so that padding has none
         self.follows_steps = len(answer) == 3 and answer[1] == self.steps
@@ -88,11 +88,6 @@ class PortedNetwork(nn.Module):
         It may where steps are masked too: a layer may drop the mask, as convolutions do.
         """
         return True
-
-    @property
-    def masks(self) -> bool:
-        """Whether a layer masks the steps that a shorter sequence has not."""
-        return self._masked is not None
 
     @property
     def penalty(self) -> Tensor | None:
@@ -140,7 +135,7 @@ class PortedNetwork(nn.Module):
         time, valid = values.shape[1], None
         if lengths is not None:
             valid = torch.arange(time, device=values.device) < lengths[:, None]
-            values = values.masked_fill(~valid[:, :, None], self._masked or 0.0)
+            values = values.masked_fill(~valid[:, :, None], self.masked_value or 0.0)
         if self.steps is not None and time != self.steps:
             values = self._filled(values, lengths)
         if self.num_ids is not None:
@@ -163,7 +158,7 @@ class PortedNetwork(nn.Module):
                 f"{values.shape[1]}. Cut or pad them to {self.steps}."
             )
         more = self.steps - values.shape[1]
-        return F.pad(values, (0, 0, 0, more), value=self._masked or 0.0)
+        return F.pad(values, (0, 0, 0, more), value=self.masked_value or 0.0)
 
 
 def _shapes(graph: Graph) -> tuple[Shape, Shape]:
