@@ -28,7 +28,8 @@ def main(path: str, directory: str, trials: int, epochs: int, seed: int) -> None
         weights = {"gru.weight_hh_l0": np.zeros((3 * hidden, hidden))}
         model = network(replace(work, weights=weights | {"head.bias": np.zeros(work.classes)}))
         lr = settings.Float("lr", 1e-3, 1e-1, sampling="log")
-        model.compile(keras.optimizers.Adam(lr), "sparse_categorical_crossentropy", ["accuracy"])
+        optimizer = keras.optimizers.Adam(lr)
+        model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
         return model
 
     class Tuner(keras_tuner.RandomSearch):
