@@ -166,3 +166,15 @@ def test_what_is_dropped_may_be_drawn_in_portions(
     assert len(taken) > 8  # calls, where two epochs make two
     for name, expected in whole.network.state_dict().items():
         assert torch.equal(cut.network.state_dict()[name], expected)
+
+
+def test_a_limit_below_zero_is_none_as_in_lightning() -> None:
+    def make(module: GRUClassifier) -> KerasAdam:
+        return KerasAdam(module.parameters())
+
+    for own, expected in zip(
+        trained(make, None, gradient_clip_val=-1.0).parameters(),
+        trained(make, None).parameters(),
+        strict=True,
+    ):
+        assert torch.equal(own, expected)

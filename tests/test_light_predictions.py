@@ -155,3 +155,14 @@ def test_what_is_wrong_with_a_file_is_said_as_ever(tmp_path: Path) -> None:
         grulight.load_classifier(path)
     with pytest.raises(InputError, match="does not exist"):
         grulight.load_classifier(tmp_path / "none.ckpt")
+
+
+@pytest.mark.parametrize("flag", [0x01, 0x20], ids=["encrypted", "patched"])
+def test_a_flag_that_no_checkpoint_has_is_one_line(flag: int, tmp_path: Path) -> None:
+    path = written(tmp_path / "a.ckpt", num_classes=3)
+    held = bytearray(path.read_bytes())
+    entry = held.rfind(b"PK\x01\x02", 0, held.rfind(b"/data/0"))
+    held[entry + 8] |= flag
+    path.write_bytes(held)
+    with pytest.raises(InputError, match=path.name):
+        grulight.load_classifier(path).predict_proba(np.zeros((1, 4, 3), np.float32))

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -119,6 +120,10 @@ class SeesBatches(GRUClassifier):
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         return batch._replace(values=batch.values * 2)
 
+    def transfer_batch_to_device(self, batch: Batch, *args: Any) -> Batch:
+        self.moved = True
+        return batch
+
     def answers(self, batch: Batch) -> Answers:
         self.asked = True
         return super().answers(batch)
@@ -133,3 +138,4 @@ def test_a_module_of_ones_own_is_given_batches() -> None:
     silent = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
     Trainer(max_epochs=1, accelerator="cpu", **silent).fit(model, datamodule=data)
     assert model.asked
+    assert model.moved

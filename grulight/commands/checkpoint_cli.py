@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 
 from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.commands.command_cli import CommandCLI
-from grulight.commands.running import show_lines
+from grulight.commands.running import say_padding_is_read, show_lines
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.remembered import SPLIT_OPTIONS
 from grulight.data.sequences import Sequences
@@ -155,9 +155,10 @@ class CheckpointCLI(CommandCLI):
             raise InputError("predict runs in one process; start it without torchrun or srun.")
         return trainer
 
-    def show_notes(self) -> None:
-        """Print what the user should know of the data, and of who answers."""
+    def show_notes(self, parts: Iterable[Sequences]) -> None:
+        """Print what the user should know of the data, of these parts, and of who answers."""
         show_lines(self.datamodule.notes, self.console)
+        say_padding_is_read(self.classifier, parts, self.console)
         if (count := len(self.checkpoints)) > 1:
             line = f"{count} models answer together, with the mean of their predictions"
             show_lines([f"{self.config['ckpt_path']}: {line}"], self.console)

@@ -5,7 +5,6 @@ from pathlib import Path
 from grulight.commands.checkpoint_cli import CheckpointCLI
 from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import one_line_errors, silence_expected_warnings
-from grulight.commands.running import say_padding_is_read, show_lines
 from grulight.errors import InputError, one_line
 from grulight.files import require_apart, require_writable
 from grulight.runs.prediction_table import PredictionWriter
@@ -27,8 +26,7 @@ def run(arguments: list[str]) -> None:
     parts = cli.datamodule.unlabelled
     cli.require_features(parts[0])
     require_writable(output.parent)
-    show_lines(cli.datamodule.notes, cli.console)
-    say_padding_is_read(cli.classifier, parts, cli.console)
+    cli.show_notes(parts)
     with written_table(output, spreadsheet_safe=safe) as table, one_line_errors():
         writer = PredictionWriter(table, parts)
         cli.trainer.callbacks.append(writer)  # type: ignore[attr-defined]  # set by a connector

@@ -6,7 +6,6 @@ from grulight.commands.lightning_messages import silence_expected_warnings
 from grulight.commands.running import (
     require_output,
     say_other_loss,
-    say_padding_is_read,
     show_files,
     test_and_show,
 )
@@ -21,8 +20,7 @@ def run(arguments: list[str]) -> None:
         raise InputError("there is no test part; set --data.train_size below 1.")
     cli.require_features(cli.datamodule.parts.test)
     require_output(cli.trainer)
-    cli.show_notes()
-    say_padding_is_read(cli.classifier, cli.datamodule.parts, cli.console)
+    cli.show_notes(cli.datamodule.parts)
     cli.make_run_directory()
     say_other_loss(cli.classifier, cli.console)
     test_and_show(cli.trainer, cli.measured, cli.datamodule, cli.console)

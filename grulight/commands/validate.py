@@ -8,7 +8,6 @@ from grulight.commands.running import (
     require_output,
     say_left_out,
     say_other_loss,
-    say_padding_is_read,
     show_files,
 )
 from grulight.errors import InputError
@@ -23,8 +22,7 @@ def run(arguments: list[str]) -> None:
         raise InputError("there is no validation part; set --data.val_size, such as 0.1.")
     cli.require_features(cli.datamodule.parts.val)
     require_output(cli.trainer)
-    cli.show_notes()
-    say_padding_is_read(cli.classifier, cli.datamodule.parts, cli.console)
+    cli.show_notes(cli.datamodule.parts)
     cli.make_run_directory()
     with one_line_errors():
         cli.trainer.validate(cli.measured, datamodule=cli.datamodule, verbose=False)

@@ -73,8 +73,8 @@ class Batches:
         epoch: The epoch that a pass belongs to; asked for when its first batch is.
         rank: Of this process.
         world: Number of processes.
-        whole: Whether a batch keeps all steps of the part, not those of its longest sequence: what
-            a model that masks none makes of padding must not depend on the batch.
+        whole: Whether a batch keeps all steps of the part, not those of its longest sequence: for a
+            model that may read padding, which must not depend on the batch.
     """
 
     def __init__(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from typing import Any
 
 import torch
 
@@ -106,14 +105,6 @@ class ServingDataModule(RememberedDataModule):
         together = getattr(module, f"{what}_together", None)
         count = 1 if together is None else together(len(batches))
         return batches if count == 1 else Blocks(batches, count)
-
-    def transfer_batch_to_device(
-        self, batch: Any, device: torch.device, dataloader_idx: int
-    ) -> Any:
-        """Leave a batch where it is if that is its place: Lightning walks through every item."""
-        if device.type == "cpu":
-            return batch
-        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def _epoch(self) -> int:
         return self.trainer.current_epoch if self.trainer else 0

@@ -134,9 +134,8 @@ def why_not_in_compiled_calls(trainer: Any, network: nn.Module, head: Head) -> R
 
 def compiled_steps_network(trainer: Any, network: nn.Module, head: Head) -> GRUNet | None:
     """Return the network if one compiled call can take its steps with the Trainer's optimiser."""
-    if why_not_in_compiled_calls(trainer, network, head):
-        return None
-    return trainable(network, head)
+    compiled = why_not_in_compiled_calls(trainer, network, head) is None
+    return network if compiled and isinstance(network, GRUNet) else None
 
 
 def validates_one_by_one(trainer: Any, network: nn.Module, head: Head) -> bool:

@@ -1,13 +1,12 @@
 """The arithmetic alone: the compiled steps of grulight's epochs, with nothing around them."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
-import torch
-from grulight_fit import classifier_of
+from grulight_fit import classifier_of, gradients
 from peer_server import Peer, boundary, serve
-from torch.nn.functional import cross_entropy
-from work import Array, Work
+from work import Work
 
 from grulight.kernels.rules import Adam
 from grulight.kernels.steps import State, Task, train_steps
@@ -23,15 +22,6 @@ def build(work: Work, arguments: Sequence[str]) -> Peer:
     network = GRUNet(
         work.x.shape[2], work.classes, work.hidden, num_layers=layers, bidirectional=both
     )
-    classifier = classifier_of(work)
-
-    def gradients(values: Array, labels: Array) -> dict[str, Array]:
-        loss = cross_entropy(classifier(torch.from_numpy(values)), torch.from_numpy(labels))
-        names, leaves = zip(*classifier.network.named_parameters(), strict=True)
-        return {
-            name: grad.numpy()
-            for name, grad in zip(names, torch.autograd.grad(loss, leaves), strict=True)
-        }
 
     def train() -> None:
         flat = np.concatenate([each.detach().numpy().ravel() for each in weights_of(network)])
@@ -44,7 +34,9 @@ def build(work: Work, arguments: Sequence[str]) -> Peer:
             train_steps(state, step, Adam(), sizes_of(network), data, batches, Task())
             step += len(batches)
 
-    return Peer(f"numpy {np.__version__}", gradients=gradients, train=train)
+    return Peer(
+        f"numpy {np.__version__}", gradients=partial(gradients, classifier_of(work)), train=train
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import copy
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -82,18 +83,23 @@ def build(work: Work, arguments: Sequence[str]) -> Peer:
     """Train with further options of `grulight fit`, and predict with the work's weights."""
     classifier = classifier_of(work)
 
-    def gradients(values: Array, labels: Array) -> dict[str, Array]:
-        logits = classifier(torch.from_numpy(values))
-        loss = cross_entropy(logits, torch.from_numpy(labels))
-        names, leaves = zip(*classifier.network.named_parameters(), strict=True)
-        grads = torch.autograd.grad(loss, leaves)
-        return {name: grad.numpy() for name, grad in zip(names, grads, strict=True)}
-
     versions = f"grulight {version('grulight')}, numba {version('numba')}"
     verify = None if arguments[:1] == ["option"] else lambda: Witness.wrong
     return Peer(
-        versions, classifier.predict_proba, gradients, lambda: train(work, arguments), verify
+        versions,
+        classifier.predict_proba,
+        partial(gradients, classifier),
+        lambda: train(work, arguments),
+        verify,
     )
+
+
+def gradients(classifier: GRUClassifier, values: Array, labels: Array) -> dict[str, Array]:
+    """Return the gradient of the mean cross entropy by every weight."""
+    loss = cross_entropy(classifier(torch.from_numpy(values)), torch.from_numpy(labels))
+    names, leaves = zip(*classifier.network.named_parameters(), strict=True)
+    grads = torch.autograd.grad(loss, leaves)
+    return {name: grad.numpy() for name, grad in zip(names, grads, strict=True)}
 
 
 def classifier_of(work: Work) -> GRUClassifier:
