@@ -46,6 +46,22 @@ def test_a_file_that_is_cut_off_is_compiled_anew(twice: Any, kept: int, tmp_path
         assert sum(kernel.stats.cache_hits.values()) == hits
 
 
+def test_only_what_python_calls_becomes_machine_code(twice: Any) -> None:
+    @numba_cache.jit
+    def part(x: Any) -> Any:
+        return 3 * x
+
+    def kernel(x: Any) -> Any:
+        return part(x) + 1
+
+    assert numba_cache.compiled(kernel)(4) == 13
+    [found] = part.overloads.values()
+    engine = found.library.codegen._engine
+    assert not engine.is_symbol_defined(found.fndesc.llvm_func_name)
+    with pytest.raises(TypeError):
+        part(4)
+
+
 def test_a_full_disk_is_told_once_and_borne(
     twice: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -21,6 +21,7 @@ from numba.core.runtime import rtsys
 from numba.extending import register_jitable
 
 from grulight.errors import one_line
+from grulight.kernels.numba_parts import PartCompiler
 
 
 def _sources() -> str:
@@ -35,8 +36,14 @@ BOUNDSCHECK = bool(config.BOUNDSCHECK)  # NUMBA_BOUNDSCHECK of the environment
 _executed: dict[Path, CodeType] = {}  # a kernel file, and what Python made of it
 
 
-def jit(function: Callable[..., Any], **options: Any) -> Any:
+def jit(function: Callable[..., Any]) -> Any:
     """Compile on first use, as a part of other kernels."""
+    return _jit(
+        function, pipeline_class=PartCompiler, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )
+
+
+def _jit(function: Callable[..., Any], **options: Any) -> Any:
     frame = inspect.currentframe()
     while frame and frame.f_code.co_name != "<module>":
         frame = frame.f_back
@@ -58,7 +65,7 @@ def counted(function: Callable[..., int]) -> Callable[..., int]:
 def compiled(function: Callable[..., Any]) -> Any:
     """Compile on first use, kept on disk where a place for that can be written."""
     function.__qualname__ += "bounds" * BOUNDSCHECK  # Numba names its files after it
-    dispatcher = jit(function, nogil=True)
+    dispatcher = _jit(function, nogil=True)
     with suppress(RuntimeError):  # no such place
         dispatcher._cache = _Cache(function)  # as enable_caching does
     return dispatcher
