@@ -66,7 +66,7 @@ class Study:
         self._seed, self._sampler = seed, sampler
         directory.mkdir(parents=True, exist_ok=True)
         with self.alone():
-            self.in_optuna = self._opened(storage, asked, pruner_of(pruner, max_resource))
+            self.in_optuna = self._opened(storage, asked, pruner_of(pruner, max_resource, place_of))
         self.maximizes = asked.maximizes
 
     def _opened(
@@ -184,3 +184,8 @@ class Study:
 def _value(trial: FrozenTrial) -> float:
     assert trial.value is not None
     return trial.value
+
+
+def place_of(trial: FrozenTrial) -> int:
+    """Return a trial's place among those that were asked for, from 0."""
+    return int(trial.user_attrs.get(PLACE, trial.number))
