@@ -23,7 +23,7 @@ from grulight.tuning.study import Study
 
 OWN = (
     *("search", "objective", "folds", "trials", "workers", "timeout", "study", "storage"),
-    *("sampler", "pruner"),
+    *("sampler", "pruner", "finalists"),
 )
 _DECIDE = ("objective", "folds", "sampler", "pruner")
 _NOT_SEARCHED = (*OWN, *("config", "ckpt_path", "seeds", "checkpoint", "seed_everything"))
@@ -89,6 +89,8 @@ class TuneCLI(TrialCLI):
             help="Cross-validate in so many folds of the training part; 0: --data.val_size of it "
             "(0.2 where nothing is said) validates.",
         )
+        again = "With folds: how many of the best trials are judged once more, by other folds."
+        add("--finalists", type=int, default=5, help=again)
         add("--trials", type=int, default=50, help="Trials of the study, over all workers.")
         add("--workers", type=int | None, help="Processes; by default one per core.")
         add("--timeout", type=float | None, help="Seconds after which no new trial begins.")

@@ -36,7 +36,7 @@ def require_sensible(config: Mapping[str, Any], validates: float) -> None:
     Raises:
         InputError: A number is too small, or two options contradict each other.
     """
-    least = {"trials": 1, "workers": 1, "timeout": 0, "folds": 0}
+    least = {"trials": 1, "workers": 1, "finalists": 0, "timeout": 0, "folds": 0}
     for name, number in least.items():
         if config[name] is not None and config[name] < number:
             raise InputError(f"--{name} {config[name]}: expected at least {number}.")
