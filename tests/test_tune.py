@@ -19,6 +19,7 @@ from grulight.data.folds import folds
 from grulight.data.waves import waves
 from grulight.errors import InputError
 from grulight.tuning.conclusion import conclude, take_conclusion
+from grulight.tuning.finals import Finals, finals_of, winner
 from grulight.tuning.objective import Objective
 from grulight.tuning.question import Asked
 from grulight.tuning.spaces import parse_space, parse_spaces
@@ -106,6 +107,54 @@ def test_folds_judge_a_trial_by_their_mean(tmp_path: Path, run: Callable[..., st
     assert "Confusion matrix" in (tmp_path / "s" / "study.html").read_text()
 
 
+def test_finalists_are_judged_by_other_folds_and_seeds(
+    tmp_path: Path, run: Callable[..., str]
+) -> None:
+    folds = (*TUNE, "--folds", 2, "--sampler", "random", "--pruner", "none")
+    search = (*folds, "--trials", 3, "--finalists", 2)
+    printed = run(*search, "--study", tmp_path / "s")
+    rows = rows_of(tmp_path / "s" / "trials.csv")
+    ranked = sorted(rows, key=lambda row: float(row["objective"]))
+    assert [bool(row["other_folds"]) for row in ranked] == [True, True, False]
+    same = [f"--search.{name}=choice({ranked[1][name]})" for name in ranked[1] if "." in name]
+    found = []
+    for seed in (9, 10, 11):  # the study's is 8
+        run(*folds, *same, "--trials", 1, "--seed_everything", seed, "--study", str(seed))
+        found.append(float(rows_of(Path(str(seed), "trials.csv"))[0]["objective"]))
+    assert float(ranked[1]["other_folds"]) == pytest.approx(np.mean(found), abs=1e-15)
+    best = min(ranked[:2], key=lambda row: float(row["other_folds"]))
+    assert f"best: {best['trial']:>4}" in printed
+    chosen = yaml.safe_load((tmp_path / "s" / "best.yaml").read_text())
+    assert chosen["optimizer"]["init_args"]["lr"] == float(best["optimizer.lr"])
+    page = (tmp_path / "s" / "study.html").read_text()
+    assert f"{float(best['other_folds']):.4f} on folds dealt anew" in page
+    assert "trained already" in run(*search, "--study", tmp_path / "s")
+
+
+def test_what_a_dead_worker_left_of_the_finals_is_tried_again(tmp_path: Path) -> None:
+    study, config = study_in(tmp_path, trials=4), {"folds": 2, "finalists": 3}
+    with registered(tmp_path) as worker:
+        assert finals_of(study, config) is None  # before all trials are finished
+        while (trial := study.ask(worker)) is not None:
+            study.finish(trial, float(trial.params["a"]))
+        left = Finals(study, 3)
+        assert left.ask("nobody-1-0") is not None
+        finals = finals_of(study_in(tmp_path, trials=4), config)
+        assert finals is not None
+        while (trial := finals.ask(worker)) is not None:
+            deal = finals.deal_of(trial)
+            finals.finish(trial, None if trial.params == study.ranked[1].params else float(deal))
+    assert len(finals.finished) == 9
+    assert [trial.state for trial in finals.in_optuna.trials].count(TrialState.FAIL) == 1
+    ranked = study.ranked
+    assert [(trial.params, value) for trial, value in finals.results] == [
+        (ranked[0].params, 2),
+        (ranked[2].params, 2),
+    ]
+    assert winner(study, finals).params == ranked[0].params
+    assert len(study.finished) == 4
+
+
 def test_a_trial_of_folds_is_stopped_between_them_by_their_mean(
     tmp_path: Path, run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +238,7 @@ def test_values_are_judged_by_their_own_scores(objective: Objective) -> None:
         (("--trials", "0"), "--trials 0"),
         (("--timeout", "-1"), "--timeout -1"),
         (("--folds", "-2"), "--folds -2"),
+        (("--folds", "2", "--finalists", "-1"), "--finalists -1"),
         (("--search.trials", "int(1, 2)"), "--search.trials"),
         (("--search.folds", "int(2, 3)"), "--search.folds"),
         (("--search.seed_everything", "int(1, 2)"), "--search.seed_everything"),

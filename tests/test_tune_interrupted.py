@@ -17,11 +17,14 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from grulight.tuning.workers import is_alive
+
 OPTIONS = (
     *("--search.model.hidden_size", "int(2, 6, log)"),
     *("--search.optimizer.lr", "float(1e-3, 1e-1, log)"),
     *("--sampler", "random", "--pruner", "none", "--data.train_size", "80"),
 )
+KILLS = 10
 PATIENCE = 240.0  # seconds that a step of a test may take
 
 pytestmark = pytest.mark.slow
@@ -57,15 +60,24 @@ def trials_in(study: Path) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name="grulight", storage=JournalStorage(backend)).trials
 
 
-def wait_for(study: Path, state: TrialState, count: int = 1) -> None:
+def wait_until(happens: Callable[[], bool], what: str) -> None:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
-        if (study / "journal.log").exists():
-            found = [trial for trial in trials_in(study) if trial.state == state]
-            if len(found) >= count:
-                return
+        if happens():
+            return
         time.sleep(0.1)
-    raise AssertionError(f"no {count} trials became {state}")
+    raise AssertionError(f"it did not happen that {what}")
+
+
+def is_begun(study: Path) -> bool:
+    is_there = (study / "journal.log").exists()
+    return is_there and any(trial.state == TrialState.RUNNING for trial in trials_in(study))
+
+
+def working(study: Path, parent: int) -> list[int]:
+    """Return the processes that work on a study by now, but for the one that started them."""
+    names = [path.name for path in (study / "workers").glob("*") if is_alive(study, path.name)]
+    return [pid for name in names if (pid := int(name.split("-")[-2])) != parent]
 
 
 def workers_of(parent: int) -> list[int]:
@@ -91,7 +103,7 @@ def test_who_is_asked_to_stop_says_so_and_goes_on_later(
 ) -> None:
     asked, study = options(20, 3), Path("study")
     process = start(*asked, "--workers", 2)
-    wait_for(study, TrialState.RUNNING)
+    wait_until(lambda: is_begun(study), "a trial begins")
     os.killpg(process.pid, number)  # as a terminal or a scheduler does: to all
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, said
@@ -105,21 +117,17 @@ def test_who_is_asked_to_stop_says_so_and_goes_on_later(
 def test_workers_killed_at_random_moments_lose_and_double_nothing(
     start: Callable[..., subprocess.Popen[str]], run: Callable[..., str]
 ) -> None:
-    asked, study, draw = options(30, 12), Path("study"), random.Random(0)
-    kills = 0
-    process = start(*asked, "--workers", 2)
-    while kills < 10:
-        time.sleep(draw.uniform(2, 6))
-        if process.poll() is not None:
-            break
-        alive = workers_of(process.pid)
-        if alive:
-            os.kill(draw.choice(alive), signal.SIGKILL)
-            kills += 1
-        if len(alive) < 2:  # all are dead now: somebody starts again
-            process.communicate(timeout=PATIENCE)
-            process = start(*asked, "--workers", 2)
-    process.communicate(timeout=PATIENCE)
-    assert kills >= 5
+    asked, study, draw = options(300, 12), Path("study"), random.Random(0)
+    for _ in range(KILLS // 2):
+        process = start(*asked, "--workers", 2)
+        wait_until(lambda by=process.pid: len(working(study, by)) == 2, "two workers work")
+        for worker in draw.sample(working(study, process.pid), 2):
+            time.sleep(draw.uniform(0, 1))
+            os.kill(worker, signal.SIGKILL)
+        _, said = process.communicate(timeout=PATIENCE)  # nobody works
+        assert process.returncode == 2, "the study ended before all were killed"
+        assert "Start again to go on" in said
+    states = [trial.state for trial in trials_in(study)]
+    assert states.count(TrialState.FAIL) + states.count(TrialState.RUNNING) > KILLS // 2
     run(*asked, "--workers", 2)
     assert_as_one_worker(study, run, *asked)

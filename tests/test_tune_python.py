@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 
 import grulight
@@ -49,6 +50,22 @@ def test_a_study_in_a_directory_goes_on(arrays: Arrays, tmp_path: Path) -> None:
     tune(*given, trials=2, settings=SHORT, study=tmp_path / "s")
     later, _ = tune(*given, trials=3, settings=SHORT, study=tmp_path / "s")
     assert [t.value for t in later.trials] == [t.value for t in at_once.trials]
+
+
+def test_the_classifier_is_that_of_the_best_finalist(arrays: Arrays) -> None:
+    search = {"model.hidden_size": "int(2, 20)"}
+    for finalists, many in ((0, 0), (3, 9)):
+        study, best = tune(
+            arrays, search, trials=3, folds=2, finalists=finalists, settings=SHORT, pruner="none"
+        )
+        assert best.hparams["hidden_size"] == study.user_attrs["best"]["model.hidden_size"]
+        names = [name for name in optuna.get_all_study_names(study._storage) if "of 3" in name]
+        finals = [optuna.load_study(study_name=name, storage=study._storage) for name in names]
+        assert sum(len(each.trials) for each in finals) == many
+    means: dict[int, list[float]] = {}
+    for trial in finals[0].trials:
+        means.setdefault(trial.params["model.hidden_size"], []).append(trial.value or 0)
+    assert best.hparams["hidden_size"] == min(means, key=lambda size: np.mean(means[size]))
 
 
 @pytest.mark.parametrize(

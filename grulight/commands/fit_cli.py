@@ -83,15 +83,26 @@ class FitCLI(CommandCLI):
         self._weights = model["weights"]
         if self._weights is not None and (path := self._goes_on_from()) is not None:
             model["weights"] = str(path)  # which has them already; the other may be gone
+        if (network := self.keras_network()) is not None:
+            self.set_label_options(network.head, positions=True)
+
+    def keras_network(self) -> PortedNetwork | None:
+        """Return the Keras model that is trained further; None where there is none.
+
+        Raises:
+            InputError: It cannot be trained here.
+        """
+        model = self.config["model"]
         source = model["from_keras"]
         if source is None and model["weights"] is not None:
             source = starting_weights(model["weights"]).from_keras
-        if source is not None:
-            ported = load_keras(source) if isinstance(source, str) else rebuild(source)
-            with naming(Path(source) if isinstance(source, str) else Path("the ported model")):
-                network = PortedNetwork(ported)
-                network.require_trainable()
-                self.set_label_options(network.head, positions=True)
+        if source is None:
+            return None
+        ported = load_keras(source) if isinstance(source, str) else rebuild(source)
+        with naming(Path(source) if isinstance(source, str) else Path("the ported model")):
+            network = PortedNetwork(ported)
+            network.require_trainable()
+        return network
 
     def _goes_on_from(self) -> Path | None:
         path = self.config["ckpt_path"]

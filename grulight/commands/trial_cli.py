@@ -40,10 +40,12 @@ class TrialCLI(FitCLI):
         from_program: Arguments of the data module that a program gave in their place.
         data: Those of the trial whose settings were taken last.
         whole: The parts that they say.
+        deal: Of the folds; each trains from a seed of its own.
     """
 
     given: Sequence[str]
     from_program: Mapping[str, Any]
+    deal = 0
     _read_as = ""  # how the data were read last
 
     def before_instantiate_classes(self) -> None:
@@ -84,8 +86,8 @@ class TrialCLI(FitCLI):
             return None
         return self._defaults.get(frozenset(settings))
 
-    def take(self, settings: Mapping[str, Any]) -> None:
-        """Take the settings of a trial over."""
+    def take(self, settings: Mapping[str, Any], deal: int = 0) -> None:
+        """Take the settings of a trial over, and how often the folds were dealt before."""
         self.config = self.configure(settings)
         if self.config["trainer"]["devices"] != 1 or self.config["trainer"]["num_nodes"] != 1:
             raise InputError("--trainer.devices: a trial trains in one process; use --workers.")
@@ -94,15 +96,17 @@ class TrialCLI(FitCLI):
         known = {name: each for name, each in self.from_program.items() if name not in searched}
         self.data = {**self.config["data"], **known}
         key = repr({name: self.data[name] for name in set(self.data) - {*_READ_ALIKE, *known}})
+        if (key, deal) != (self._read_as, self.deal):
+            self.__dict__.pop("folds_of_training", None)
         if key != self._read_as:
             self.whole, self._read_as = SequenceDataModule(**self.data).unfilled, key
-            self.__dict__.pop("folds_of_training", None)
+        self.deal = deal
 
     @cached_property
     def folds_of_training(self) -> list[Parts]:
         """What each fold trains on and validates with; without folds there is one."""
         if count := self.config["folds"]:
-            return list(folds(self.whole.train, count, self.seed))
+            return list(folds(self.whole.train, count, self.seed + self.deal))
         return [self.whole._replace(test=self.whole.test.part(0, 0))]
 
     @property
@@ -132,7 +136,7 @@ class TrialCLI(FitCLI):
             InputError: An option does not fit the data.
         """
         config = self.config
-        seed_everything(self.seed, workers=True, verbose=False)
+        seed_everything(self.seed + self.deal, workers=True, verbose=False)
         with one_line_errors(ValueError, TypeError):
             self.datamodule = SequenceDataModule(**self.data)
             self.datamodule.unfilled = parts  # missing values are filled by this training part

@@ -14,6 +14,7 @@ from rich.console import Console
 from grulight.commands.tune_cli import TuneCLI
 from grulight.runs.signals import EXIT_CODE, asked
 from grulight.training.divergence import Diverged
+from grulight.tuning.finals import Finals
 from grulight.tuning.objective import ObjectiveReporter
 from grulight.tuning.study import CONFUSION, DIVERGED, FOLDS, Study
 from grulight.tuning.table import trial_line
@@ -36,12 +37,13 @@ def work(cli: TuneCLI, study: Study, name: str) -> None:
     Raises:
         SystemExit: The worker was asked to stop; its trial is free again.
     """
-    start = time.monotonic()
+    start, is_last = time.monotonic(), isinstance(study, Finals)
+    limit = None if is_last else cli.config["timeout"]
     if os.environ.get("OMP_NUM_THREADS"):
         torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     shown = 0
     while len(study.finished) < study.trials:
-        if cli.config["timeout"] and time.monotonic() - start > cli.config["timeout"]:
+        if limit and time.monotonic() - start > limit:
             return
         _leave_if_asked()  # also while others work
         trial = study.ask(name)
@@ -49,13 +51,14 @@ def work(cli: TuneCLI, study: Study, name: str) -> None:
             time.sleep(PAUSE)
             continue
         try:
-            study.finish(trial, _value(cli, trial))
+            study.finish(trial, _value(cli, trial, study.deal_of(trial)))
         except BaseException as error:
             study.give_up(trial)
             if isinstance(error, SIGTERMException):  # Lightning's own, while it trains
                 raise SystemExit(EXIT_CODE) from error
             raise
-        shown = show(study, shown, cli.console)
+        if not is_last:
+            shown = show(study, shown, cli.console)
 
 
 def show(study: Study, shown: int, console: Console) -> int:
@@ -71,20 +74,20 @@ def _leave_if_asked() -> None:
         raise SystemExit(EXIT_CODE)
 
 
-def _value(cli: TuneCLI, trial: "Trial") -> float | None:
+def _value(cli: TuneCLI, trial: "Trial", deal: int) -> float | None:
     """Train as a trial says; return its objective, None where it was stopped early or diverged.
 
     It is stopped by the epoch's metric; of several folds by their mean after each, as a trial that
     does badly on one of them may do well on all.
     """
-    cli.take(trial.params)
+    cli.take(trial.params, deal)
     values: list[float] = []
     confusion = np.zeros(())
     last = len(cli.folds_of_training) - 1
 
     def stops(epoch: int, value: float) -> bool:
         _leave_if_asked()
-        return not last and _falls_behind(cli, trial, epoch, value)
+        return not last and not deal and _falls_behind(cli, trial, epoch, value)
 
     for fold, parts in enumerate(cli.folds_of_training):
         reporter = ObjectiveReporter(cli.config["objective"], stops)
@@ -98,7 +101,7 @@ def _value(cli: TuneCLI, trial: "Trial") -> float | None:
         values.append(reporter.value)
         if reporter.confusion is not None:
             confusion = confusion + reporter.confusion
-        if fold < last and _falls_behind(cli, trial, fold, fmean(values)):
+        if fold < last and not deal and _falls_behind(cli, trial, fold, fmean(values)):
             return None
     trial.set_user_attr(FOLDS, values)
     if np.ndim(confusion) and len(confusion) <= _PICTURED:

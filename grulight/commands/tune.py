@@ -20,9 +20,10 @@ from grulight.files import written_whole
 from grulight.runs.run_directory import RUNS
 from grulight.runs.signals import EXIT_CODE, asked
 from grulight.tuning.conclusion import conclude, take_conclusion
+from grulight.tuning.finals import Finals, finals_of, winner
 from grulight.tuning.page import write_study_page
 from grulight.tuning.study import Study
-from grulight.tuning.table import trial_line, trials_csv
+from grulight.tuning.table import finals_line, trial_line, trials_csv
 from grulight.tuning.workers import registered
 
 _WORKER = "GRULIGHT_TUNE_WORKER"  # set for the processes that a study starts
@@ -47,8 +48,10 @@ def run(arguments: list[str]) -> None:
             work(cli, study, name)
         else:
             _employ(arguments, count, study, console)
+        if (finals := finals_of(study, cli.config)) is not None:
+            work(cli, finals, name)  # with several workers, what is left of them
         if not is_helper:
-            _conclude(cli, study, name)
+            _conclude(cli, study, finals, name)
 
 
 def _cores() -> int:
@@ -96,16 +99,17 @@ def _deaf_to_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _conclude(cli: TuneCLI, study: Study, name: str) -> None:
+def _conclude(cli: TuneCLI, study: Study, finals: Finals | None, name: str) -> None:
     """Write what the study found; train and test once with the best settings."""
-    best, finished = study.require_best(), len(study.finished)
-    trials_csv(study, study.directory / "trials.csv")
+    best, finished = winner(study, finals), len(study.finished)
+    trials_csv(study, study.directory / "trials.csv", finals)
     with written_whole(study.directory / "best.yaml") as temporary:
         temporary.write_text(cli.settings_of_fit(best.params), encoding="utf-8")
-    write_study_page(
-        study, study.directory / "study.html", cli.config["objective"], cli.class_names
-    )
+    page, objective = study.directory / "study.html", cli.config["objective"]
+    write_study_page(study, page, objective, cli.class_names, finals)
     lines = [f"best: {trial_line(best, study)}"]
+    if finals is not None:
+        lines.insert(0, finals_line(finals))
     if finished < study.trials:
         lines.append(f"{finished} of {study.trials} trials are finished: start again to go on")
     mine = finished >= study.trials and take_conclusion(study, name)

@@ -17,14 +17,15 @@ from grulight.errors import InputError
 from grulight.training.classifier import GRUClassifier
 from grulight.tuning.algorithms import Pruner, Sampler
 from grulight.tuning.objective import Objective, maximizes
-from grulight.tuning.question import Asked
+from grulight.tuning.question import Asked, require_sensible
 from grulight.tuning.spaces import corners, named_spaces, of_keras_model, parse_spaces
 from grulight.tuning.study import Study
 
 OWN = (
     *("search", "objective", "folds", "trials", "workers", "timeout", "study", "storage"),
-    *("sampler", "pruner"),
+    *("sampler", "pruner", "finalists"),
 )
+_DECIDE = ("objective", "folds", "sampler", "pruner")
 _NOT_SEARCHED = (*OWN, *("config", "ckpt_path", "seeds", "checkpoint", "seed_everything"))
 
 
@@ -88,6 +89,8 @@ class TuneCLI(TrialCLI):
             help="Cross-validate in so many folds of the training part; 0: --data.val_size of it "
             "(0.2 where nothing is said) validates.",
         )
+        again = "With folds: how many of the best trials are judged once more, by other folds."
+        add("--finalists", type=int, default=5, help=again)
         add("--trials", type=int, default=50, help="Trials of the study, over all workers.")
         add("--workers", type=int | None, help="Processes; by default one per core.")
         add("--timeout", type=float | None, help="Seconds after which no new trial begins.")
@@ -100,36 +103,36 @@ class TuneCLI(TrialCLI):
         """Take the spaces out of the command line, and check all that can be checked."""
         searched, self.given = split_off("--search.", args)
         super().parse_arguments(parser, self.given)
-        said = bool(searched or self.config["search"])
-        if not said:
-            usual = str(files("grulight") / "configs" / "tune.yaml")
-            self.given = [f"--config={usual}", *self.given]
-            if not any(argument.startswith("--lr_scheduler") for argument in self.given):
-                epochs = parser.parse_args(self.given)["trainer"]["max_epochs"]
-                self.given.append(f"--lr_scheduler.init_args.T_max={epochs}")  # falls to the end
-            self.config = parser.parse_args(self.given)
-        config = self.config
-        if config["ckpt_path"] is not None:
+        if self.config["ckpt_path"] is not None:
             raise InputError("--ckpt_path: is for fit; tune trains anew.")
-        spaces = parse_spaces((config["search"] or {}) | named_spaces(searched))
-        if config["model"]["from_keras"] is not None:
-            spaces = of_keras_model(spaces, said=said)
-        self.spaces = spaces
-        for name, least in (("trials", 1), ("workers", 1), ("timeout", 0), ("folds", 0)):
-            if config[name] is not None and config[name] < least:
-                raise InputError(f"--{name} {config[name]}: expected at least {least}.")
+        said = bool(searched or self.config["search"])
+        network = self.keras_network()
+        if not said:
+            self._take_usual(parser, reads_ids=network is not None and network.num_ids is not None)
+        spaces = parse_spaces((self.config["search"] or {}) | named_spaces(searched))
+        self.spaces = spaces if network is None else of_keras_model(spaces, said=said)
         if own := next((name for name in spaces if name.split(".")[0] in _NOT_SEARCHED), None):
             raise InputError(f"--search.{own}: is asked of the whole study; say --{own} once.")
-        validates = self.from_program.get("val_size", config["data"]["val_size"])
-        if config["folds"] and validates:
-            raise InputError("--folds: every fold validates once; leave out --data.val_size.")
+        validates = self.from_program.get("val_size", self.config["data"]["val_size"])
+        require_sensible(self.config, validates)
         self.question = self._question()
-        if not config["folds"] and not validates:
+        if not self.config["folds"] and not validates:
             self.given = ["--data.val_size=0.2", *self.given]
+
+    def _take_usual(self, parser: LightningArgumentParser, *, reads_ids: bool) -> None:
+        """Take what is searched where nothing is said, and the settings beside it."""
+        usual = [f"--config={files('grulight') / 'configs' / 'tune.yaml'}"]
+        if reads_ids:
+            usual.append("--data.standardize=false")
+        self.given = [*usual, *self.given]
+        if not any(argument.startswith("--lr_scheduler") for argument in self.given):
+            epochs = parser.parse_args(self.given)["trainer"]["max_epochs"]
+            self.given.append(f"--lr_scheduler.init_args.T_max={epochs}")  # falls to the end
+        self.config = parser.parse_args(self.given)
 
     def _question(self) -> dict[str, Any]:
         """Return all that decides what the trials find, as plain values."""
-        own = {name: self.config[name] for name in ("objective", "folds", "sampler", "pruner")}
+        own = {name: self.config[name] for name in _DECIDE}
         asked = {f"search.{name}": str(space) for name, space in self.spaces.items()}
         config = self.config.clone()
         for name in (*OWN, "seeds", "config", "__default_config__"):  # the seeds are of the end

@@ -19,6 +19,7 @@ from grulight.commands.tune_cli import TuneCLI
 from grulight.data.datamodule import SequenceDataModule
 from grulight.training.classifier import GRUClassifier
 from grulight.tuning.algorithms import Pruner, Sampler
+from grulight.tuning.finals import finals_of, winner
 from grulight.tuning.objective import Objective
 from grulight.tuning.workers import registered
 
@@ -30,6 +31,7 @@ def tune(
     *,
     objective: Objective = "val_loss",
     folds: int = 0,
+    finalists: int = 5,
     settings: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     sampler: Sampler = "tpe",
@@ -51,6 +53,8 @@ def tune(
         objective: What a trial is judged by.
         folds: Cross-validate in so many; 0: a validation part of the training part, that of the
             data module or 0.2.
+        finalists: With folds: so many of the best trials are cross-validated again before one is
+            best.
         settings: Options that all trials have, such as ``{"trainer.max_epochs": 30}``.
         timeout: Seconds after which no new trial begins.
         sampler: Who chooses settings, by Optuna's name.
@@ -60,7 +64,8 @@ def tune(
         verbose: Whether to print a line for each trial.
 
     Returns:
-        The study, which has ``best_params`` and ``trials``; the classifier, trained.
+        The study, which has ``trials`` and ``best_params``; the classifier, trained with its
+        ``user_attrs["best"]``, which are those of the best finalist where there are folds.
 
     Raises:
         InputError: A setting or a space is wrong, does not fit the data, or no trial was trained
@@ -73,6 +78,7 @@ def tune(
     own: dict[str, Any] = {
         "objective": objective,
         "folds": folds,
+        "finalists": finalists,
         "trials": trials,
         "timeout": timeout,
     }
@@ -86,7 +92,11 @@ def tune(
         opened = cli.open_study(None if study else InMemoryStorage())
         name = stack.enter_context(registered(Path(directory)))
         work(cli, opened, name)
-        return opened.in_optuna, cli.trained(opened.require_best().params)
+        if (finals := finals_of(opened, cli.config)) is not None:
+            work(cli, finals, name)
+        best = winner(opened, finals).params
+        opened.in_optuna.set_user_attr("best", best)
+        return opened.in_optuna, cli.trained(best)
 
 
 def _words(value: Any) -> str:

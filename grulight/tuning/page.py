@@ -11,8 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from grulight.trace.templates import write_template
 from grulight.tuning.charts import Axis, fold_chart, history_chart, parallel, setting_chart
+from grulight.tuning.finals import Finals, winner
 from grulight.tuning.study import CONFUSION, FOLDS, PLACE, Study
-from grulight.tuning.table import outcome, shown
+from grulight.tuning.table import finals_line, outcome, shown
 
 _TEMPLATE = Path(__file__).parent / "study.html.j2"
 _SHOWN = 500  # trials in the table, the best
@@ -20,7 +21,11 @@ _SPREAD = 10  # trials whose folds are drawn
 
 
 def write_study_page(
-    study: Study, path: Path, objective: str, class_names: Sequence[str] = ()
+    study: Study,
+    path: Path,
+    objective: str,
+    class_names: Sequence[str] = (),
+    finals: Finals | None = None,
 ) -> None:
     """Write the page of a study with at least one trial that was trained to its end.
 
@@ -29,19 +34,19 @@ def write_study_page(
         path: The file; appears whole or not at all.
         objective: What its trials are judged by.
         class_names: Of the confusion matrix, where there is one.
+        finals: Of the best trials, where there are some.
     """
     finished = study.finished
     complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
-    sign = -1 if study.maximizes else 1
-    ranked = sorted(complete, key=lambda trial: sign * _value(trial))
-    best = ranked[0]
+    ranked, best = study.ranked, winner(study, finals)
     axes = [Axis(name, space) for name, space in study.spaces.items()]
     values = [_value(trial) for trial in complete]
     confusion = best.user_attrs.get(CONFUSION)
     write_template(
         path,
         _TEMPLATE,
-        title=f"{objective} {_value(best):.4f}, the best of {len(finished)} trials",
+        finals=finals_line(finals) if finals is not None else "",
+        title=_title(objective, best, finals, len(finished)),
         name=str(study.directory),
         objective=objective,
         better="more" if study.maximizes else "less",
@@ -68,6 +73,13 @@ def write_study_page(
         rows=[_row(trial, list(study.spaces)) for trial in ranked[:_SHOWN]],
         total=len(ranked),
     )
+
+
+def _title(objective: str, best: FrozenTrial, finals: Finals | None, trials: int) -> str:
+    if finals is None or not finals.results:
+        return f"{objective} {_value(best):.4f}, the best of {trials} trials"
+    count, value = len(finals.finalists), finals.results[0][1]
+    return f"{objective} {value:.4f} on folds dealt anew, the best of {count} of {trials} trials"
 
 
 def _value(trial: FrozenTrial) -> float:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from grulight.errors import InputError
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -22,3 +24,21 @@ def difference(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     """Return the first difference of two questions, in words."""
     first = next(name for name in sorted({*known, *asked}) if known.get(name) != asked.get(name))
     return f"{first}: {str(known.get(first))[:100]}, now {str(asked.get(first))[:100]}"
+
+
+def require_sensible(config: Mapping[str, Any], validates: float) -> None:
+    """Check what a study is asked beside ``fit``'s options.
+
+    Args:
+        config: The options.
+        validates: What validates, of the training part, where something is said.
+
+    Raises:
+        InputError: A number is too small, or two options contradict each other.
+    """
+    least = {"trials": 1, "workers": 1, "finalists": 0, "timeout": 0, "folds": 0}
+    for name, number in least.items():
+        if config[name] is not None and config[name] < number:
+            raise InputError(f"--{name} {config[name]}: expected at least {number}.")
+    if config["folds"] and validates:
+        raise InputError("--folds: every fold validates once; leave out --data.val_size.")

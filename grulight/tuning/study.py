@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -43,11 +44,14 @@ class Study:
     Attributes:
         in_optuna: The study that Optuna has.
         maximizes: Whether more is better.
+        suffix: Of its name among the studies of its storage.
 
     Raises:
         InputError: The directory holds a study that was asked something else, or the storage
             cannot be opened.
     """
+
+    suffix = ""
 
     def __init__(
         self,
@@ -64,9 +68,10 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.directory, self.spaces, self.trials = directory, dict(spaces), trials
         self._seed, self._sampler = seed, sampler
+        self.storage = storage
         directory.mkdir(parents=True, exist_ok=True)
         with self.alone():
-            self.in_optuna = self._opened(storage, asked, pruner_of(pruner, max_resource))
+            self.in_optuna = self._opened(storage, asked, pruner_of(pruner, max_resource, place_of))
         self.maximizes = asked.maximizes
 
     def _opened(
@@ -77,7 +82,7 @@ class Study:
             kept: BaseStorage | str = storage or JournalStorage(JournalFileBackend(str(where)))
             study = optuna.create_study(
                 storage=kept,
-                study_name=NAME if storage is None else str(self.directory.resolve()),
+                study_name=(str(self.directory.resolve()) if storage else NAME) + self.suffix,
                 direction="maximize" if asked.maximizes else "minimize",
                 pruner=pruner,
                 load_if_exists=True,
@@ -122,11 +127,20 @@ class Study:
             before = [t for t in every if t.user_attrs.get(PLACE) == free and self._is_drawn(t)]
             self.in_optuna.sampler = sampler_of(self._sampler, self._seed + free)
             notes = {PLACE: free, WORKER: worker}
-            self.in_optuna.enqueue_trial(before[0].params if before else {}, user_attrs=notes)
+            settings = before[0].params if before else self.settings_of(free)
+            self.in_optuna.enqueue_trial(settings, user_attrs=notes)
             trial = self.in_optuna.ask(self.spaces)
             for name, value in notes.items():  # where a waiting trial of a dead worker came first
                 trial.set_user_attr(name, value)
             return trial
+
+    def settings_of(self, place: int) -> dict[str, Any]:
+        """Return the settings that are not drawn at a place."""
+        return {}
+
+    def deal_of(self, trial: Trial) -> int:
+        """Return how often the folds were dealt before they are for a trial."""
+        return 0
 
     def _is_drawn(self, trial: FrozenTrial) -> bool:
         return set(trial.params) == set(self.spaces)
@@ -161,11 +175,11 @@ class Study:
         return sorted(found, key=lambda trial: trial.user_attrs[PLACE])
 
     @property
-    def best(self) -> FrozenTrial | None:
-        """The best trial, of equal ones the first; None where none was trained to its end."""
+    def ranked(self) -> list[FrozenTrial]:
+        """The trials that were trained to their end, the best first, of equal ones the first."""
         complete = [trial for trial in self.finished if trial.state == TrialState.COMPLETE]
         sign = -1 if self.maximizes else 1
-        return min(complete, key=lambda t: sign * _value(t), default=None)
+        return sorted(complete, key=lambda trial: sign * (trial.value or 0.0))
 
     def require_best(self) -> FrozenTrial:
         """Return the best trial.
@@ -173,14 +187,14 @@ class Study:
         Raises:
             InputError: None was trained to its end.
         """
-        if self.best is None:
-            raise InputError(
-                f"{self.directory}: none of {len(self.finished)} trials was trained to its end. "
-                "Try --pruner none, a smaller --search.optimizer.lr, or more --trials."
-            )
-        return self.best
+        if ranked := self.ranked:
+            return ranked[0]
+        raise InputError(
+            f"{self.directory}: none of {len(self.finished)} trials was trained to its end. "
+            "Try --pruner none, a smaller --search.optimizer.lr, or more --trials."
+        )
 
 
-def _value(trial: FrozenTrial) -> float:
-    assert trial.value is not None
-    return trial.value
+def place_of(trial: FrozenTrial) -> int:
+    """Return a trial's place among those that were asked for, from 0."""
+    return int(trial.user_attrs.get(PLACE, trial.number))

@@ -293,6 +293,25 @@ def test_settings_of_a_keras_models_training_are_searched_not_its_own(
     assert "model.hidden_size: the Keras model has its own" in capsys.readouterr().err
 
 
+def test_what_is_searched_where_nothing_is_said_does_not_scale_ids(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    word = [L.Input((None,)), L.Embedding(7, 4), gru(), L.Dense(2, "softmax")]
+    keras.Sequential(word).save("model.keras")
+    ids = np.random.default_rng(0).integers(0, 7, (20, 5, 1))
+    np.savez("data.npz", x=ids, y=ids[:, 0, 0] > 3)
+    short = ("--data.source", "data.npz", "--trainer.max_epochs", 1)
+    tune = ("tune", *short, "--trials", 1, "--workers", 1)
+    run(*tune, "--model.from_keras", "model.keras")
+    [row] = table(Path("study/trials.csv"))
+    assert "optimizer.lr" in row
+    weights = ("--model.weights", "study/lightning_logs/version_0/checkpoints/last.ckpt")
+    run(*tune, *weights, "--study", "further")
+    scaled = (*tune, *weights, "--data.standardize", "true", "--study", "scaled")
+    assert main([*map(str, scaled)]) == 2
+    assert "reads ids; leave out --data.standardize" in capsys.readouterr().err
+
+
 def test_a_keras_model_trains_with_its_dropout_wherever_it_is_trained() -> None:
     model = keras.Sequential([L.Input((None, FEATURES)), gru(), L.Dropout(0.5), L.Dense(3)])
     model.save("model.keras")
