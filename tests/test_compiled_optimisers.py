@@ -1,5 +1,6 @@
 """Optimisers that only a program makes: compiled steps train as one by one, or say why not."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from test_execution import spied
 from grulight import GRUClassifier, SequenceDataModule
 from grulight.optim import KerasAdam, KerasSGD
 from grulight.optimizer_base import Clipping, KerasOptimizer
-from grulight.training import dropout_noise
+from grulight.training import dropout_noise, many_steps
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Total length of `list` across ranks is zero",
@@ -166,6 +167,26 @@ def test_what_is_dropped_may_be_drawn_in_portions(
     assert len(taken) > 8  # calls, where two epochs make two
     for name, expected in whole.network.state_dict().items():
         assert torch.equal(cut.network.state_dict()[name], expected)
+
+
+def test_what_is_dropped_may_be_drawn_on_another_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"dropout": 0.3, "num_layers": 2}
+    monkeypatch.setattr(dropout_noise, "_AT_ONCE", 25_000)
+    found, drawing = [], []
+    draw = many_steps.drawn_noise
+
+    def noticed(*given: Any) -> Any:
+        drawing.append(threading.current_thread() is not threading.main_thread())
+        return draw(*given)
+
+    monkeypatch.setattr(many_steps, "drawn_noise", noticed)
+    for threads in (1, 2):
+        monkeypatch.setattr("grulight.kernels.threads._allowed", lambda threads=threads: threads)
+        module = trained(groups_by_step, None, settings)
+        found.append((*module.network.state_dict().values(), torch.get_rng_state()))
+    assert drawing == [False] * (len(drawing) // 2) + [True] * (len(drawing) // 2)
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_a_limit_below_zero_is_none_as_in_lightning() -> None:

@@ -37,12 +37,13 @@ def in_strips(
     for j_first in range(0, hidden, lanes):
         for k_first in range(0, count, lanes):
             for j in range(j_first, min(j_first + lanes, hidden)):
+                there = start + place(j, k_first, count, band, 3, lanes)
                 for k in range(k_first, min(k_first + lanes, count)):
-                    there = start + place(j, k, count, band, 3, lanes)
                     if back:
                         weights[at + j * count + k] = strips[there]
                     else:
                         strips[there] = weights[at + j * count + k]
+                    there += 3 * lanes
 
 
 @jit

@@ -2,12 +2,14 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, starmap
+from typing import TypeVar
 
 Work = Callable[[int, int], None]
+Result = TypeVar("Result")
 
 # Handing a thread its share takes some 50 µs; so many multiplications take about ten times that.
 WORTH_A_THREAD = 5_000_000
@@ -36,6 +38,30 @@ def share(work: Work, units: int, multiplications: int) -> None:
     work(bounds[0], bounds[1])
     for future in futures:
         future.result()
+
+
+def ahead(
+    work: Callable[..., Result], arguments: Sequence[tuple[object, ...]]
+) -> Generator[Result, None, None]:
+    """Yield what ``work`` returns for each of many arguments, in order.
+
+    While a result is used, the next one is made on another thread, where there may be two. To be
+    closed by who does not use all of them.
+
+    Args:
+        work: It must let go of Python's lock. What it raises is raised where its result is asked.
+        arguments: Of each call.
+    """
+    if min(_allowed(), len(arguments)) < 2:
+        yield from starmap(work, arguments)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="grulight") as pool:
+        waiting = pool.submit(work, *arguments[0])
+        for each in arguments[1:]:
+            found = waiting.result()
+            waiting = pool.submit(work, *each)
+            yield found
+        yield waiting.result()
 
 
 def _allowed() -> int:

@@ -4,8 +4,10 @@ Same batches, same updates, same logged numbers as one by one; Keras calls it st
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from grulight.data.blocks import Block
 from grulight.heads import Head, ValueHead
 from grulight.kernels.rules import accumulating
 from grulight.kernels.steps import train_steps
+from grulight.kernels.threads import ahead
 from grulight.model import GRUNet
 from grulight.training.clipping import limited
 from grulight.training.compiled_network import task_of, weights_of
@@ -124,36 +127,29 @@ def take_compiled(
     updates = updates_of(optimizer, moved, steps, partial(step_schedulers, trainer))
     rule = limited(accumulating(updates, each_step, count), trainer)
     state = state_of(optimizer, moved)  # after the rule, which asks whether there were moments
-    lengths, labels = block.whole.lengths, block.whole.labels
     task = task_of(head)
-    assert labels is not None
     assert task is not None
-    if weights is not None:
-        if head.per_step:  # those of sequences are all their steps'
-            weights = weights.view(len(weights), -1).expand(labels.shape[:2])
-        task = task._replace(weights=weights.numpy())
-    if isinstance(head, ValueHead):
-        labels = head.scaled(labels, network.head.weight.dtype)
-    data = (
-        standardized(block.whole.values).numpy(),
-        None if lengths is None else lengths.numpy(),
-        labels.numpy(),
-    )
-    each = [np.arange(*pair) for pair in pairwise(starts)]
-    given = sizes_of(network), data
-    longest = block.steps[:count]
-    found = [
-        train_steps(
-            state,
-            first,
-            rule._replace(rows=rule.rows[first:stop]),
-            *given,
-            each[first:stop],
-            task,
-            drawn_noise(network, block.sizes[first:stop], longest[first:stop]),
-        )
-        for first, stop in pairwise(portions(network, block.sizes[:count], longest, each_step))
-    ]
+    data = _arrays(network, head, standardized, block, weights)
+    sizes, longest = block.sizes[:count], block.steps[:count]
+    cuts = [*pairwise(portions(network, sizes, longest, each_step))]
+    shapes, found = [(sizes[slice(*cut)], longest[slice(*cut)]) for cut in cuts], []
+    with closing(ahead(partial(drawn_noise, network), shapes)) as noises:
+        for (first, stop), noise in zip(cuts, noises, strict=True):
+            own = starts[first : stop + 1]
+            rows = slice(own[0], own[-1])  # which are checked once
+            own_data: list[Any] = [None if each is None else each[rows] for each in data]
+            found.append(
+                train_steps(
+                    state,
+                    first,
+                    rule._replace(rows=rule.rows[first:stop]),
+                    sizes_of(network),
+                    tuple(own_data[:3]),
+                    [np.arange(*pair) for pair in pairwise(own - own[0])],
+                    task._replace(weights=own_data[3]),
+                    noise,
+                )
+            )
     losses, metrics, answers = map(np.concatenate, zip(*found, strict=True))
     take_over(optimizer, moved, state, steps)
     for n in np.flatnonzero(~np.isfinite(losses))[:1]:
@@ -162,3 +158,21 @@ def take_compiled(
     counts = np.diff(starts)
     sums = np.stack((losses * counts, counts, metrics, answers), axis=1)
     means.add(torch.from_numpy(sums))
+
+
+def _arrays(
+    network: GRUNet,
+    head: Head,
+    standardized: Callable[[Tensor], Tensor],
+    block: Block,
+    weights: Tensor | None,
+) -> tuple[Any, ...]:
+    """Return values, lengths, labels and weights as compiled steps read them; None for none."""
+    lengths, labels = block.whole.lengths, block.whole.labels
+    assert labels is not None
+    if weights is not None and head.per_step:  # those of sequences are all their steps'
+        weights = weights.view(len(weights), -1).expand(labels.shape[:2])
+    if isinstance(head, ValueHead):
+        labels = head.scaled(labels, network.head.weight.dtype)
+    arrays = standardized(block.whole.values), lengths, labels, weights
+    return tuple(None if each is None else each.numpy() for each in arrays)
