@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from grulight.files import link_whole
+from grulight.runs.saving.again import copied, dump_again, only_known
 
 _PAUSE = 1.0  # seconds that a small checkpoint may wait for the next
 _SMALL = 4 * 1024**2  # bytes of weights
@@ -40,6 +41,7 @@ class RunCheckpoint(ModelCheckpoint):
         self.metric, self.maximizes, self.chooses = metric, maximizes, chooses
         self.best = -math.inf if maximizes else math.inf
         self._held: dict[str, dict[str, Any]] = {}  # checkpoints that wait, by file name
+        self._before: dict[str, Any] | None = None  # dumped in this training, if known
         self._written_at = -math.inf
 
     @property
@@ -57,24 +59,33 @@ class RunCheckpoint(ModelCheckpoint):
         if state_dict["dirpath"] == self.dirpath:
             self.best = state_dict["best"]
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Forget what another training has dumped."""
+        super().on_train_start(trainer, pl_module)
+        self._before = None
+
     def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         value = float(trainer.callback_metrics.get(self.metric, math.nan))
         names = ["last.ckpt"]
         if value > self.best if self.maximizes else value < self.best:
             self.best = value
             names.append("best.ckpt")
-        checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        recent = trainer.world_size == 1 and time.monotonic() - self._written_at < _PAUSE
+        if recent and self._before is not None:
+            checkpoint, waits = dump_again(trainer, self._before), True
+        else:
+            checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+            small = sum(each.nbytes for each in checkpoint["state_dict"].values()) <= _SMALL
+            self._before = checkpoint if small and only_known(trainer) else None
+            waits = recent and small
+            checkpoint = copied(checkpoint) if waits else checkpoint
         self._last_global_step_saved = trainer.global_step
-        waits = (
-            trainer.world_size == 1
-            and time.monotonic() - self._written_at < _PAUSE
-            and sum(each.nbytes for each in checkpoint["state_dict"].values()) <= _SMALL
-        )
-        if waits:
-            checkpoint = _kept(checkpoint)
         self._held |= dict.fromkeys(names, checkpoint)
         if not waits:
             self.write_held(trainer)
+
+    def _monitor_candidates(self, trainer: Trainer) -> dict[str, torch.Tensor]:
+        return {}  # no metric is in the file's name
 
     @property
     def best_path(self) -> Path | None:
@@ -113,21 +124,3 @@ class RunCheckpoint(ModelCheckpoint):
         """Write what waits."""
         self.write_held(trainer)
         super().on_exception(trainer, pl_module, exception)
-
-
-def _kept(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint that the training does not go on to move."""
-    loops = checkpoint["loops"]  # counters, which Lightning has copied but for the loaders' states
-    loops["fit_loop"]["state_dict"] = _copied(loops["fit_loop"]["state_dict"])
-    return {key: each if each is loops else _copied(each) for key, each in checkpoint.items()}
-
-
-def _copied(value: Any) -> Any:
-    """Return a copy of what holds tensors."""
-    if isinstance(value, torch.Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {key: _copied(each) for key, each in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(map(_copied, value))
-    return value
