@@ -8,6 +8,7 @@ import pytest
 import torch
 from interrupting import assert_same_run, weights
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from test_execution import fitted, spied
 
 from grulight.data.datamodule import SequenceDataModule
@@ -116,3 +117,26 @@ def test_what_waits_in_a_checkpoint_of_other_sums_is_finished_one_by_one(run: Ru
     # nine batches were taken; Lightning steps at the even ones that follow, and at the last
     assert steps_of(RUN) == 3 + 9
     assert "steps: one by one (the epoch that is resumed began so" in said
+
+
+class ScheduleOfMine(GradientAccumulationScheduler):
+    """A user's, of which all is Lightning's."""
+
+
+@pytest.mark.filterwarnings("ignore:Total length of `list` across ranks is zero")
+@pytest.mark.parametrize("kind", [GradientAccumulationScheduler, ScheduleOfMine])
+def test_a_schedule_says_how_many_batches_make_a_step(
+    kind: type[GradientAccumulationScheduler], tmp_path: Path
+) -> None:
+    trainer = Trainer(
+        max_epochs=3,
+        callbacks=[kind({0: 1, 1: 5})],
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(GRUClassifier(5, 3), datamodule=SequenceDataModule())
+    assert trainer.global_step == 25 + 5 + 5

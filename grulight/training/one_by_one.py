@@ -68,7 +68,7 @@ def _is_all(limit: float, all_: float) -> bool:
 
 
 def _has(trainer: Any, kind: type[Callback]) -> bool:
-    return any(type(each) is kind for each in trainer.callbacks)
+    return any(isinstance(each, kind) for each in trainer.callbacks)
 
 
 def _watching(trainer: Any) -> Reason | None:
