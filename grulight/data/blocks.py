@@ -71,12 +71,11 @@ class Blocks:
         follows_steps = sequences.labels is not None and sequences.follows_steps
         everything = np.arange(len(sequences))
         for parts in self.batches.parts(self.steps_per_execution):
-            chosen = np.concatenate([everything[part.chosen] for part in parts])
-            whole = self.batches.batch(chosen, max(part.steps for part in parts), 1.0)
-            sizes, shares, steps = map(
-                np.array, zip(*((part.size, part.share, part.steps) for part in parts), strict=True)
-            )
-            yield Block(whole, sizes, shares, steps, follows_steps)
+            each, sizes, shares, steps = zip(*parts, strict=True)
+            chosen = [everything[own] if isinstance(own, slice) else own for own in each]
+            whole = self.batches.batch(np.concatenate(chosen), max(steps), 1.0)
+            columns = np.array(sizes), np.array(shares), np.array(steps)
+            yield Block(whole, *columns, follows_steps)
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches of which epoch were served."""

@@ -1,6 +1,8 @@
 """The step size of Keras' Adam, as ``KerasAdam`` and the compiled training steps both take it."""
 
 from ctypes import c_float
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +25,12 @@ def step_size(lr: float, betas: tuple[float, float], step: int, *, double: bool)
         step: Steps taken, this one included.
         double: Whether the weights are float64.
     """
-    number = np.float64 if double else np.float32
-    one, count, rate = number(1), number(step), number(np.float32(lr))
-    beta1, beta2 = number(np.float32(betas[0])), number(np.float32(betas[1]))
+    one, rate, beta1, beta2 = _rounded(double, lr, *betas)
+    count = type(one)(step)
     return float(rate * np.sqrt(one - beta2**count) / (one - beta1**count))
+
+
+@lru_cache(maxsize=16)  # made anew, they take half of a step's time
+def _rounded(double: bool, *settings: float) -> tuple[Any, ...]:
+    number = np.float64 if double else np.float32
+    return number(1), *(number(np.float32(each)) for each in settings)

@@ -72,14 +72,13 @@ def row(**columns: float) -> list[float]:
 
 def keras_adam_row(adam: Adam, step: int, *, double: bool) -> list[float]:
     """Return the settings of Keras' Adam for a step, which is counted from one."""
-    return row(
-        rate=round_to_float32(adam.lr),
-        epsilon=adam.eps,
-        decay=round_to_float32(adam.weight_decay),
-        new=1 - adam.betas[0],
-        new_square=1 - adam.betas[1],
-        step_size=step_size(adam.lr, adam.betas, step, double=double),
-    )
+    found = [0.0] * COLUMNS  # not by name: there is one for each step
+    found[RATE] = round_to_float32(adam.lr)
+    found[EPSILON] = adam.eps
+    found[DECAY] = round_to_float32(adam.weight_decay)
+    found[NEW], found[NEW_SQUARE] = 1 - adam.betas[0], 1 - adam.betas[1]
+    found[STEP_SIZE] = step_size(adam.lr, adam.betas, step, double=double)
+    return found
 
 
 def keras_adam(adam: Adam, step: int, count: int, *, double: bool) -> Updates:

@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from rich.console import Console
@@ -88,7 +87,7 @@ class Timing(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch's speed and how long each process waited for its data, in seconds."""
-        own = torch.tensor([self._sequences, self._waited], dtype=torch.float64)
+        own = self._sequences, self._waited
         everyones = [own]
         if trainer.world_size > 1:
             everyones = [own] * trainer.world_size
@@ -96,8 +95,8 @@ class Timing(Callback):
         seconds = time.monotonic() - self._started
         numbers = {
             "seconds": seconds,
-            "sequences_per_second": float(sum(each[0] for each in everyones)) / seconds,
-        } | {f"data_wait_{rank}": float(each[1]) for rank, each in enumerate(everyones)}
+            "sequences_per_second": sum(each[0] for each in everyones) / seconds,
+        } | {f"data_wait_{rank}": each[1] for rank, each in enumerate(everyones)}
         step = trainer.global_step - 1
         if self._table is not None:
             self._table.log_metrics({"epoch": trainer.current_epoch} | numbers, step)

@@ -44,6 +44,12 @@ def _groups(optimizer: Optimizer) -> dict[int, int]:
     return {id(weight): number for number, group in groups for weight in group["params"]}
 
 
+def _numbers(optimizer: Optimizer, weights: Weights) -> list[int]:
+    """Return the number of the group that each weight is moved with; below zero for none."""
+    of_weight = _groups(optimizer)
+    return [of_weight.get(id(weight), -1) if weight.requires_grad else -1 for weight in weights]
+
+
 def _moved(group: Group) -> list[Tensor]:
     return [weight for weight in group["params"] if weight.requires_grad]
 
@@ -74,7 +80,7 @@ def updates_of(
         go_on: Changes the optimiser's settings after a step, as schedulers do; it is not called
             after the last one.
     """
-    rule, of_weight = RULES[type(optimizer)], _groups(optimizer)
+    rule = RULES[type(optimizer)]
     each = getattr(optimizer, "accumulate", 1)  # batches that make a step in Keras' optimisers
     waited = optimizer.param_groups[0].get(KEPT, 0)
     double = weights[0].dtype == torch.float64
@@ -93,25 +99,20 @@ def updates_of(
         )
         if n + 1 < count:
             go_on()
-    groups = [of_weight.get(id(weight), -1) if weight.requires_grad else -1 for weight in weights]
     found = np.array(rows)
     if each > 1:
         found[:, :, SUMMED] = each
         found[:, :, WAITS] = ((waited + 1 + np.arange(count)) % each != 0)[:, None]
-    updates = Updates(rule.number, found, np.array(groups))
+    updates = Updates(rule.number, found, np.array(_numbers(optimizer, weights)))
     clip = getattr(optimizer, "clip", None)
     return updates if clip is None else clipped(updates, clip, weights)
 
 
 def state_of(optimizer: Optimizer, weights: Weights) -> State:
     """Return the weights and the optimiser's moments as compiled steps move them: copies."""
-    found, of_weight = [_flat(weights)], _groups(optimizer)
-    for slot in range(4):
-        names = []
-        for weight in weights:
-            number = of_weight.get(id(weight), -1) if weight.requires_grad else -1
-            group = optimizer.param_groups[number]
-            names.append("" if number < 0 else _slot(optimizer, group, slot))
+    found, numbers = [_flat(weights)], _numbers(optimizer, weights)
+    for slot, of_group in enumerate(_slots(optimizer)):
+        names = ["" if number < 0 else of_group[number] for number in numbers]
         if slot > 1 and not any(names):
             found.append(None)
             continue
@@ -131,29 +132,28 @@ def take_over(optimizer: Optimizer, weights: Weights, state: State, count: int) 
             waited = group.get(KEPT, 0) + count
             group["step"] += waited // each
             group |= {KEPT: waited % each} if each > 1 else {}
-    of_weight, at = _groups(optimizer), 0
-    for weight in weights:
+    slots, at = _slots(optimizer), 0
+    for weight, number in zip(weights, _numbers(optimizer, weights), strict=True):
         part = slice(at, at + weight.numel())
         at = part.stop
-        number = of_weight.get(id(weight), -1)
-        if number < 0 or not weight.requires_grad:
+        if number < 0:
             continue
         weight.detach().numpy().reshape(-1)[:] = state.parameters[part]
-        group, kept = optimizer.param_groups[number], optimizer.state[weight]
-        for slot, moments in enumerate(state[1:]):
-            name = _slot(optimizer, group, slot)
-            if name and moments is not None:
-                kept[name].numpy().reshape(-1)[:] = moments[part]
+        kept = optimizer.state[weight]
+        for of_group, moments in zip(slots, state[1:], strict=True):
+            if of_group[number] and moments is not None:
+                kept[of_group[number]].numpy().reshape(-1)[:] = moments[part]
         if isinstance(optimizer, Adam | RMSprop):
             kept["step"] = kept.get("step", torch.tensor(0.0, dtype=torch.float32)) + count
     optimizer._opt_called = True  # type: ignore[attr-defined]  # else schedulers warn
 
 
-def _slot(optimizer: Optimizer, group: Group, number: int) -> str:
-    if number == 3:
-        return ACCUMULATED if getattr(optimizer, "accumulate", 1) > 1 else ""
-    names = RULES[type(optimizer)].slots(group)
-    return names[number] if number < len(names) else ""
+def _slots(optimizer: Optimizer) -> list[tuple[str, ...]]:
+    """Return what each of the four moments of a ``State`` is called in each group, or nothing."""
+    slots, groups = RULES[type(optimizer)].slots, optimizer.param_groups
+    sums = ACCUMULATED if getattr(optimizer, "accumulate", 1) > 1 else ""
+    named = [(*slots(group), "", "", "")[:3] for group in groups]
+    return [*zip(*named, strict=True), (sums,) * len(groups)]
 
 
 def _flat(tensors: Weights) -> Any:
@@ -165,20 +165,17 @@ def _moment(optimizer: Optimizer, weight: Tensor, name: str) -> Tensor:
     state = optimizer.state[weight]
     if state.get(name) is None:
         state[name] = torch.zeros_like(weight)
-    _require_like(name, state[name], weight.data)
+    _require_like(name, state[name], weight)
     state[name] = state[name].contiguous()  # it is moved in place
     held: Tensor = state[name]
     return held
 
 
 def _require_like(name: str, moment: object, weight: Tensor) -> None:
-    ours, theirs = (
-        (type(each), getattr(each, "dtype", None), tuple(getattr(each, "shape", ())))
-        for each in (moment, weight)
-    )
-    if ours != theirs:
+    ours = getattr(moment, "dtype", None), getattr(moment, "shape", ())
+    if type(moment) is not Tensor or ours != (weight.dtype, weight.shape):
         raise InputError(
-            f"the optimiser's {name} is {ours[1]} of shape {ours[2]}, expected {theirs[1]} of "
-            f"{theirs[2]} as its weight is. The checkpoint that was resumed is damaged; "
-            "start from another."
+            f"the optimiser's {name} is {ours[0]} of shape {tuple(ours[1])}, expected "
+            f"{weight.dtype} of {tuple(weight.shape)} as its weight is. The checkpoint that was "
+            "resumed is damaged; start from another."
         )

@@ -38,7 +38,7 @@ class EpochMeans:
 
         The four are the loss and its weight, the metric and its count.
         """
-        self.sums = torch.vstack((self.sums.to(sums), sums)).cumsum(0)[-1]
+        self.sums = torch.cat((self.sums.to(sums)[None], sums.view(-1, 4))).cumsum(0)[-1]
 
     def compute(self, module: LightningModule, metric: str = "accuracy") -> dict[str, Tensor]:
         """Return loss and metric so far, over all processes."""
