@@ -295,6 +295,8 @@ def test_the_end_is_done_once_and_again_for_more_trials(tmp_path: Path) -> None:
         assert take_conclusion(study, third)  # the one that had begun is dead
         conclude(study)
         assert not take_conclusion(study, third)
+        assert take_conclusion(study, third, best=1)  # among other finalists
+        conclude(study)
         assert take_conclusion(study_in(tmp_path, trials=3), third)
 
 

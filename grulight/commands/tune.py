@@ -22,7 +22,7 @@ from grulight.runs.signals import EXIT_CODE, asked
 from grulight.tuning.conclusion import conclude, take_conclusion
 from grulight.tuning.finals import Finals, finals_of, winner
 from grulight.tuning.page import write_study_page
-from grulight.tuning.study import Study
+from grulight.tuning.study import Study, place_of
 from grulight.tuning.table import finals_line, trial_line, trials_csv
 from grulight.tuning.workers import registered
 
@@ -112,7 +112,7 @@ def _conclude(cli: TuneCLI, study: Study, finals: Finals | None, name: str) -> N
         lines.insert(0, finals_line(finals))
     if finished < study.trials:
         lines.append(f"{finished} of {study.trials} trials are finished: start again to go on")
-    mine = finished >= study.trials and take_conclusion(study, name)
+    mine = finished >= study.trials and take_conclusion(study, name, place_of(best))
     if finished >= study.trials and not mine:
         lines.append(f"trained already, or by another worker: {study.directory}/{RUNS}")
     for line in lines:
@@ -120,4 +120,4 @@ def _conclude(cli: TuneCLI, study: Study, finals: Finals | None, name: str) -> N
     if mine:
         where = f"--trainer.default_root_dir={study.directory}"
         fit.run([f"--config={study.directory / 'best.yaml'}", where])
-        conclude(study)
+        conclude(study, place_of(best))
