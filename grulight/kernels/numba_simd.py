@@ -146,6 +146,41 @@ def _tile(rows: int, adds: Sequence[bool]) -> Any:
     return tile
 
 
+def _strip(adds: Sequence[bool]) -> Any:
+    """Return the product for any number of rows and, of each band, a strip."""
+    many, four, one = _tile(TALL, adds), _tile(4, adds), _tile(1, adds)
+
+    def strip(
+        out: Any, out_at: int, out_row: int, out_col: int,
+        a: Any, a_at: int, a_row: int, a_k: int,
+        w: Any, w_at: int, w_k: int, w_col: int,
+        rows: int, count: int,
+    ) -> None:  # fmt: skip
+        tall = rows - rows % TALL
+        whole = rows - rows % 4
+        for s in range(0, tall, TALL):
+            many(out, out_at + s * out_row, out_row, out_col,
+                 a, a_at + s * a_row, a_row, a_k, w, w_at, w_k, w_col, count)  # fmt: skip
+        for s in range(tall, whole, 4):
+            four(out, out_at + s * out_row, out_row, out_col,
+                 a, a_at + s * a_row, a_row, a_k, w, w_at, w_k, w_col, count)  # fmt: skip
+        for s in range(whole, rows):
+            one(out, out_at + s * out_row, out_row, out_col,
+                a, a_at + s * a_row, a_row, a_k, w, w_at, w_k, w_col, count)  # fmt: skip
+
+    return _named(strip, adds)
+
+
+def _named(function: Any, adds: Sequence[bool]) -> Any:
+    """Compile a function under a name that says to what it adds.
+
+    Numba tells functions of one name apart by a number that each process counts anew: a kernel that
+    was kept by another would be linked with a product that adds elsewhere.
+    """
+    function.__qualname__ = "_".join((function.__name__, *map(str, adds)))
+    return jit(function)
+
+
 def product_of(*adds: bool) -> Any:
     """Return out[s, c] += sum_k a[s, k] w[k, c] for any number of rows, columns in bands of P.
 
@@ -155,7 +190,10 @@ def product_of(*adds: bool) -> Any:
     Args:
         *adds: For each band whether it adds to what is there, or takes its place.
     """
-    many, four, one = _tile(TALL, adds), _tile(4, adds), _tile(1, adds)
+    # one band leaves registers for a second strip, for which rows need not be read again
+    together = 2 if len(adds) == 1 and TALL == 8 else 1
+    single = _strip(adds)
+    several = single if together == 1 else _strip(adds * together)
 
     def product(
         out: Any, out_at: int, out_row: int, out_band: int, out_strip: int,
@@ -172,22 +210,16 @@ def product_of(*adds: bool) -> Any:
             reach(a, a_at + (rows - 1) * a_row + (count - 1) * a_k)
             reach(w, w_at + (count - 1) * w_k + (bands - 1) * w_band
                   + (strips - 1) * w_strip + last)  # fmt: skip
-        tall = rows - rows % TALL
-        whole = rows - rows % 4
-        for _ in range(strips):
-            for s in range(0, tall, TALL):
-                many(out, out_at + s * out_row, out_row, out_band,
-                     a, a_at + s * a_row, a_row, a_k, w, w_at, w_k, w_band, count)  # fmt: skip
-            for s in range(tall, whole, 4):
-                four(out, out_at + s * out_row, out_row, out_band,
-                     a, a_at + s * a_row, a_row, a_k, w, w_at, w_k, w_band, count)  # fmt: skip
-            for s in range(whole, rows):
-                one(out, out_at + s * out_row, out_row, out_band,
-                    a, a_at + s * a_row, a_row, a_k, w, w_at, w_k, w_band, count)  # fmt: skip
+        out_col, w_col = (out_band, w_band) if together == 1 else (out_strip, w_strip)
+        for _ in range(strips // together):
+            several(out, out_at, out_row, out_col, a, a_at, a_row, a_k,
+                    w, w_at, w_k, w_col, rows, count)  # fmt: skip
+            out_at += together * out_strip
+            w_at += together * w_strip
+        for _ in range(strips % together):
+            single(out, out_at, out_row, out_band, a, a_at, a_row, a_k,
+                   w, w_at, w_k, w_band, rows, count)  # fmt: skip
             out_at += out_strip
             w_at += w_strip
 
-    # Numba tells functions of one name apart by a number that each process counts anew: a kernel
-    # that was kept by another would be linked with a product that adds elsewhere
-    product.__qualname__ = "_".join(("product", *(str(each) for each in adds)))
-    return jit(product)
+    return _named(product, adds)

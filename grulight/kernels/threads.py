@@ -55,7 +55,7 @@ def ahead(
     if min(_allowed(), len(arguments)) < 2:
         yield from starmap(work, arguments)
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="grulight") as pool:
+    with ThreadPoolExecutor(1, thread_name_prefix="grulight ahead") as pool:
         waiting = pool.submit(work, *arguments[0])
         for each in arguments[1:]:
             found = waiting.result()

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from grulight.kernels.steps import Noise, Sizes, noise_shapes
 from grulight.model import GRUNet
 
-# Numbers that are drawn before the steps that they are for, while those before these are taken:
-# a call of compiled steps takes a tenth as long as drawing so many.
+# Numbers that are drawn together: beginning a call of compiled steps takes a tenth as long.
 _AT_ONCE = 1 << 17
 
 
@@ -37,7 +36,7 @@ def _shapes(network: GRUNet, batch: int, longest: int) -> list[tuple[int, ...]]:
 def portions(
     network: GRUNet, batches: NDArray[np.int64], longest: NDArray[np.int64], each: int = 1
 ) -> Sequence[int]:
-    """Return where to cut batches so that the noise of each portion takes little memory.
+    """Return where to cut batches, so that one portion's noise is drawn while another is computed.
 
     Args:
         network: What is trained.

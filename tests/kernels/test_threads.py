@@ -23,7 +23,7 @@ def name_of(number: int) -> tuple[int, str]:
 
 
 def left_over() -> list[str]:
-    return [each.name for each in threading.enumerate() if each.name.startswith("grulight")]
+    return [each.name for each in threading.enumerate() if each.name.startswith("grulight ahead")]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -33,7 +33,7 @@ def test_results_come_in_order_from_another_thread_where_there_are_two(threads: 
     numbers, names = zip(*ahead(name_of, [(n,) for n in range(5)]), strict=True)
     torch.set_num_threads(before)
     assert numbers == (0, 1, 2, 3, 4)
-    assert {name.startswith("grulight") for name in names} == {threads == 2}
+    assert {name.startswith("grulight ahead") for name in names} == {threads == 2}
     assert left_over() == []
 
 
