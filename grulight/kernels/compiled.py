@@ -71,7 +71,7 @@ class Kernel:
 
 def _kind(value: Any) -> Any:
     """Return what decides which code takes a value; it can be hashed."""
-    if type(value) is np.ndarray:
+    if isinstance(value, np.ndarray):  # or one that lies in a file
         return value.dtype, value.ndim, value.flags.carray
     return tuple(map(_kind, value)) if type(value) is tuple else type(value)
 
