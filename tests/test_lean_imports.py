@@ -42,6 +42,22 @@ assert scipy.signal.lfilter is sys.modules["scipy.signal"].lfilter
 counter = pl.utilities.model_summary.ModelSummary(pl.LightningModule())._flop_counter
 assert isinstance(counter, FlopCounterMode)
 """
+_DRAWN = """
+import sys
+from grulight.commands.lean_imports import lean_imports
+with lean_imports():
+    from torchmetrics.classification import MulticlassAccuracy
+    from torchmetrics.utilities import plot
+print([name for name in sys.modules if name.startswith("matplotlib")])
+import torch
+assert not isinstance(3, plot._AX_TYPE)
+metric = MulticlassAccuracy(3)
+metric.update(torch.tensor([0, 1]), torch.tensor([0, 2]))
+_, axes = metric.plot()
+import matplotlib.axes
+assert type(axes) is matplotlib.axes.Axes
+assert isinstance(axes, plot._AX_TYPE)
+"""
 
 
 def _printed(code: str, cwd: Path) -> list[str]:
@@ -63,6 +79,18 @@ def test_a_training_imports_neither_a_compiler_nor_what_reads_tables(
 
 def test_what_was_left_out_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
     assert _printed(_COMPILED, tmp_path) == ["False"]
+
+
+def test_a_metric_is_drawn_by_matplotlib_which_waits_for_that(tmp_path: Path) -> None:
+    assert _printed(_DRAWN, tmp_path) == ["[]"]
+
+
+@pytest.mark.parametrize("meanwhile", [False, True], ids=["before", "meanwhile"])
+def test_a_matplotlib_that_others_import_is_whole(tmp_path: Path, meanwhile: bool) -> None:
+    drawn, metric = _DRAWN.replace("print(", "str("), "    from torchmetrics.c"
+    before, within = "import matplotlib", "    import matplotlib.backends.backend_agg"
+    drawn = drawn.replace(metric, f"{within}\n{metric}") if meanwhile else f"{before}\n{drawn}"
+    assert _printed(drawn, tmp_path) == []
 
 
 @pytest.mark.parametrize(

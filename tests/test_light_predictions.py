@@ -43,7 +43,7 @@ import numpy as np
 from grulight import load_classifier
 classifier = load_classifier("model.ckpt")
 np.save("answers.npy", classifier.predict_proba(np.load("values.npy"), np.load("lengths.npy")))
-print([name for name in ("torch", "lightning") if name in sys.modules])
+print([name for name in ("torch", "lightning", "numba") if name in sys.modules])
 status = Path("/proc/self/status")  # a child's ru_maxrss may be its parent's
 lines = status.read_text().splitlines() if status.exists() else []
 print(next((line.split()[1] for line in lines if line.startswith("VmHWM")), 0))
@@ -77,7 +77,7 @@ def test_light_answers_are_the_modules_bits(tmp_path: Path, settings: dict[str, 
         np.testing.assert_array_equal(ours, theirs.predict_proba(*given))
 
 
-def test_a_process_that_only_predicts_imports_no_torch(tmp_path: Path) -> None:
+def test_a_process_that_only_predicts_imports_neither_torch_nor_numba(tmp_path: Path) -> None:
     path = written(tmp_path / "model.ckpt", num_classes=3, **STANDARD)
     values, lengths = asked()
     np.save(tmp_path / "values.npy", values)

@@ -2,37 +2,46 @@
 
 It asks ``torch._dynamo`` for the class of compiled modules, and torch's counter of operations for
 one that nobody uses: 1.3 of the 3.7 seconds that Lightning takes to import, and 220 of its 490 MB.
-torch's own optimisers ask the former again, at each step, where a graph is to be broken. Where
-SciPy is installed, torchmetrics mends its ``signal`` for metrics of sound: 1.6 seconds, 60 MB.
+torch's own optimisers ask the former again, at each step, where a graph is to be broken.
+torchmetrics asks matplotlib for types and styles of pictures that it is not to draw, 0.5 s and
+25 MB, and mends SciPy's ``signal``, where there is one, for metrics of sound: 1.6 s and 60 MB.
 Whatever else is asked of these modules imports them.
 """
 
 import gc
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache, partial, wraps
 from importlib import import_module
-from importlib.util import find_spec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from grulight.kernels.eager import left_alone, spare_compiler
 
 _COMPILER, _COUNTER = "torch._dynamo", "torch.utils.flop_counter"
-_SIGNAL = "scipy.signal"
 
 
 class _IfThereIsAny(type):
-    """A class whose instances are those of the compiler's, which may not be there."""
+    """A class whose instances are those of one in a module that may not be there."""
+
+    module: str
 
     def __instancecheck__(cls, instance: object) -> bool:
-        compiler = sys.modules.get(f"{_COMPILER}.eval_frame")
-        return compiler is not None and isinstance(instance, compiler.OptimizedModule)
+        module = sys.modules.get(cls.module)
+        return module is not None and isinstance(instance, getattr(module, cls.__name__))
 
 
-class _CompiledModule(metaclass=_IfThereIsAny):
-    """In the place of ``torch._dynamo.OptimizedModule``, for Lightning to ask by ``isinstance``."""
+class OptimizedModule(metaclass=_IfThereIsAny):
+    """In the place of the compiler's, for Lightning to ask by ``isinstance``."""
+
+    module = f"{_COMPILER}.eval_frame"
+
+
+class Axes(metaclass=_IfThereIsAny):
+    """In the place of matplotlib's, for torchmetrics likewise."""
+
+    module = "matplotlib.axes._axes"
 
 
 def _disable(function: Callable[..., Any] | None = None, recursive: bool = True, **_: Any) -> Any:
@@ -45,13 +54,10 @@ def _counter(*args: Any, **settings: Any) -> Any:
     return import_module(_COUNTER).FlopCounterMode(*args, **settings)
 
 
-@cache
-def _places(module: str) -> list[str] | None:
-    try:
-        spec = find_spec(module)
-    except ModuleNotFoundError:  # its package
-        return None
-    return None if spec is None else spec.submodule_search_locations
+@contextmanager
+def _in_style(*args: Any, **settings: Any) -> Iterator[None]:
+    with import_module("matplotlib.style").context(*args, **settings):
+        yield
 
 
 class _StandIn(ModuleType):
@@ -59,37 +65,66 @@ class _StandIn(ModuleType):
 
     def __init__(self, name: str, names: Mapping[str, Any]) -> None:
         super().__init__(name)
-        vars(self).update(names)
-        if (places := _places(name)) is not None:  # what is below it is found where it is
-            self.__path__ = places
+        vars(self).update(names, __path__=_Parts(name))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what Python's own import looks for
             raise AttributeError(name)
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        return getattr(import_module(self.__name__), name)
+        return getattr(_itself(self.__name__), name)
 
 
-_STAND_INS: dict[str, dict[str, Any]] = {
-    _COMPILER: {"OptimizedModule": _CompiledModule, "disable": _disable},
-    _COUNTER: {"FlopCounterMode": _counter},
-    _SIGNAL: {"hamming": None},  # torchmetrics looks for it, and adds it where it is missing
-}
+class _Parts(list[str]):
+    """Where the parts of a package lie: looking for one, which needs the package, imports it."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__()
+        self._package = package
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(getattr(_itself(self._package), "__path__", ()))
+
+
+def _itself(name: str) -> ModuleType:
+    """Return the module that there is a stand-in for."""
+    _leave(next(group for group in _STAND_INS if name in group))
+    return import_module(name)
+
+
+_Group = Mapping[str, Mapping[str, Any]]
+# those of a group need each other: a part of a package needs the package itself
+_STAND_INS: tuple[_Group, ...] = (
+    {_COMPILER: {"OptimizedModule": OptimizedModule, "disable": _disable}},
+    {_COUNTER: {"FlopCounterMode": _counter}},
+    {"scipy.signal": {"hamming": None}},  # torchmetrics adds it where it is missing
+    {
+        "matplotlib": {"colors": SimpleNamespace(Colormap=object)},
+        "matplotlib.axes": {"Axes": Axes},
+        "matplotlib.pyplot": {"Figure": object, "style": SimpleNamespace(context=_in_style)},
+    },
+)
+
+
+def _leave(group: Iterable[str]) -> None:
+    for name in group:
+        if isinstance(sys.modules.get(name), _StandIn):
+            del sys.modules[name]
 
 
 @contextmanager
-def _standing_in(wanted: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
-    """Within, those of the modules that nobody has imported are stood in for."""
-    missing = [(name, names) for name, names in wanted.items() if name not in sys.modules]
-    stand_ins = {name: _StandIn(name, names) for name, names in missing}
-    sys.modules.update(stand_ins)
+def _standing_in(*groups: _Group) -> Iterator[None]:
+    """Within, groups of modules of which nobody has imported any are stood in for."""
+    used = [group for group in groups if sys.modules.keys().isdisjoint(group)]
+    for group in used:
+        for name, names in group.items():
+            module = sys.modules[name] = _StandIn(name, names)
+            package, _, last = name.rpartition(".")
+            if package in group:  # as Python's import does
+                setattr(sys.modules[package], last, module)
     try:
         yield
     finally:
-        for name, stand_in in stand_ins.items():
-            if sys.modules.get(name) is stand_in:
-                del sys.modules[name]
+        for group in used:
+            _leave(group)
 
 
 def _nothing() -> None:
@@ -136,7 +171,7 @@ def lean_imports() -> Iterator[None]:
     """Within, Lightning is imported without what it does not need; afterwards all is as ever."""
     from torch.optim import Optimizer  # torch itself must not meet the stand-ins
 
-    with _standing_in(_STAND_INS), _uncollected():
+    with _standing_in(*_STAND_INS), _uncollected():
         yield
     for name in ("add_param_group", "load_state_dict", "state_dict", "zero_grad"):
         spare_compiler(getattr(Optimizer, name))

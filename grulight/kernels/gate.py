@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from grulight.errors import InputError
 from grulight.kernels.reference import Array
 from grulight.kernels.rules import COLUMNS
+from grulight.kernels.sizes import padded
 
 if TYPE_CHECKING:  # arrays alone are predicted for without torch
     import torch
@@ -22,7 +23,6 @@ if TYPE_CHECKING:  # arrays alone are predicted for without torch
 
 Axes = tuple[int | str, ...]  # an axis of any size has a name
 _WHOLE = tuple(f"torch.{each}" for each in ("int64", "int32", "int16", "int8", "uint8"))
-_LANES = 64  # bytes of numba_simd's vectors, which must not be imported to look at shapes
 
 
 def _words(axes: Axes) -> str:
@@ -305,8 +305,7 @@ def pulls(x: "Tensor", d_out: "Tensor | None", d_last: "Tensor | None", h0: "Ten
 def tape(x: "Tensor", kept: "Tensor", hidden: int) -> None:
     """Check that ``grulight::gru`` left this behind for its backward pass, having read x."""
     batch, steps, _ = x.shape
-    lanes = _LANES // x.itemsize
-    like(x, "tape", kept, (batch * (5 * steps + 1) * (-(-hidden // lanes) * lanes),))
+    like(x, "tape", kept, (batch * (5 * steps + 1) * padded(hidden, x.itemsize),))
 
 
 def _numbers(name: str, given: Any) -> NDArray[Any]:

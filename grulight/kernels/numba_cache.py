@@ -15,25 +15,25 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from numba import config, njit
+from numba import config, njit, types
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.runtime import rtsys
 from numba.extending import register_jitable
 
 from grulight.errors import one_line
+from grulight.kernels import object_files, sizes
 from grulight.kernels.numba_parts import PartCompiler
 
 
 def _sources() -> str:
-    """Return a digest of this folder: kernels are made of several files, and of their constants."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return object_files.sources(Path(__file__).parent)
 
 
 SOURCES = _sources()
 BOUNDSCHECK = bool(config.BOUNDSCHECK)  # NUMBA_BOUNDSCHECK of the environment
 
-_executed: dict[Path, CodeType] = {}  # a kernel file, and what Python made of it
+# a kernel file, and what Python made of it
+_executed: dict[Path, CodeType] = {Path(sizes.__file__): sizes.CODE}
 
 
 def jit(function: Callable[..., Any]) -> Any:
@@ -85,13 +85,18 @@ class _Files(IndexDataCacheFile):  # type: ignore[misc]  # Numba comes without t
 
     def save(self, key: Any, data: Any) -> None:
         self._save_data(self._name_of(key), (key, data))
+        _keep_object_code(data)
 
     def load(self, key: Any) -> Any:
         try:
             kept, data = self._load_data(self._name_of(key))
         except FileNotFoundError:
             return None
-        return data if kept == key else None
+        if kept != key:
+            return None
+        with suppress(Exception):  # Numba needs none
+            _keep_object_code(data)
+        return data
 
     def _name_of(self, key: Any) -> Any:
         whole = sha256(repr((self._version, SOURCES, key)).encode()).hexdigest()
@@ -127,6 +132,32 @@ class _Cache(FunctionCache):  # type: ignore[misc]  # Numba comes without types
                 f"{self.cache_path}: cannot keep compiled kernels ({reason}); each run compiles "
                 "them anew. Set NUMBA_CACHE_DIR to another directory."
             )
+
+
+def _keep_object_code(data: Any) -> None:
+    """Keep what Numba keeps of a kernel so that it can be loaded without Numba, if it can be.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    (_, kind, stored), function, environment, signature, *_ = data
+    package, _, module = function.modname.rpartition(".")
+    ours = package == object_files.__package__ and SOURCES == object_files.SOURCES
+    elf = kind == "object" and stored[0].startswith(object_files.ELF)
+    if ours and elf and signature.return_type == types.none and not environment.consts:
+        code = object_files.ObjectCode(
+            function.llvm_cpython_wrapper_name, function.env_name, stored[0]
+        )
+        kinds = ", ".join(map(_in_words, signature.args))
+        name = function.qualname.removesuffix("bounds" * BOUNDSCHECK)
+        object_files.write(module, name, kinds, code)
+
+
+def _in_words(kind: Any) -> str:
+    """Return a type's name, as ``compiled`` calls it."""
+    if isinstance(kind, types.BaseTuple):
+        return f"({', '.join(map(_in_words, kind))})"
+    return str(kind)
 
 
 @cache

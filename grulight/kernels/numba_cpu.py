@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from grulight.kernels import sizes
 from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, counted, jit
 from grulight.kernels.numba_gates import cell
-from grulight.kernels.numba_simd import VECTOR, product_of, reach
+from grulight.kernels.numba_simd import product_of, reach
 from grulight.kernels.numba_weights import copy, in_strips, pack, pack_backward
+from grulight.kernels.sizes import BLOCK, VECTOR
 
-BLOCK = 32  # sequences that share the reading of weights
-GROUPS = 32  # at most this many partial sums of gradients
+group_of = counted(sizes.group_of)
 N, R, Z, C = 1, 2, 3, 4  # slots of a step; h is slot 0
 
 shares_of_input = product_of(False, False, False)  # of n, r, z
@@ -207,13 +208,6 @@ def backward_block(
     for s in range(rows):
         for j in range(hidden):
             d_h0[order[s], j] = d_tape[s * p + j]
-
-
-@counted
-def group_of(batch: int) -> int:
-    """Return how many sequences share a partial sum: whole blocks; the batch alone decides."""
-    blocks = (batch + BLOCK - 1) // BLOCK
-    return max(1, (blocks + GROUPS - 1) // GROUPS) * BLOCK
 
 
 @compiled

@@ -9,7 +9,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from grulight.kernels.numba_cache import jit
-from grulight.kernels.numba_simd import VECTOR, data_of, fused, llvm, vectors_at
+from grulight.kernels.numba_simd import data_of, fused, llvm, vectors_at
+from grulight.kernels.sizes import VECTOR
 
 # exp by range reduction: x = n ln 2 + r with ln 2 in two parts (Cody and Waite; the parts are those
 # of Cephes' expf.c and fdlibm's e_exp.c), e^r - 1 by its Taylor series, where |r| <= ln 2 / 2

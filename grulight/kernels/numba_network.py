@@ -11,6 +11,7 @@ from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from grulight.kernels import sizes
 from grulight.kernels.numba_cache import BOUNDSCHECK, compiled, counted, jit
 from grulight.kernels.numba_cpu import forward_blocks
 from grulight.kernels.numba_head import (
@@ -20,6 +21,8 @@ from grulight.kernels.numba_head import (
 )
 from grulight.kernels.numba_simd import data_of, reach
 from grulight.kernels.numba_weights import copy, pack, padded
+
+room_to_pack = counted(sizes.room_to_pack)
 
 
 @jit
@@ -41,14 +44,6 @@ def longest_first(lengths: Any, steps: int) -> Any:
         order[starts[steps - lengths[b]]] = b
         starts[steps - lengths[b]] += 1
     return order
-
-
-@counted
-def room_to_pack(inputs: int, hidden: int, itemsize: int) -> int:
-    """Return how many numbers ``packed_before`` keeps at most."""
-    p = padded(hidden, itemsize)
-    room: int = 3 * hidden * (inputs + hidden + 2) + (3 * (inputs + hidden) + 4) * p
-    return room
 
 
 @intrinsic

@@ -21,8 +21,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from grulight.kernels.numba_cache import BOUNDSCHECK, jit
+from grulight.kernels.sizes import VECTOR
 
-VECTOR = 64  # bytes: the widest registers of today's CPUs
 # Rows of a tile, whose sums times three bands stay in registers: AVX-512 has 32 as wide as VECTOR.
 TALL = 8 if get_host_cpu_features().get("avx512f") else 4
 

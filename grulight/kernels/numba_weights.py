@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from grulight.kernels import sizes
 from grulight.kernels.numba_cache import counted, jit
-from grulight.kernels.numba_simd import VECTOR, place
+from grulight.kernels.numba_simd import place
+from grulight.kernels.sizes import VECTOR
+
+padded = counted(sizes.padded)
 
 
 @jit
@@ -16,13 +20,6 @@ def copy(source: Any, start: int, into: Any, at: int, count: int) -> None:
     """Copy numbers between flat arrays; Numba takes seconds to compile an assignment of slices."""
     for i in range(count):
         into[at + i] = source[start + i]
-
-
-@counted
-def padded(size: int, itemsize: int) -> int:
-    """Return a size rounded up to whole vectors."""
-    lanes = VECTOR // itemsize
-    return (size + lanes - 1) // lanes * lanes
 
 
 @jit

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from grulight.kernels import gate
+from grulight.kernels import compiled, gate
 from grulight.kernels.eager import spare_compiler
 from grulight.kernels.reference import Array
+from grulight.kernels.sizes import BLOCK, group_of, padded
 from grulight.kernels.threads import share
 
 Optional = Tensor | None
@@ -52,8 +53,6 @@ def gru(
     Raises:
         InputError: A tensor does not fit the others, or a length the time steps.
     """
-    from grulight.kernels import numba_cpu
-
     gate.layer(x, h0, lengths, w_ih, w_hh, b_ih, b_hh, DTYPES)
     out, last, tape = _outputs(x, w_hh, keep)
     if lengths is not None:  # what is not written is not random either
@@ -64,10 +63,10 @@ def gru(
     results = _arrays(tape, out, last)
 
     def work(start: int, stop: int) -> None:
-        first, end = start * numba_cpu.BLOCK, min(stop * numba_cpu.BLOCK, len(x))
-        numba_cpu.forward(*arrays, reverse, *weights, *results, first, end)
+        first, end = start * BLOCK, min(stop * BLOCK, len(x))
+        compiled.forward(*arrays, reverse, *weights, *results, first, end)
 
-    share(work, -(-len(x) // numba_cpu.BLOCK), _multiplications(x, w_ih, w_hh))
+    share(work, -(-len(x) // BLOCK), _multiplications(x, w_ih, w_hh))
     return out, last, tape
 
 
@@ -98,8 +97,6 @@ def gru_backward(
     Raises:
         InputError: As ``gru``; or ``kept`` is no tape of such a call.
     """
-    from grulight.kernels import numba_cpu, numba_weights
-
     gate.layer(x, h0, lengths, w_ih, w_hh, b_ih, b_hh, DTYPES)
     gate.pulls(x, d_out, d_last, h0)
     gate.tape(x, kept, w_hh.shape[1])
@@ -113,16 +110,16 @@ def gru_backward(
     d_out = x.new_empty(0, 0, 0) if d_out is None else d_out
     d_last = x.new_empty(0, 0) if d_last is None else d_last
     results = _arrays(d_out, d_last, d_x, d_h0)
-    size = numba_cpu.group_of(batch)
-    groups, padded = -(-batch // size), numba_weights.padded(hidden, x.itemsize)
-    partial = np.zeros((groups, 3 * (inputs + hidden) * padded), arrays[0].dtype)
-    d_biases = np.zeros((groups, 4 * padded))
+    size = group_of(batch)
+    groups, units = -(-batch // size), padded(hidden, x.itemsize)
+    partial = np.zeros((groups, 3 * (inputs + hidden) * units), arrays[0].dtype)
+    d_biases = np.zeros((groups, 4 * units))
 
     def work(start: int, stop: int) -> None:
-        numba_cpu.backward(*arrays, reverse, *weights, *results, partial, d_biases, start, stop)
+        compiled.backward(*arrays, reverse, *weights, *results, partial, d_biases, start, stop)
 
     share(work, groups, 2 * _multiplications(x, w_ih, w_hh))
-    numba_cpu.total(partial, d_biases, inputs, hidden, biases, d_parameters.numpy())
+    compiled.total(partial, d_biases, inputs, hidden, biases, d_parameters.numpy())
     return d_x, d_h0, d_parameters
 
 
@@ -151,9 +148,8 @@ def _gru_backward_on_cuda(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 
 def _outputs(x: Tensor, w_hh: Tensor, keep: bool) -> tuple[Tensor, Tensor, Tensor]:
     (batch, steps, _), hidden = x.shape, w_hh.shape[1]
-    lanes = 64 // x.itemsize  # numba_simd's, which must not be imported to trace
-    padded = -(-hidden // lanes) * lanes
-    tape = x.new_empty(batch * (5 * steps + 1) * padded if keep and not x.is_cuda else 0)
+    slot = padded(hidden, x.itemsize)
+    tape = x.new_empty(batch * (5 * steps + 1) * slot if keep and not x.is_cuda else 0)
     return x.new_empty(batch, steps, hidden), x.new_empty(batch, hidden), tape
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from grulight.kernels import gate
+from grulight.kernels.compiled import predict
 from grulight.kernels.reference import Array
+from grulight.kernels.sizes import room_to_pack
 from grulight.kernels.steps import ANSWERS, Answer
 from grulight.kernels.threads import count, share
 
@@ -42,9 +44,6 @@ class Predictor:
         per_step: bool = False,
         units: tuple[Array, Array] | None = None,
     ) -> None:
-        from grulight.kernels import numba_network
-
-        self._predict = numba_network.predict
         classes = answer == "classes"
         w_ih, w_hh, *biases, weight, bias = gate.network(parameters, classes=classes)
         kind = w_ih.dtype
@@ -56,10 +55,12 @@ class Predictor:
         self._columns = max(2, len(bias)) if classes else len(bias)
         self._per_step = per_step
         self._task = w_hh.shape[1], ANSWERS.index(answer), per_step
-        self._room = numba_network.room_to_pack(self._features, w_hh.shape[1], kind.itemsize)
+        self._room = room_to_pack(self._features, w_hh.shape[1], kind.itemsize)
         self._kept, self._alone = self._fresh(), Lock()
         self._places = self._addresses(self._kept)
         self._every = np.empty(0, np.int64)
+        like = np.empty((0, 0, 0), kind), self._every, self._places, *self._task
+        self._predict = predict.like(*like, np.empty((0, 0), kind))
         self._cost = w_ih.size + w_hh.size
 
     def __call__(self, values: Any, lengths: Any = None) -> Array:

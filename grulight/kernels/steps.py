@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from grulight.kernels import gate
+from grulight.kernels.compiled import train
 from grulight.kernels.reference import Array
 from grulight.kernels.rules import Adam, Updates, keras_adam
 
@@ -119,8 +120,6 @@ def train_steps(
         InputError: An array does not fit the others, or a length, a label or an index lies beyond
             what it counts.
     """
-    from grulight.kernels import numba_training
-
     sizes = Sizes(*sizes)
     outputs = gate.state(state[:3], sizes)
     number = state.parameters.dtype.type
@@ -142,7 +141,7 @@ def train_steps(
     losses, metrics = np.empty(len(batches)), np.empty(len(batches))
     lens = arrays[1] if arrays[1].size else np.full(len(arrays[0]), arrays[0].shape[1])
     numbers, places = _noise(noise, sizes, lens[order], starts, task.per_step, number)
-    numba_training.train(
+    train(
         state.parameters,
         (state.exp_avg, state.exp_avg_sq, third, sums),
         edges,
