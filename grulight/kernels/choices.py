@@ -7,8 +7,9 @@ Kernel = Literal["auto", "torch", "numba", "triton"]
 KERNELS = ("auto", "torch", "numba", "triton")
 
 # Up to so many units Numba's kernels were faster than nn.GRU for every batch (1 to 256 sequences)
-# and length (10 and 100 steps, equal and unequal) that was tried, trained and predicted: 0.04 to
-# 0.9 of its time, on one thread. With 512 they take 0.1 to 1.2 of it, with 1024 up to 1.7.
+# and length (10 and 100 steps, equal and unequal) that was tried, trained and predicted: 0.03 to
+# 0.9 of its time, on one thread and on two with AVX-512, on one with AVX2 (0.03 to 0.6). With 512
+# they take 0.1 to 1.2 of it, with 1024 up to 1.7.
 LARGEST = 256
 
 HAS_NUMBA = find_spec("numba") is not None  # a torch-only installation still reads checkpoints
