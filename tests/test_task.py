@@ -222,3 +222,19 @@ def test_predict_proba_is_the_same_in_many_threads_while_weights_change() -> Non
             right = classifier.predict_step(Batch(torch.tensor(values), None, None))
             for answer in answers:
                 np.testing.assert_allclose(answer, right.detach().numpy(), atol=1e-6)
+
+
+def test_a_hooks_name_is_noted_past_torchs_look_for_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    classifier, looked = GRUClassifier(5, 3), []
+
+    def look(module: torch.nn.Module, name: str, value: object) -> None:
+        looked.append(name)
+        vars(module)[name] = value
+
+    monkeypatch.setattr(torch.nn.Module, "__setattr__", look)
+    classifier._current_fx_name = "training_step"
+    classifier.resumed_steps = 3
+    assert looked == ["resumed_steps"]
+    assert (classifier._current_fx_name, classifier.resumed_steps) == ("training_step", 3)

@@ -1,6 +1,6 @@
 """A LightningModule that measures its epochs as Keras does, and logs them cheaply."""
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from lightning.pytorch import LightningModule
@@ -47,6 +47,17 @@ class MeasuredModule(LightningModule):
         self.test_scores: RankingScores | ValueScores | None = None
         self.val_scores: ValueScores | None = None
         self._log = EpochLog()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute.
+
+        Lightning notes the name of each hook, fifty times a step; ``nn.Module`` would look each
+        time whether it is a weight.
+        """
+        if name == "_current_fx_name":
+            vars(self)[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def count_confusions(self, num_classes: int) -> None:
         """Keep a confusion matrix in tests, unless there are too many classes to look at."""
