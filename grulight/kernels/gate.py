@@ -62,6 +62,7 @@ def ready(values: NDArray[Any], kind: Any) -> NDArray[Any]:
 
 def held(name: str, array: Any, kind: np.dtype[Any], axes: Axes, *, written: bool = False) -> Array:
     """Return an array whose address is kept, or that is written to: it is not copied."""
+    _require_unmasked(name, array)
     found: Array | None = array if isinstance(array, np.ndarray) and array.dtype == kind else None
     if found is None or not found.flags.c_contiguous or not found.flags.aligned:
         what = getattr(array, "dtype", type(array).__name__)
@@ -308,9 +309,13 @@ def tape(x: "Tensor", kept: "Tensor", hidden: int) -> None:
     like(x, "tape", kept, (batch * (5 * steps + 1) * padded(hidden, x.itemsize),))
 
 
-def _numbers(name: str, given: Any) -> NDArray[Any]:
+def _require_unmasked(name: str, given: Any) -> None:
     if type(given) is not np.ndarray and isinstance(given, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array; fill it first.")
+
+
+def _numbers(name: str, given: Any) -> NDArray[Any]:
+    _require_unmasked(name, given)
     try:
         array = np.asarray(given)
     except ValueError as error:  # rows of several lengths
