@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from grulight.cli import main
 from grulight.commands.lightning_messages import one_line_errors
 from grulight.errors import InputError
+from grulight.training.unprofiled import spare_profiler
 
 Run = Callable[..., str]
 FAST = ("--trainer.max_epochs", 1)
@@ -151,3 +152,13 @@ def test_a_profile_is_a_file_of_the_run(run: Run) -> None:
     profile = Path("lightning_logs/version_0/fit-profile.txt").read_text()
     assert "run_training_epoch" in profile
     assert "profile" not in run("fit", *FAST)
+
+
+def test_only_a_profiler_that_does_nothing_is_spared() -> None:
+    quiet = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    idle, asked = Trainer(**quiet), Trainer(**quiet, profiler="simple")
+    chosen = asked.profiler
+    for trainer in (idle, asked):
+        spare_profiler(trainer)
+    assert idle.profiler.profile("this") is idle.profiler.profile("that")
+    assert asked.profiler is chosen

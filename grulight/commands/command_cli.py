@@ -29,6 +29,7 @@ from grulight.runs.run_directory import RUNS, directory_of, make_run_directory
 from grulight.runs.tensorboard_events import TensorBoardEvents
 from grulight.trace.progress import TerminalProgress
 from grulight.training.classifier import GRUClassifier
+from grulight.training.unprofiled import spare_profiler
 
 
 class CommandCLI(LightningCLI):
@@ -107,6 +108,7 @@ class CommandCLI(LightningCLI):
             **kwargs,
         )
         let_profiler_write(trainer)
+        spare_profiler(trainer)
         if trainer.world_size > self.datamodule.batch_size:
             raise InputError(
                 f"--data.batch_size {self.datamodule.batch_size}: is the size over all processes, "

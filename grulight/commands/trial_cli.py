@@ -22,6 +22,7 @@ from grulight.errors import InputError
 from grulight.runs.early_stopping import StopEarly
 from grulight.runs.launchers import under_slurm
 from grulight.training.classifier import GRUClassifier
+from grulight.training.unprofiled import spare_profiler
 from grulight.tuning.spaces import as_options
 
 _MADE_ANEW = ("trainer", "optimizer", "lr_scheduler")  # for each training
@@ -164,7 +165,9 @@ class TrialCLI(FitCLI):
         if under_slurm():  # a worker that is asked to stop is requeued by its script
             plugins = [*as_list(chosen["plugins"]), SLURMEnvironment(auto_requeue=False)]
             chosen["plugins"] = plugins
-        return Trainer(**(chosen | dict.fromkeys(_SILENT, False)))
+        trainer = Trainer(**(chosen | dict.fromkeys(_SILENT, False)))
+        spare_profiler(trainer)
+        return trainer
 
     @property
     def seed(self) -> int:

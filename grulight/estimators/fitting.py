@@ -16,6 +16,7 @@ from torch import Tensor
 from grulight.data.datamodule import SequenceDataModule
 from grulight.errors import InputError
 from grulight.training.classifier import GRUClassifier
+from grulight.training.unprofiled import spare_profiler
 
 # torch's generators, Python's warnings and Lightning's loggers belong to the whole process
 ONE_AT_A_TIME = threading.Lock()
@@ -76,7 +77,7 @@ class StopAtBest(Callback):
 def trainer_for(accelerator: str, max_epochs: int, callbacks: list[Callback]) -> Trainer:
     """Return a Trainer that writes nothing and uses one device of this process."""
     with _quiet():
-        return Trainer(
+        trainer = Trainer(
             accelerator=accelerator,
             devices=1,
             max_epochs=max_epochs,
@@ -88,6 +89,8 @@ def trainer_for(accelerator: str, max_epochs: int, callbacks: list[Callback]) ->
             enable_model_summary=False,
             num_sanity_val_steps=0,
         )
+    spare_profiler(trainer)
+    return trainer
 
 
 def train(trainer: Trainer, model: GRUClassifier, data: SequenceDataModule) -> None:
