@@ -23,13 +23,14 @@ from grulight.tuning.finals import Finals, finals_of, winner
 from grulight.tuning.objective import Objective
 from grulight.tuning.question import Asked
 from grulight.tuning.spaces import parse_space, parse_spaces
-from grulight.tuning.study import PLACE, Study
+from grulight.tuning.study import PLACE, Study, place_of
 from grulight.tuning.workers import is_alive, registered
 
 SEARCH = (
     *("--search.model.hidden_size", "int(2, 6, log)"),
     *("--search.optimizer.lr", "float(1e-3, 1e-1, log)"),
 )
+COPIED = {"a": 4, "b": "x"}
 TUNE = ("tune", *SEARCH, "--trainer.max_epochs", "2", "--workers", "1", "--data.train_size", "80")
 
 
@@ -129,6 +130,32 @@ def test_finalists_are_judged_by_other_folds_and_seeds(
     page = (tmp_path / "s" / "study.html").read_text()
     assert f"{float(best['other_folds']):.4f} on folds dealt anew" in page
     assert "trained already" in run(*search, "--study", tmp_path / "s")
+
+
+def test_finalists_differ_and_more_trials_may_bring_others(tmp_path: Path) -> None:
+    asked = {"folds": 2, "finalists": 2}
+    values = iter([0.1, 0.1, 0.3, 0.2, 0.0, 0.4])  # of two copies and four others
+
+    def finals(trials: int) -> list[int]:
+        study = study_in(tmp_path, trials=trials)
+        copies = mock.patch.object(study, "settings_of", lambda n: COPIED if n < 2 else {})
+        with registered(tmp_path) as worker, copies:
+            while (trial := study.ask(worker)) is not None:
+                study.finish(trial, next(values))
+        found = finals_of(study, asked)
+        assert found is not None
+        return [place_of(each) for each in found.finalists]
+
+    assert [finals(trials) for trials in (4, 6, 4)] == [[0, 3], [4, 0], [4, 0]]
+
+
+def test_a_validation_loss_that_is_not_finite_ends_a_trial(
+    tmp_path: Path, run: Callable[..., str]
+) -> None:
+    large = ("--optimizer", "SGD", "--search.optimizer.lr", "choice(1e38, 0.1)", "--trials", 4)
+    run(*TUNE, *large, "--sampler", "random", "--study", tmp_path / "s")
+    outcomes = {row["optimizer.lr"]: row["outcome"] for row in rows_of(tmp_path / "s/trials.csv")}
+    assert outcomes == {"1e38": "diverged", "0.1": "finished"}
 
 
 def test_what_a_dead_worker_left_of_the_finals_is_tried_again(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ import pytest
 import torch
 from interrupting import strike
 from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LambdaCallback
 
 from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.cli import main
+from grulight.data.datamodule import SequenceDataModule
 from grulight.runs.saving import again, epoch_checkpoint
+from grulight.training.classifier import GRUClassifier
 
 Run = Callable[..., str]
 CHECKPOINTS = Path("lightning_logs/version_0/checkpoints")
@@ -112,6 +115,19 @@ def test_what_waits_is_written_as_of_its_epoch(monkeypatch: pytest.MonkeyPatch) 
         for each in (own, their):
             del each["callbacks"]  # which have the paths of the two runs
         assert_equal(own, their)
+
+
+def test_what_a_function_adds_is_that_of_the_epoch(tmp_path: Path) -> None:
+    def mark(trainer: Trainer, _: Any, checkpoint: dict[str, Any]) -> None:
+        checkpoint["marked"] = trainer.current_epoch
+
+    function = LambdaCallback(on_save_checkpoint=mark)
+    trainer = Trainer(accelerator="cpu", callbacks=[function], default_root_dir=tmp_path)
+    trainer.strategy.connect(GRUClassifier(5, 3))
+    trainer.datamodule = SequenceDataModule()
+    assert not again.only_known(trainer)
+    trainer.callbacks.remove(function)
+    assert again.only_known(trainer)
 
 
 def test_what_a_users_callback_adds_is_that_of_the_epoch(run: Run) -> None:

@@ -154,14 +154,12 @@ def _spare_steps() -> None:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Let nobody look for garbage among modules: it takes seconds, and there is next to none."""
-    collecting, first = gc.isenabled(), "lightning" not in sys.modules
+    """Let nobody look for garbage among modules: it takes long, and there is next to none."""
+    collecting = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if first:
-            gc.freeze()
         if collecting:
             gc.enable()
 

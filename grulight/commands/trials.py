@@ -1,5 +1,6 @@
 """The trials of a study: taken one by one, trained, and shown."""
 
+import math
 import os
 import time
 from datetime import datetime
@@ -93,7 +94,10 @@ def _value(cli: TuneCLI, trial: "Trial", deal: int) -> float | None:
         reporter = ObjectiveReporter(cli.config["objective"], stops)
         try:
             cli.train(parts, [reporter])
+            diverged = not math.isfinite(reporter.value or 0.0)
         except Diverged:
+            diverged = True
+        if diverged:
             trial.set_user_attr(DIVERGED, True)
             return None
         if reporter.stopped or reporter.value is None:

@@ -82,7 +82,7 @@ def read(module: str, name: str, kinds: str) -> ObjectCode | None:
     for place in _places():
         with_digest = (place / file).read_bytes() if (place / file).is_file() else b""
         digest, content = with_digest[:_DIGEST], with_digest[_DIGEST:]
-        if content and sha256(content).digest() == digest:
+        if content and _digest(file, content) == digest:
             head, _, code = content.partition(b"\n")
             entry, environment = json.loads(head)
             return ObjectCode(entry, environment, code)
@@ -104,12 +104,17 @@ def write(module: str, name: str, kinds: str, kernel: ObjectCode) -> None:
         try:
             place.mkdir(parents=True, exist_ok=True)
             with written_whole(place / file) as temporary:
-                temporary.write_bytes(sha256(content).digest() + content)
+                temporary.write_bytes(_digest(file, content) + content)
         except OSError:
             if place == last:
                 raise
         else:
             return
+
+
+def _digest(file: str, content: bytes) -> bytes:
+    """Return what tells a whole file, of this name, from another."""
+    return sha256(file.encode() + content).digest()
 
 
 def _places() -> Iterator[Path]:

@@ -27,12 +27,13 @@ class Finals(Study):
     """
 
     def __init__(self, study: Study, count: int) -> None:
-        self.finalists = study.ranked[:count]
-        self.suffix = f", {count} of {study.trials}"
+        self.finalists = _ranked(study)[:count]
+        places = [place_of(each) for each in self.finalists]
+        self.suffix = f", {places}"
         super().__init__(
             study.directory,
             study.storage,
-            Asked(study.maximizes, {"finalists": [place_of(each) for each in self.finalists]}),
+            Asked(study.maximizes, {"finalists": places}),
             study.spaces,
             trials=DEALS * len(self.finalists),
             seed=0,
@@ -84,5 +85,14 @@ def finals_of(study: Study, config: Mapping[str, Any]) -> Finals | None:
         study: Of all trials.
         config: The options.
     """
-    count = min(config["finalists"] if config["folds"] else 0, len(study.ranked))
+    count = min(config["finalists"] if config["folds"] else 0, len(_ranked(study)))
     return Finals(study, count) if count > 1 and len(study.finished) >= study.trials else None
+
+
+def _ranked(study: Study) -> list[FrozenTrial]:
+    """Return the trials that were trained to their end, the best first, none like one before."""
+    found: list[FrozenTrial] = []
+    for trial in study.ranked:
+        if all(trial.params != each.params for each in found):
+            found.append(trial)
+    return found

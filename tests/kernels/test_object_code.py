@@ -186,6 +186,17 @@ def test_a_damaged_file_is_made_anew(
     assert not falls_back(total)
 
 
+def test_a_file_under_the_name_of_another_is_not_loaded(
+    total: tuple[Any, ...], request: pytest.FixtureRequest
+) -> None:
+    module, name, kinds, code = kept(total)
+    folder = request.getfixturevalue("empty")
+    object_files.write(module, name, kinds.replace("32", "16"), code)
+    [file] = folder.rglob("*.kernel")
+    file.rename(file.with_name(object_files._name(module, name, kinds)))
+    assert falls_back(total)
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("SOURCES", "other"), ("version", lambda package: "99")]
 )

@@ -20,7 +20,10 @@ def only_known(trainer: Trainer) -> bool:
     return (
         all(_module(each).startswith("grulight.") for each in (trainer.lightning_module, data))
         and all(_module(each).startswith(_KNOWN) for each in (plugin, *callbacks))
-        and all(type(each).on_save_checkpoint is Callback.on_save_checkpoint for each in callbacks)
+        and all(
+            getattr(each.on_save_checkpoint, "__func__", None) is Callback.on_save_checkpoint
+            for each in callbacks  # whose own it may be: LambdaCallback's
+        )
         and not plugin.state_dict()
     )
 
