@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import LambdaCallback
 from grulight.checkpoint_files.reader import read_checkpoint
 from grulight.cli import main
 from grulight.data.datamodule import SequenceDataModule
-from grulight.runs.saving import again, epoch_checkpoint
+from grulight.runs.saving import epoch_checkpoint, repeated_dump
 from grulight.training.classifier import GRUClassifier
 
 Run = Callable[..., str]
@@ -82,8 +82,8 @@ def test_against_a_dump_of_lightnings(
     found = []
 
     def both(trainer: Trainer, before: dict[str, Any]) -> dict[str, Any]:
-        ours = again.dump_again(trainer, before)
-        found.append((ours, again.copied(dumped(trainer))))
+        ours = repeated_dump.dump_again(trainer, before)
+        found.append((ours, repeated_dump.copied(dumped(trainer))))
         return ours
 
     def dumped(trainer: Trainer) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def test_what_waits_is_written_as_of_its_epoch(monkeypatch: pytest.MonkeyPatch) 
         names = ("last.ckpt", "best.ckpt")
         return [read_checkpoint(Path(root) / CHECKPOINTS / name) for name in names]
 
-    monkeypatch.setattr(again, "_KNOWN", (*again._KNOWN, "interrupting"))
+    monkeypatch.setattr(repeated_dump, "_KNOWN", (*repeated_dump._KNOWN, "interrupting"))
     ours = written("ours")
     monkeypatch.setattr(epoch_checkpoint, "only_known", lambda trainer: False)
     theirs = written("theirs")
@@ -125,9 +125,9 @@ def test_what_a_function_adds_is_that_of_the_epoch(tmp_path: Path) -> None:
     trainer = Trainer(accelerator="cpu", callbacks=[function], default_root_dir=tmp_path)
     trainer.strategy.connect(GRUClassifier(5, 3))
     trainer.datamodule = SequenceDataModule()
-    assert not again.only_known(trainer)
+    assert not repeated_dump.only_known(trainer)
     trainer.callbacks.remove(function)
-    assert again.only_known(trainer)
+    assert repeated_dump.only_known(trainer)
 
 
 def test_what_a_users_callback_adds_is_that_of_the_epoch(run: Run) -> None:

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from grulight.files import link_whole
-from grulight.runs.saving.again import copied, dump_again, only_known
+from grulight.runs.saving.repeated_dump import copied, dump_again, only_known
 
 _PAUSE = 1.0  # seconds that a small checkpoint may wait for the next
 _SMALL = 4 * 1024**2  # bytes of weights
