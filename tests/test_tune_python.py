@@ -59,7 +59,7 @@ def test_the_classifier_is_that_of_the_best_finalist(arrays: Arrays) -> None:
             arrays, search, trials=3, folds=2, finalists=finalists, settings=SHORT, pruner="none"
         )
         assert best.hparams["hidden_size"] == study.user_attrs["best"]["model.hidden_size"]
-        names = [name for name in optuna.get_all_study_names(study._storage) if "of 3" in name]
+        names = [name for name in optuna.get_all_study_names(study._storage) if ", [" in name]
         finals = [optuna.load_study(study_name=name, storage=study._storage) for name in names]
         assert sum(len(each.trials) for each in finals) == many
     means: dict[int, list[float]] = {}
