@@ -266,6 +266,7 @@ def test_values_are_judged_by_their_own_scores(objective: Objective) -> None:
         (("--timeout", "-1"), "--timeout -1"),
         (("--folds", "-2"), "--folds -2"),
         (("--folds", "2", "--finalists", "-1"), "--finalists -1"),
+        (("--finalists", "3"), "--finalists: other folds judge them"),
         (("--search.trials", "int(1, 2)"), "--search.trials"),
         (("--search.folds", "int(2, 3)"), "--search.folds"),
         (("--search.seed_everything", "int(1, 2)"), "--search.seed_everything"),

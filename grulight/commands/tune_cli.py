@@ -16,6 +16,7 @@ from grulight.data.splitting import Parts
 from grulight.errors import InputError
 from grulight.training.classifier import GRUClassifier
 from grulight.tuning.algorithms import Pruner, Sampler
+from grulight.tuning.finals import FINALISTS
 from grulight.tuning.objective import Objective, maximizes
 from grulight.tuning.question import Asked, require_sensible
 from grulight.tuning.spaces import corners, named_spaces, of_keras_model, parse_spaces
@@ -89,8 +90,8 @@ class TuneCLI(TrialCLI):
             help="Cross-validate in so many folds of the training part; 0: --data.val_size of it "
             "(0.2 where nothing is said) validates.",
         )
-        again = "With folds: how many of the best trials are judged once more, by other folds."
-        add("--finalists", type=int, default=5, help=again)
+        again = "With folds: how many of the best trials are judged once more, by other folds; "
+        add("--finalists", type=int | None, help=f"{again}{FINALISTS} where nothing is said.")
         add("--trials", type=int, default=50, help="Trials of the study, over all workers.")
         add("--workers", type=int | None, help="Processes; by default one per core.")
         add("--timeout", type=float | None, help="Seconds after which no new trial begins.")

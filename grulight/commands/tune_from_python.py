@@ -31,7 +31,7 @@ def tune(
     *,
     objective: Objective = "val_loss",
     folds: int = 0,
-    finalists: int = 5,
+    finalists: int | None = None,
     settings: Mapping[str, Any] | None = None,
     timeout: float | None = None,
     sampler: Sampler = "tpe",
@@ -54,7 +54,7 @@ def tune(
         folds: Cross-validate in so many; 0: a validation part of the training part, that of the
             data module or 0.2.
         finalists: With folds: so many of the best trials are cross-validated again before one is
-            best.
+            best; 5 where nothing is said.
         settings: Options that all trials have, such as ``{"trainer.max_epochs": 30}``.
         timeout: Seconds after which no new trial begins.
         sampler: Who chooses settings, by Optuna's name.

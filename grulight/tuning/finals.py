@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from grulight.tuning.question import Asked
 from grulight.tuning.study import PLACE, Study, place_of
 
+FINALISTS = 5  # where nothing is said
 DEALS = 3  # of the folds, for each finalist
 
 
@@ -85,7 +86,8 @@ def finals_of(study: Study, config: Mapping[str, Any]) -> Finals | None:
         study: Of all trials.
         config: The options.
     """
-    count = min(config["finalists"] if config["folds"] else 0, len(_ranked(study)))
+    asked = FINALISTS if config["finalists"] is None else config["finalists"]
+    count = min(asked if config["folds"] else 0, len(_ranked(study)))
     return Finals(study, count) if count > 1 and len(study.finished) >= study.trials else None
 
 

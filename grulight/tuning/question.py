@@ -40,5 +40,7 @@ def require_sensible(config: Mapping[str, Any], validates: float) -> None:
     for name, number in least.items():
         if config[name] is not None and config[name] < number:
             raise InputError(f"--{name} {config[name]}: expected at least {number}.")
+    if config["finalists"] and not config["folds"]:
+        raise InputError("--finalists: other folds judge them; add --folds 5, or leave it out.")
     if config["folds"] and validates:
         raise InputError("--folds: every fold validates once; leave out --data.val_size.")
