@@ -183,6 +183,22 @@ def test_groups_keep_their_own_rate_under_a_scheduler() -> None:
             torch.testing.assert_close(start - parameter, torch.full((2,), rate))
 
 
+def test_a_rate_that_is_a_tensor_may_be_moved_in_place() -> None:
+    weight, rate = nn.Parameter(torch.ones(3)), torch.tensor(0.125)
+    optimiser = KerasAdam([weight])
+    optimiser.param_groups[0]["lr"] = rate
+    weight.grad = torch.ones(3)
+    optimiser.step()
+    moved = weight.detach().clone()
+    assert not torch.equal(moved, torch.ones(3))
+    optimiser.step()
+    assert not torch.equal(weight, moved)
+    rate.zero_()
+    moved = weight.detach().clone()
+    optimiser.step()
+    assert torch.equal(weight, moved)
+
+
 def test_a_parameter_without_gradient_stays_while_the_count_goes_on() -> None:
     still, moving = (nn.Parameter(torch.ones(2)) for _ in range(2))
     optimiser = KerasAdam([still, moving], weight_decay=0.1)

@@ -19,7 +19,7 @@ from grulight.data.folds import folds
 from grulight.data.waves import waves
 from grulight.errors import InputError
 from grulight.tuning.conclusion import conclude, take_conclusion
-from grulight.tuning.finals import Finals, finals_of, winner
+from grulight.tuning.finals import Finals, different, finals_of, winner
 from grulight.tuning.objective import Objective
 from grulight.tuning.question import Asked
 from grulight.tuning.spaces import parse_space, parse_spaces
@@ -164,7 +164,7 @@ def test_what_a_dead_worker_left_of_the_finals_is_tried_again(tmp_path: Path) ->
         assert finals_of(study, config) is None  # before all trials are finished
         while (trial := study.ask(worker)) is not None:
             study.finish(trial, float(trial.params["a"]))
-        left = Finals(study, 3)
+        left = Finals(study, different(study)[:3])
         assert left.ask("nobody-1-0") is not None
         finals = finals_of(study_in(tmp_path, trials=4), config)
         assert finals is not None

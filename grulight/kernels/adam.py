@@ -25,7 +25,8 @@ def step_size(lr: float, betas: tuple[float, float], step: int, *, double: bool)
         step: Steps taken, this one included.
         double: Whether the weights are float64.
     """
-    one, rate, beta1, beta2 = _rounded(double, lr, *betas)
+    # as numbers: a rate that is a tensor may have been moved in place
+    one, rate, beta1, beta2 = _rounded(double, float(lr), *map(float, betas))
     count = type(one)(step)
     return float(rate * np.sqrt(one - beta2**count) / (one - beta1**count))
 

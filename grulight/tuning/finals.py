@@ -3,7 +3,7 @@
 The best of many trials of one cross-validation is in part the luckiest on its folds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -21,14 +21,11 @@ class Finals(Study):
 
     Args:
         study: All of whose trials are finished.
-        count: How many of its best are finalists.
-
-    Attributes:
-        finalists: Trials of the study, the best first.
+        finalists: Some of its trials, the best first.
     """
 
-    def __init__(self, study: Study, count: int) -> None:
-        self.finalists = _ranked(study)[:count]
+    def __init__(self, study: Study, finalists: Sequence[FrozenTrial]) -> None:
+        self.finalists = finalists
         places = [place_of(each) for each in self.finalists]
         self.suffix = f", {places}"
         super().__init__(
@@ -86,12 +83,14 @@ def finals_of(study: Study, config: Mapping[str, Any]) -> Finals | None:
         study: Of all trials.
         config: The options.
     """
-    asked = FINALISTS if config["finalists"] is None else config["finalists"]
-    count = min(asked if config["folds"] else 0, len(_ranked(study)))
-    return Finals(study, count) if count > 1 and len(study.finished) >= study.trials else None
+    if not config["folds"] or len(study.finished) < study.trials:
+        return None
+    count = FINALISTS if config["finalists"] is None else config["finalists"]
+    finalists = different(study)[:count]
+    return Finals(study, finalists) if len(finalists) > 1 else None
 
 
-def _ranked(study: Study) -> list[FrozenTrial]:
+def different(study: Study) -> list[FrozenTrial]:
     """Return the trials that were trained to their end, the best first, none like one before."""
     found: list[FrozenTrial] = []
     for trial in study.ranked:
