@@ -3,7 +3,7 @@
 Same batches, same updates, same logged numbers as one by one; Keras calls it steps_per_execution.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
@@ -17,8 +17,9 @@ from torch import Tensor
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
 from grulight.heads import Head, ValueHead
-from grulight.kernels.rules import accumulating
-from grulight.kernels.steps import train_steps
+from grulight.kernels.reference import Array
+from grulight.kernels.rules import Updates, accumulating
+from grulight.kernels.steps import State, Task, train_steps
 from grulight.kernels.threads import ahead
 from grulight.model import GRUNet
 from grulight.training.clipping import limited
@@ -123,41 +124,57 @@ def take_compiled(
     """
     [optimizer], moved = trainer.optimizers, weights_of(network)
     each_step = trainer.accumulate_grad_batches
-    starts, steps = np.cumsum([0, *block.sizes[:count]]), -(-count // each_step)
+    steps = -(-count // each_step)
     updates = updates_of(optimizer, moved, steps, partial(step_schedulers, trainer))
     rule = limited(accumulating(updates, each_step, count), trainer)
     state = state_of(optimizer, moved)  # after the rule, which asks whether there were moments
     task = task_of(head)
     assert task is not None
     data = _arrays(network, head, standardized, block, weights)
+    called = _called(network, state, rule, data, task, block, count, each_step)
+    losses, metrics, answers = map(np.concatenate, zip(*called, strict=True))
+    take_over(optimizer, moved, state, steps)
+    for n in np.flatnonzero(~np.isfinite(losses))[:1]:
+        step = trainer.global_step + int(n) // each_step + 1
+        require_finite_loss(float(losses[n]), trainer.current_epoch, step)
+    counts = block.sizes[:count]
+    sums = np.stack((losses * counts, counts, metrics, answers), axis=1)
+    means.add(torch.from_numpy(sums))
+
+
+def _called(
+    network: GRUNet,
+    state: State,
+    rule: Updates,
+    data: tuple[Any, ...],
+    task: Task,
+    block: Block,
+    count: int,
+    each_step: int,
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Take the steps of the first ``count`` batches; yield what each compiled call returns.
+
+    As many calls as dropout's numbers are drawn in: those of the next while one computes.
+    """
     sizes, longest = block.sizes[:count], block.steps[:count]
+    starts = np.cumsum([0, *sizes])
     cuts = [*pairwise(portions(network, sizes, longest, each_step))]
-    shapes, found = [(sizes[slice(*cut)], longest[slice(*cut)]) for cut in cuts], []
+    shapes = [(sizes[slice(*cut)], longest[slice(*cut)]) for cut in cuts]
     with closing(ahead(partial(drawn_noise, network), shapes)) as noises:
         for (first, stop), noise in zip(cuts, noises, strict=True):
             own = starts[first : stop + 1]
             rows = slice(own[0], own[-1])  # which are checked once
             own_data: list[Any] = [None if each is None else each[rows] for each in data]
-            found.append(
-                train_steps(
-                    state,
-                    first,
-                    rule._replace(rows=rule.rows[first:stop]),
-                    sizes_of(network),
-                    tuple(own_data[:3]),
-                    [np.arange(*pair) for pair in pairwise(own - own[0])],
-                    task._replace(weights=own_data[3]),
-                    noise,
-                )
+            yield train_steps(
+                state,
+                first,
+                rule._replace(rows=rule.rows[first:stop]),
+                sizes_of(network),
+                tuple(own_data[:3]),
+                [np.arange(*pair) for pair in pairwise(own - own[0])],
+                task._replace(weights=own_data[3]),
+                noise,
             )
-    losses, metrics, answers = map(np.concatenate, zip(*found, strict=True))
-    take_over(optimizer, moved, state, steps)
-    for n in np.flatnonzero(~np.isfinite(losses))[:1]:
-        step = trainer.global_step + int(n) // each_step + 1
-        require_finite_loss(float(losses[n]), trainer.current_epoch, step)
-    counts = np.diff(starts)
-    sums = np.stack((losses * counts, counts, metrics, answers), axis=1)
-    means.add(torch.from_numpy(sums))
 
 
 def _arrays(
