@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from grulight.data.sequences import Sequences
+from grulight.errors import option
 
 _WIDER = 4  # times as many features as steps: channels first, or a wide table
 _SHOWN = 5  # classes
@@ -19,7 +20,8 @@ def shape_notes(sequences: Sequences) -> tuple[str, ...]:
     if features > 1 and (sequences.lengths == 1).all():
         return (
             f"{read}: every sequence has one step. Where a table's row is a sequence and its "
-            "columns are steps, say --data.layout wide; an array is (sequences, steps, features).",
+            f"columns are steps, say {option('data.layout', 'wide')}; an array is (sequences, "
+            "steps, features).",
         )
     if steps > 1 and features >= _WIDER * steps:
         return (
@@ -77,7 +79,7 @@ def _why(part: Sequences, all_parts: Sequence[Sequences], by: str) -> str:
     ordered = _follow_each_other(others)
     return (
         f"; the split is by position{', and the sequences are sorted by class' if ordered else ''}:"
-        " --data.split stratified gives each part its share"
+        f" {option('data.split', 'stratified')} gives each part its share"
     )
 
 
@@ -94,10 +96,10 @@ def sorted_hint(train: Sequences, test: Sequences, by: str) -> str:
     if not same or train.labels is None or train.has_values or train.per_step:
         return ""
     if not _follow_each_other([train, test]):
-        return " The split is by position; see --data.split."
+        return f" The split is by position; see {option('data.split')}."
     return (
-        " The split is by position, and the sequences are sorted by class: --data.split stratified "
-        "gives each part its share."
+        " The split is by position, and the sequences are sorted by class: "
+        f"{option('data.split', 'stratified')} gives each part its share."
     )
 
 
@@ -116,6 +118,6 @@ def group_notes(named: Sequence[Named], by: str) -> tuple[str, ...]:
         if shared := len(np.intersect1d(train.groups, part.groups)):
             found.append(
                 f"{part.source}: the {name} part shares {shared} groups with the training part; "
-                "--data.split group keeps each whole."
+                f"{option('data.split', 'group')} keeps each whole."
             )
     return tuple(found)

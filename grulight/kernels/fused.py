@@ -38,7 +38,9 @@ class FusedGRU(nn.GRU):
     def __init__(self, *args: Any, kernel: Kernel = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if kernel not in KERNELS:
-            raise InputError(f"{option('kernel', kernel)}: choose one of {', '.join(KERNELS)}.")
+            raise InputError(
+                f"{option('model.kernel', kernel)}: choose one of {', '.join(KERNELS)}."
+            )
         self.asked = kernel
 
     @property
@@ -57,7 +59,9 @@ class FusedGRU(nn.GRU):
         obstacle = self._obstacle_to_triton() if wanted == "triton" else self._obstacle()
         if self.asked != "auto":
             if obstacle:
-                raise InputError(f"{option('kernel', wanted)} {obstacle}. Choose auto or torch.")
+                raise InputError(
+                    f"{option('model.kernel', wanted)} {obstacle}. Choose auto or torch."
+                )
             return wanted
         fast = weight.is_cuda or self.hidden_size <= LARGEST
         return wanted if fast and not obstacle else "torch"

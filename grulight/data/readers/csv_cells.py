@@ -15,6 +15,7 @@ from grulight.data.readers.classes import MISSING
 from grulight.data.readers.hints import advice, fill
 from grulight.data.readers.messages import bad
 from grulight.data.readers.text_file import TextFile
+from grulight.errors import option
 
 _ROWS = 1024  # parsed at once: 65536 take twice as long
 _CELLS = 1 << 20  # likewise, in a table of many columns
@@ -87,12 +88,21 @@ class CellReader(Iterator[list[str]]):
         try:
             text = line.decode("utf-8-sig" if self.offset == 0 else "utf-8")
         except UnicodeDecodeError as error:
-            raise bad(self._path, f"line {self.line} is not UTF-8 text.") from error
+            raise bad(self._path, f"line {self.line}{_not_text(line, error)}") from error
         if "\0" in text:
             raise bad(self._path, f"line {self.line} holds a NUL byte, expected text.")
         self.offset += len(line)
         self.line += 1
         return text
+
+
+def _not_text(line: bytes, error: UnicodeDecodeError) -> str:
+    before = line[: error.start].decode("utf-8-sig")[-20:]
+    return (
+        f" is not UTF-8 text (byte 0x{line[error.start]:x} after {before!r}). Say "
+        f"{option('data.encoding', 'cp1252')} where Excel or another program of Windows wrote it, "
+        "another encoding where letters look wrong then, or save it as UTF-8."
+    )
 
 
 def numbers_of_texts(
@@ -148,7 +158,11 @@ def _problem(text: str, decimal: str, name: str) -> str:
         return f"{found}. {fill(name)}"
     other = "," if decimal == "." else "."
     if is_number(text, other):
-        return f"{text[:40]!r} is not a number. Say --data.decimal {other} where it is one."
+        return (
+            f"{text[:40]!r} is not a number. Say {option('data.decimal', other)} where it is one."
+        )
+    if text.lstrip().startswith("["):
+        return f"{text[:40]!r} is a list. Where a row is a sequence, save it as .parquet instead."
     return f"{text[:40]!r} is not a number.{advice(name)}"
 
 

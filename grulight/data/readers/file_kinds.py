@@ -45,7 +45,7 @@ _ONLY_FOR = {
         "a table, such as a .csv",
         (
             *("label", "sequence", "time", "group", "weight", "features"),
-            *("separator", "decimal", "layout", "steps"),
+            *("separator", "decimal", "encoding", "layout", "steps"),
         ),
     ),
     (".npy",): ("a .npy source", ("labels_file", "lengths_file")),

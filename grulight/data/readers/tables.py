@@ -20,7 +20,7 @@ from grulight.data.readers.table_columns import ColumnNames, Layout, find_column
 from grulight.data.readers.table_rows import Rows, rows_of_whole_sequences
 from grulight.data.readers.wide_columns import find_grid
 from grulight.data.readers.xlsx_table import XLSXTable
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 
 class Table(Protocol):
@@ -74,7 +74,8 @@ def table_rows(
         raise
     except (arrow.ArrowException, OSError, ValueError) as error:
         # ValueError: text in the file that is not UTF-8
-        raise bad(path, f"is damaged or cut short ({error}).") from error
+        other = f", or no {columns.encoding} text" if columns.encoding else ""
+        raise bad(path, f"is damaged or cut short{other} ({error}).") from error
 
 
 def rows_of_table(
@@ -113,7 +114,10 @@ def _long(
     elif nested:
         each = RowEach(path, layout, [layout.names[i] for i in layout.features], None)
     if each and columns.targets.per_step:
-        raise bad(path, "has one row per sequence, and so no labels of steps (--data.per_step).")
+        raise bad(
+            path,
+            f"has one row per sequence, and so no labels of steps ({option('data.per_step')}).",
+        )
     named = (layout.sequence, layout.label, layout.group, layout.weight)
     texts = [column for column in named if column is not None]
     wanted = Wanted(numbers, texts, layout.time, missing=wide or columns.missing)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as arrow
 
 from grulight.data.readers.csv_cells import MISSING_CELLS
-from grulight.data.readers.hints import advice, fill
+from grulight.data.readers.hints import advice, fill, with_index_name
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.messages import bad
 from grulight.data.readers.table_blocks import Block, Wanted
@@ -45,7 +45,7 @@ class XLSXTable:
             raise bad(path, f"is damaged or no spreadsheet ({error}).") from error
         if not rows:
             raise bad(path, "row 1: expected a header with the names of the columns.")
-        self.names = [_text(cell).strip() for cell in rows[0]]
+        self.names = with_index_name([_text(cell).strip() for cell in rows[0]])
         self._rows = [
             (number, row)
             for number, row in enumerate(rows[1:], start=2)
