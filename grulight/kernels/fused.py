@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from grulight.errors import InputError, option
 from grulight.kernels import gate
-from grulight.kernels.choices import HAS_NUMBA, KERNELS, LARGEST
+from grulight.kernels.choices import KERNELS, LARGEST, NUMBA_OBSTACLE
 from grulight.kernels.choices import Kernel as Kernel
 
 HAS_TRITON = find_spec("triton") is not None
@@ -73,7 +73,7 @@ class FusedGRU(nn.GRU):
             return f"runs on the CPU, and the weights are on {weight.device}"
         if weight.dtype not in (torch.float32, torch.float64):
             return f"computes in float32 or float64, and the weights are {weight.dtype}"
-        return None if HAS_NUMBA else "needs the package numba: pip install numba"
+        return NUMBA_OBSTACLE
 
     def _obstacle_to_triton(self) -> str | None:
         weight = self.weight_hh_l0
