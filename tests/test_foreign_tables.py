@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -190,3 +191,99 @@ def test_a_list_written_as_text_says_what_to_do() -> None:
     lists = FRAME.groupby("sequence").agg({"label": "first", "u": list}).reset_index()
     lists.to_csv("a.csv", index=False)
     assert "is a list. Where a row is a sequence, save it as .parquet" in refusal("a.csv")
+
+
+def written(name: str, frame: pd.DataFrame, **style: object) -> str:
+    frame.to_csv(name, index=False, **style)  # type: ignore[call-overload]
+    return name
+
+
+def test_lists_of_lists_are_asked_about() -> None:
+    cases = FRAME.groupby("sequence")
+    lists = [case[["u", "v"]].to_numpy().tolist() for _, case in cases]
+    pd.DataFrame({"label": cases["label"].first(), "x": lists}).reset_index().to_parquet(
+        "a.parquet"
+    )
+    assert "column 'x' has lists of lists, expected a column of lists for each" in (
+        refusal("a.parquet")
+    )
+
+
+def test_truth_values_of_text_are_those_of_parquet() -> None:
+    frame = FRAME.assign(up=FRAME["u"] > 0)
+    frame.to_parquet("a.parquet")
+    expected = read_back("a.parquet").values
+    for path in (written("a.csv", frame), written("b.csv", frame, sep=";", decimal=",")):
+        np.testing.assert_array_equal(read_back(path).values, expected)
+    mixed = frame.assign(up=frame["up"].astype(object).where(frame.index != 5, 2))
+    assert "line 2, column 'up': '" in refusal(written("a.csv", mixed))
+
+
+@pytest.mark.parametrize(
+    ("frame", "style", "says"),
+    [
+        (FRAME.assign(u="yes"), {}, "'yes' is not a number. Write it as numbers, or pass the oth"),
+        (FRAME.assign(day="2024-01-01"), {}, "Write it as numbers, or pass the other columns as"),
+        (FRAME.assign(u=[*FRAME["u"][1:].map("{} V".format), "1"]), {}, "Write it as numbers"),
+        (FRAME.rename(columns=str.upper), {}, "LABEL, U, V). Say sequence='COLUMN' to name it, or"),
+        (FRAME.drop(columns="label"), {}, "Say label='COLUMN' to name it."),
+        (FRAME, {"sep": " "}, "Where spaces stand between cells, say separator='space'."),
+        (
+            FRAME.assign(time=0),
+            {},
+            "(30 such). Keep one of them, or say time='COLUMN' for another.",
+        ),
+    ],
+)
+def test_what_a_table_lacks_says_what_to_do(
+    frame: pd.DataFrame, style: dict[str, object], says: str
+) -> None:
+    assert says in refusal(written("a.csv", frame, **style))
+
+
+def test_a_table_between_whose_cells_are_spaces_is_read_where_it_is_said() -> None:
+    require_same(read_back(written("a.csv", FRAME, sep=" "), separator="space"))
+
+
+def test_a_file_of_another_kind_says_what_to_save() -> None:
+    FRAME.to_feather("a.feather")
+    assert "Save another kind of table as .csv or .parquet" in refusal("a.feather")
+
+
+@pytest.mark.parametrize(("other", "said"), [("Leak ", True), ("leaks", False)])
+def test_classes_that_are_spelt_nearly_alike_are_said(other: str, said: bool) -> None:
+    labels = np.repeat(["leak", other, "ok", "leak", "ok", "ok", other, "ok", "leak", "ok"], 4)
+    data = SequenceDataModule(written("a.csv", FRAME.assign(label=labels)))
+    _ = data.parts
+    assert any("differ in case or spaces alone" in note for note in data.notes) == said
+
+
+def test_whole_numbers_that_each_sequence_has_alone_may_be_values() -> None:
+    path = written("a.csv", FRAME.assign(label=np.repeat(np.arange(10) * 7, 4)))
+    with pytest.raises(InputError, match="numbers to predict, say targets='values'"):
+        _ = SequenceDataModule(path).parts
+    assert SequenceDataModule(path, targets="values").parts.train.has_values
+
+
+def test_one_class_alone_is_not_called_sorted() -> None:
+    with pytest.raises(InputError, match="at least 2 classes to tell apart") as caught:
+        _ = SequenceDataModule(written("a.csv", FRAME.assign(label="ok"))).parts
+    assert "sorted" not in str(caught.value)
+
+
+def test_numbers_near_the_largest_are_read_in_silence(recwarn: pytest.WarningsRecorder) -> None:
+    signs = np.where(np.arange(40) % 2, 3e38, -3e38)
+    assert np.abs(read_back(written("a.csv", FRAME.assign(u=signs))).values).max() > 2e38
+    assert not recwarn.list
+
+
+def test_sheets_that_are_not_read_are_named() -> None:
+    cells = FRAME.astype(object).to_numpy().tolist()
+    write_sheet(Path("one.xlsx"), [[*FRAME.columns], *cells])
+    assert read_back("one.xlsx").notes == ()
+    with ZipFile("one.xlsx") as one, ZipFile("two.xlsx", "w") as two:
+        for name in one.namelist():
+            more = b'<sheet name="more" sheetId="2" r:id="r1"/></sheets>'
+            two.writestr(name, one.read(name).replace(b"</sheets>", more))
+    require_same(found := read_back("two.xlsx"))
+    assert found.notes == ("two.xlsx: of its sheets the first is read, 'a', and not more.",)

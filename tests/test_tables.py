@@ -156,7 +156,7 @@ def test_other_wide_tables_are_refused(content: str, options: Any, says: str) ->
 
 
 def test_a_wide_table_that_nobody_calls_so_is_asked_about() -> None:
-    assert "say layout='wide'" in refusal(write("a.csv", WIDE.replace("sequence", "id")))
+    assert "or layout='wide' where" in refusal(write("a.csv", WIDE.replace("sequence", "id")))
 
 
 def test_a_wide_table_is_packed(capsys: pytest.CaptureFixture[str]) -> None:

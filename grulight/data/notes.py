@@ -90,13 +90,39 @@ def _follow_each_other(parts: Sequence[Sequences]) -> bool:
     return bool(runs == len(np.unique(labels)))
 
 
+def alike_notes(sequences: Sequences) -> tuple[str, ...]:
+    """Return a line where classes differ in case or spaces alone: one may be misspelt."""
+    plain: dict[str, list[str]] = {}
+    for name in sequences.class_names:
+        plain.setdefault("".join(name.casefold().split()), []).append(name)
+    alike = next((names for names in plain.values() if len(names) > 1), None)
+    if alike is None:
+        return ()
+    shown = " and ".join(map(repr, alike[:_SHOWN]))
+    return (f"{sequences.source}: the classes {shown} differ in case or spaces alone.",)
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
+
+
 def sorted_hint(train: Sequences, test: Sequences, by: str) -> str:
-    """Return what to do where a split by position of sorted sequences may be at fault."""
+    """Return what to do where a split by position of sorted sequences may be at fault.
+
+    Or where nearly each sequence has a class of its own, a whole number.
+    """
     same = by == "positional" and train.source == test.source and len(train) * len(test) > 0
-    if not same or train.labels is None or train.has_values or train.per_step:
+    if not same or train.labels is None or test.labels is None or train.has_values:
         return ""
+    if train.per_step:
+        return ""
+    classes = np.unique(np.concatenate([train.labels, test.labels]))
+    if len(classes) < 2:
+        return ""
+    if 2 * len(classes) > len(train) + len(test) and all(map(_is_number, train.class_names)):
+        return f" Where labels are numbers to predict, say {option('data.targets', 'values')}."
     if not _follow_each_other([train, test]):
-        return f" The split is by position; see {option('data.split')}."
+        return f" The split is by position; {option('data.split', 'shuffled')} draws it."
     return (
         " The split is by position, and the sequences are sorted by class: "
         f"{option('data.split', 'stratified')} gives each part its share."

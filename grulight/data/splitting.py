@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from grulight.data.notes import class_notes, group_notes, sorted_hint
+from grulight.data.notes import alike_notes, class_notes, group_notes, sorted_hint
 from grulight.data.partition import SplitBy, divided, number_of
 from grulight.data.readers import has_names, has_test_part
 from grulight.data.sequences import Sequences
@@ -71,6 +71,7 @@ class Split:
         named = [("training", parts.train), ("validation", parts.val), ("test", parts.test)]
         chosen = self.class_names is not None  # by a checkpoint, whose training part had them all
         said = (*class_notes(named[chosen:], parts, self.by), *group_notes(named, self.by))
+        said = (*alike_notes(parts.train), *said)
         self.sources.notes.update(dict.fromkeys(said))
         return parts
 

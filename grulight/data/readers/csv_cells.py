@@ -19,6 +19,7 @@ from grulight.errors import option
 
 _ROWS = 1024  # parsed at once: 65536 take twice as long
 _CELLS = 1 << 20  # likewise, in a table of many columns
+_TRUTH = {"true": 1.0, "false": 0.0}  # as other formats have them
 MISSING_CELLS = [*sorted(MISSING), "?"]
 
 
@@ -131,6 +132,9 @@ def numbers_of_texts(
     texts: list[str | None] = column.to_pylist()
     if missing:
         texts = [None if text is None or text.strip() in MISSING_CELLS else text for text in texts]
+    if all(text is None or text.strip().lower() in _TRUTH for text in texts):
+        truths = [np.nan if text is None else _TRUTH[text.strip().lower()] for text in texts]
+        return arrow.chunked_array([np.array(truths)]), settled
     first_bad = {decimal: _first_bad(texts, decimal) for decimal in decimals}
     for decimal in decimals:
         if first_bad[decimal] == len(texts):

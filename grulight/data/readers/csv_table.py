@@ -32,6 +32,7 @@ class CSVTable:
 
     indices: Sequence[str] = ()
     nested: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: str, columns: ColumnNames) -> None:
         self._path, self._encoding = path, columns.encoding

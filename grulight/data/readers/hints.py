@@ -92,10 +92,10 @@ def fill(name: str) -> str:
 
 
 def advice(name: str) -> str:
-    """Return what to do where a column that is no number is called a time; else nothing."""
-    return (
-        f" Say {option('data.time', name)} where it orders the rows." if _called_time(name) else ""
-    )
+    """Return what to do where a column of features is no number."""
+    if _called_time(name):
+        return f" Say {option('data.time', name)} where it orders the rows."
+    return f" Write it as numbers, or pass the other columns as {option('data.features')}."
 
 
 def _called_time(name: str) -> bool:
@@ -110,7 +110,7 @@ def _counts(values: NDArray[np.float32], sequences: NDArray[np.int64]) -> bool:
     """Return whether each row has one more than the row before it, also in other sequences."""
     steps = np.diff(sequences) == 0
     several = len(values) >= _CHANCE and steps.any() and not steps.all()
-    return bool(several and (np.diff(values) == 1).all())
+    return bool(several and (np.diff(values.astype(np.float64)) == 1).all())
 
 
 def _differ(values: NDArray[np.float32], sequences: NDArray[np.int64]) -> bool:

@@ -134,6 +134,7 @@ def _order(path: str, rows: Rows) -> NDArray[np.int64]:
         raise bad(
             path,
             f"{rows.place(second)}: the time is the same as on {rows.place(first)}, in sequence "
-            f"{rows.sequences.names[codes[second]]!r} ({same.sum()} such).",
+            f"{rows.sequences.names[codes[second]]!r} ({same.sum()} such). Keep one of them, or "
+            f"say {option('data.time', 'COLUMN')} for another.",
         )
     return order

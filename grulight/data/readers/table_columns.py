@@ -92,11 +92,7 @@ def find_columns(
     def at(name: str, use: str) -> int:
         if name not in position:
             shown = listed(names, like=[name])
-            hint = (
-                f" Where a row is a sequence, say {option('data.layout', 'wide')}."
-                if use == "sequence"
-                else ""
-            )
+            hint = _how_to_name(use, names)
             raise bad(path, f"has no {use} column {name!r} (columns: {shown}).{hint}")
         return position[name]
 
@@ -125,6 +121,18 @@ def find_columns(
     _require_features(path, names, features, (sequence, label, group, weight))
     notes = _index_notes(path, [names[i] for i in left_out])
     return Layout(names, sequence, time, label, features, notes, group=group, weight=weight)
+
+
+def _how_to_name(use: str, names: Sequence[str]) -> str:
+    """Return what to do where the column of some use is missing."""
+    if len(names) == 1 and " " in names[0]:
+        return f" Where spaces stand between cells, say {option('data.separator', 'space')}."
+    if use == "feature":
+        return ""
+    said = f" Say {option(f'data.{use}', 'COLUMN')} to name it"
+    if use != "sequence":
+        return f"{said}."
+    return f"{said}, or {option('data.layout', 'wide')} where a row is a sequence."
 
 
 def _require_features(

@@ -42,6 +42,10 @@ class Table(Protocol):
     def is_series(self) -> bool:
         """Whether there is no header, and each row is a label and a series."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of it, a line each."""
+
     def blocks(self, wanted: Wanted) -> Iterator[Block]:
         """Yield its rows."""
 
@@ -105,6 +109,7 @@ def _long(
     uses = {columns.sequence, columns.time, columns.label, columns.group, columns.weight}
     wide, nested = columns.layout == "wide", bool(set(table.nested) - uses)
     layout = find_columns(path, table.names, columns, table.indices, row_each=wide or nested)
+    layout = replace(layout, notes=(*table.notes, *layout.notes))
     each = None
     numbers = list(layout.features)
     if wide:
