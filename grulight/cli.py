@@ -20,7 +20,6 @@ from grulight.runs.signals import noted
 # what messages call an argument of Python that a command has, or another command
 OPTIONS = {
     "config": "grulight port --config",
-    "kernel": "--model.kernel",
     "up_to": "grulight port --up-to",
 }
 

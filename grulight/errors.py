@@ -66,13 +66,25 @@ def option(name: str, value: object = None) -> str:
     """Return an argument as it is to be given, such as ``up_to='gru'`` or ``--up-to gru``.
 
     Args:
-        name: The argument in Python.
+        name: The argument in Python, such as ``up_to``; or with the part of a configuration that
+            it belongs to, such as ``data.batch_size``, which Python calls ``batch_size`` and the
+            command line, unless ``options_called`` says otherwise, ``--data.batch_size``.
         value: What to give; by default only the argument is named.
     """
-    typed = _OPTIONS.get({}).get(name)
+    part, _, argument = name.rpartition(".")
+    names = _OPTIONS.get({})
+    typed = names.get(name, f"--{name}" if names and part else None)
     if value is None:
-        return typed or name
-    return f"{name}={value!r}" if typed is None else f"{typed} {shlex.quote(str(value))}"
+        return typed or argument
+    if typed is None:
+        return f"{argument}={value!r}"
+    return f"{typed} {shlex.quote(_typed(value))}"
+
+
+def _typed(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def listed(names: Sequence[str], most: int = 8, like: Collection[str] = ()) -> str:

@@ -15,7 +15,7 @@ from grulight.errors import InputError, one_line, options_called
 # standard deviation in 85 of 100 cases: the margin is 3.16 errors, and the test takes 1.69.
 FEWEST_SEEDS = 20
 # what messages call an argument of Python that a command has, or another command
-OPTIONS = {"config": "--config", "kernel": "--kernel", "up_to": "grulight port --up-to"}
+OPTIONS = {"config": "--config", "model.kernel": "--kernel", "up_to": "grulight port --up-to"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

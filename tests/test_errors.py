@@ -1,8 +1,12 @@
+import ast
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
-from grulight.errors import MAX_LINE, InputError, one_line
+import grulight
+from grulight.errors import MAX_LINE, InputError, one_line, option, options_called
 
 NAMES = {
     "line_break": "a\nb\r\u2028c",
@@ -40,3 +44,34 @@ def test_a_message_that_is_raised_again_or_pickled_stays_as_it_is() -> None:
     error = InputError("a\nb" * 1000)
     assert str(InputError(str(error))) == str(error)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_an_argument_is_called_as_it_is_given() -> None:
+    assert option("data.batch_size", 0) == "batch_size=0"
+    assert option("data.split", "group") == "split='group'"
+    assert option("data.features") == "features"
+    with options_called({"data.time": "--time"}):
+        assert option("data.batch_size", 0) == "--data.batch_size 0"
+        assert option("data.standardize", True) == "--data.standardize true"
+        assert option("data.class_names", ("up", "down")) == "--data.class_names '[up, down]'"
+        assert option("data.time", "when it was") == "--time 'when it was'"
+        assert option("up_to", "gru") == "up_to='gru'"
+    assert option("data.time", "t") == "time='t'"
+
+
+def test_what_python_uses_names_no_option_of_the_command_line_itself() -> None:
+    root = Path(grulight.__file__).parent
+    places = ["data", "training", "estimators", "heads", "kernels", "keras_files"]
+    files = [f for place in places for f in (root / place).rglob("*.py")]
+    files += [root / "model.py", root / "errors.py"]
+    assert len(files) > 150
+    found = []
+    for file in files:
+        if file.name == "reasons.py":  # a line of the terminal's
+            continue
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                text = node.value
+                if re.search(r"--(data|model|trainer|optimizer)\.", text) and "\n" not in text:
+                    found.append(f"{file.name}: {text}")
+    assert not found

@@ -182,7 +182,7 @@ def test_more_features_than_steps_are_asked_about() -> None:
         (X[..., None], r"^X has shape \(300, 10, 5, 1\), expected"),
         ([X[0], X[1, :, :3], *X[2:]], r"^X\[0\] has shape \(10, 5\) and X\[1\] \(10, 3\), read as"),
         ([X[0, 0], *X[1:]], r"^X\[0\] has shape \(5,\), expected \(steps, features\)"),
-        (np.where(X > 3, np.nan, X), r"NaN.* missing last, mean or mask fills what is missing"),
+        (np.where(X > 3, np.nan, X), r"NaN.* missing='mean', last or mask fills what is missing"),
         (X[:299], "inconsistent numbers of samples"),
     ],
 )

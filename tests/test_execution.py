@@ -191,6 +191,24 @@ def test_limits_on_steps_are_exact(run: Run) -> None:
     assert_same_weights(weights("limited" / RUN), weights("one" / RUN))
 
 
+@pytest.mark.parametrize("steps", [10, 30, 40])
+def test_an_epoch_that_a_limit_cuts_is_validated_as_little_as_in_lightning(
+    run: Run, steps: int
+) -> None:
+    common = ("--trainer.max_steps", steps, "--data.val_size", 0.2)
+    one = fitted(run, "1", *common, TOGETHER, 1)
+    validated = [row["step"] for row in metrics(one) if row.get("val_loss")]
+    assert validated == [str(20 * epoch + 19) for epoch in range(steps // 20)]
+    for together in (7, 20):
+        several = fitted(run, str(together), *common, TOGETHER, together)
+        for row, other in zip(metrics(several), metrics(one), strict=True):
+            numbers, expected = (
+                {name: float(value) for name, value in each.items() if value}
+                for each in (row, other)
+            )
+            assert numbers == pytest.approx(expected, rel=1e-5)
+
+
 def test_checkpoints_come_exactly_when_asked_for(run: Run) -> None:
     directory = fitted(run, "saved", "--checkpoint.every_n_steps", 10, "--checkpoint.keep", 99)
     found = sorted(int(path.stem[5:]) for path in directory.rglob("step_*.ckpt"))

@@ -116,7 +116,7 @@ def test_missing_values_of_every_source_are_filled_alike(kind: Any) -> None:
 
 def test_without_the_option_they_are_refused_and_it_is_named() -> None:
     for source in sources():
-        with pytest.raises(InputError, match=r"--data\.missing last, mean or mask"):
+        with pytest.raises(InputError, match="missing='mean', last or mask"):
             _ = module(source).parts
 
 
@@ -197,7 +197,7 @@ def test_missing_values_are_packed_and_filled_as_from_the_source(run: Run) -> No
     for source in ("a.csv", "a.npz"):
         run("pack", source, "-o", f"{source}.packed", "--missing")
         assert json.loads(Path(f"{source}.packed", "index.json").read_text())["missing"] is True
-        with pytest.raises(InputError, match=r"was packed with missing values\. --data\.missing"):
+        with pytest.raises(InputError, match=r"was packed with missing values\. missing='mean'"):
             _ = module(f"{source}.packed").parts
         for kind in EXPECTED:
             ours, theirs = (

@@ -98,7 +98,7 @@ def test_an_index_of_a_csv_that_was_read_and_written_again_is_left_out() -> None
 def test_a_time_that_nobody_named_is_asked_about(name: str, start: float) -> None:
     rows = [[f"s{i}", start + t, i % 2, i * t] for i in range(4) for t in (2, 0, 1)]
     source = table("a.csv", ["sequence", name, "label", "a"], rows)
-    assert f"--data.time {name}" in refusal(source)
+    assert f"Say time={name!r} to" in refusal(source)
     ordered = read(source, ReadOptions(time=name))
     assert ordered.values[1, :, 0].tolist() == [0, 1, 2]
     assert read(source, ReadOptions(features=(name, "a"))).feature_names == (name, "a")
@@ -107,7 +107,7 @@ def test_a_time_that_nobody_named_is_asked_about(name: str, start: float) -> Non
 def test_dates_that_nobody_named_are_asked_about() -> None:
     rows = [["s", f"2024-01-0{t}", "x", t] for t in (2, 1)]
     source = table("a.csv", ["sequence", "date", "label", "a"], rows)
-    assert "is not a number. Say --data.time date where" in refusal(source)
+    assert "is not a number. Say time='date' where" in refusal(source)
     assert read(source, ReadOptions(time="date")).values[0, :, 0].tolist() == [1, 2]
 
 

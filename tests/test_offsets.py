@@ -80,7 +80,7 @@ def test_what_float32_holds_is_read_as_ever(kind: str) -> None:
 def test_without_standardisation_the_loss_of_digits_is_said(kind: str) -> None:
     data = SequenceDataModule(KINDS[kind](X))
     assert data.parts.train.offset is None
-    assert any("loses digits" in note and "--data.standardize true" in note for note in data.notes)
+    assert any("loses digits" in note and "standardize=True" in note for note in data.notes)
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,7 @@ def test_groups_on_both_sides_of_a_split_are_said() -> None:
     assert len(data.parts.test)
     [note] = data.notes
     assert "shares" in note
-    assert "--data.split group" in note
+    assert "split='group'" in note
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_groups_on_both_sides_of_a_split_are_said() -> None:
         ({"groups": np.repeat("a", 200)}, {"split": "group"}, "has 1 groups"),
         ({"groups": np.repeat("a", 3)}, {"split": "group"}, "groups has shape"),
         ({}, {"group": "patient"}, "only for a table"),
-        ({}, {"source": "waves", "split": "group"}, r"names no groups.*--data\.group"),
+        ({}, {"source": "waves", "split": "group"}, r"names no groups.*column by group"),
     ],
 )
 def test_what_cannot_be_split_so_is_one_line(
@@ -150,7 +150,7 @@ def test_a_table_gives_each_sequence_one_group(group: Callable[..., object], wor
 
 def test_a_file_that_is_sorted_by_class_says_what_to_do() -> None:
     for arguments in ({"train_size": 0.5}, {"train_size": 0.8}):
-        with pytest.raises(InputError, match=r"sorted by class.*--data\.split stratified"):
+        with pytest.raises(InputError, match=r"sorted by class.*split='stratified'"):
             _ = SequenceDataModule(saved(), **arguments).parts
     data = SequenceDataModule(saved(y=SORTED[::-1] % 2), val_size=0.5)
     assert data.num_classes == 2
@@ -159,7 +159,7 @@ def test_a_file_that_is_sorted_by_class_says_what_to_do() -> None:
     said = [note for note in halves.notes if "groups" not in note]
     for part, note in zip(("training", "validation", "test"), said, strict=True):
         assert f"the {part} part has no sequence of 1 of the 2 classes" in note
-        assert "sorted by class: --data.split stratified" in note
+        assert "sorted by class: split='stratified'" in note
     assert parts_of("stratified").train.class_names == tuple("01234")
 
 

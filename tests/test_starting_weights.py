@@ -96,7 +96,7 @@ def test_a_ported_model_is_trained_further_from_its_checkpoint(run: Run) -> None
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"hidden_size": 8, "bias": False}, "Add --model.hidden_size 16 --model.bias true."),
+        ({"hidden_size": 8, "bias": False}, r"Add hidden_size=16 bias=True\."),
         ({"input_size": 5}, "its weights read 2 features, the data have 5"),
         ({"feature_names": ["b", "a"]}, "in the order a, b"),
         ({"freeze": "gate.*"}, "fits none of the weights gru.weight_ih_l0"),
@@ -133,7 +133,7 @@ def test_a_checkpoint_cannot_have_another_file_opened() -> None:
 def test_other_standardisation_is_said() -> None:
     path = saved(mean=[0.0, 1.0], scale=[1.0, 2.0])
     [*_, line] = GRUClassifier(**SMALL, weights=path).notes
-    assert "trained with --data.standardize" in line
+    assert "trained with standardize=True" in line
 
 
 def test_who_changes_the_optimizer_is_told_how_to_start_anew(

@@ -74,7 +74,7 @@ def test_nothing_is_said_where_steps_are_compiled(run: Run, options: tuple[objec
 
 def test_what_cannot_be_is_refused_in_the_same_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", TOGETHER, "5", "--trainer.val_check_interval", "0.5"]) == 2
-    words = reasons.LIMIT.of("val_check_interval").words
+    words = reasons.LIMIT.of("--trainer.val_check_interval").words
     assert f"{TOGETHER} 5: {words}. Leave it out." in capsys.readouterr().err
 
 
@@ -101,7 +101,7 @@ def test_their_number_may_be_asked_for_before_there_is_an_optimiser() -> None:
         return trainer.global_step, module.line_of_steps
 
     assert trained() == (25, f"steps: one by one ({reasons.EARLY})")
-    with pytest.raises(InputError, match="steps_per_execution 5: their number was asked for"):
+    with pytest.raises(InputError, match="steps_per_execution=5: their number was asked for"):
         trained(steps_per_execution=5)
 
 

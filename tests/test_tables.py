@@ -52,7 +52,7 @@ def test_a_separator_and_a_decimal_sign_can_be_given() -> None:
     assert "expected one sign" in refusal(source, separator="::")
     quoted = write("b.csv", GERMAN.replace(",", "DOT").replace(";", '","').replace("DOT", ",")
                    .replace("\n", '"\n"').rstrip('"').join(['"', ""]))  # fmt: skip
-    assert "line 2, column 'a': '0,5' is not a number. Say --data.decimal ," in refusal(quoted)
+    assert "line 2, column 'a': '0,5' is not a number. Say decimal=',' where" in refusal(quoted)
     assert read(quoted, ReadOptions(decimal=",")).values.tolist() == A
     assert read(write("c.csv", GERMAN), ReadOptions(separator=";")).values.tolist() == A
 
@@ -147,7 +147,7 @@ def test_steps_are_the_numbers_at_the_end_of_the_names(header: str, names: tuple
         (WIDE.replace("b,y", "a,y"), {}, "line 3: sequence 'a' is there twice"),
         (WIDE + "c,x,,,,,,\n", {}, "line 4: the sequence has no values"),
         (WIDE, {"steps": "{feature}-{step}"}, "column 'u_0' does not end in"),
-        (WIDE, {"steps": "_"}, "'_' has no {step}"),
+        (WIDE, {"steps": "_"}, "steps='_': has no {step}"),
         (WIDE, {"features": ("w",)}, "feature 'w' has no column of step 0"),
     ],
 )
@@ -156,7 +156,7 @@ def test_other_wide_tables_are_refused(content: str, options: Any, says: str) ->
 
 
 def test_a_wide_table_that_nobody_calls_so_is_asked_about() -> None:
-    assert "say --data.layout wide" in refusal(write("a.csv", WIDE.replace("sequence", "id")))
+    assert "or layout='wide' where" in refusal(write("a.csv", WIDE.replace("sequence", "id")))
 
 
 def test_a_wide_table_is_packed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,7 +184,7 @@ def test_lists_in_the_cells_of_parquet_are_sequences() -> None:
         ([[1, 2, 3], [4]], "row 2: column 'v' has a list of 1, expected 2 as before it"),
         ([1, 2], "column 'v' holds int64, but others hold lists"),
         ([["x"] * 3, ["y"] * 2], "column 'v' holds string, expected numbers"),
-        ([[1, None, 3], [4, 5]], "the first is on row 1, column 'v'. --data.missing"),
+        ([[1, None, 3], [4, 5]], "the first is on row 1, column 'v'. missing='mean'"),
     ):
         parquet.write_table(pyarrow.table(columns | {"v": v}), "a.parquet")
         assert says in refusal("a.parquet")

@@ -91,7 +91,7 @@ def test_other_targets_are_refused(tmp_path: Path, y: Any, wish: Wish, says: str
 def test_tables_have_values_and_labels_per_step_when_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
     path.write_text(TABLE)
-    with pytest.raises(InputError, match=r"expected one label per sequence .*per_step true"):
+    with pytest.raises(InputError, match=r"expected one label per sequence .*per_step=True"):
         read(str(path))
     steps = read(str(path), ReadOptions(targets=Wish(per_step=True)))
     assert steps.labels is not None

@@ -5,12 +5,12 @@ import sys
 import textwrap
 from argparse import SUPPRESS, Action
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from grulight.commands.option_errors import in_a_line
 from grulight.errors import one_line
 
 WIDTH = 100
@@ -76,14 +76,8 @@ class CommandParser(LightningArgumentParser):
     says: str | None = None
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Refuse arguments; of an option that is not known, name the nearest that are."""
-        found = re.match(r"unrecognized arguments: (--[\w.]+)", message)
-        if found and message.endswith("?"):  # jsonargparse hands on what it has said before
-            found = None
-        known = [each for action in self._actions for each in action.option_strings]
-        if found and (near := get_close_matches(found[1], known, 2, 0.8)):
-            message = f"{message[:300]}. Did you mean {' or '.join(near)}?"
-        super().error(message, ex)
+        """Refuse arguments in a line; those of a class are told by what has chosen it."""
+        super().error(message if self.says is None else in_a_line(message, self._actions), ex)
 
     def print_help(self, file: Any = None) -> None:
         """Print one screen; of a class of the user's all its options."""

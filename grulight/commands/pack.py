@@ -20,7 +20,13 @@ from grulight.data.readers.table_columns import TableLayout
 from grulight.data.readers.targets import Kind, Wish
 from grulight.data.sequences import Sequences
 from grulight.data.statistics import are_labels
-from grulight.errors import InputError, one_line
+from grulight.errors import InputError, one_line, options_called
+
+# options of `fit` that pack has as well; those that it lacks are for what reads the directory
+_OWN = (
+    *("label", "sequence", "time", "features", "labels_file", "lengths_file", "targets"),
+    *("per_step", "separator", "decimal", "encoding", "layout", "steps"),
+)
 
 
 def run(arguments: list[str]) -> None:
@@ -30,6 +36,11 @@ def run(arguments: list[str]) -> None:
         InputError: The source cannot be read or fails a check, or the directory cannot be written.
     """
     options = _parser().parse_args(arguments)
+    with options_called({f"data.{name}": f"--{name.replace('_', '-')}" for name in _OWN}):
+        _pack(options)
+
+
+def _pack(options: argparse.Namespace) -> None:
     console = open_console()
     wanted = ReadOptions(
         part=options.part,
@@ -43,6 +54,7 @@ def run(arguments: list[str]) -> None:
         targets=Wish(options.targets, options.per_step),
         separator=options.separator,
         decimal=options.decimal,
+        encoding=options.encoding,
         layout=options.layout,
         steps=options.steps,
         missing=options.missing,
@@ -145,6 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--separator", help="sign between cells of text, such as ; or tab")
     parser.add_argument("--decimal", choices=(".", ","), help="decimal sign of text")
+    parser.add_argument("--encoding", help="of text that is not UTF-8, such as cp1252")
     parser.add_argument(
         "--layout",
         choices=get_args(TableLayout),

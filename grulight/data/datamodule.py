@@ -11,7 +11,7 @@ from grulight.data.serving import ServingDataModule
 from grulight.data.sources import Sources
 from grulight.data.splitting import Split
 from grulight.data.windows import require_no_others, series_options, windows_asked
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 # On the command line, and in files that nobody vouches for, a source is a name.
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class SequenceDataModule(ServingDataModule):
             what ``standardize`` needs where float32 could not tell a feature's values apart.
         separator: Sign between cells of text, such as ; or the word tab; recognised by default.
         decimal: Decimal sign of a text table, . or the comma; recognised by default.
+        encoding: Of a text table that is not UTF-8, such as cp1252 or utf-16, as Python names it.
         layout: Whether a table has one row per time step (long) or per sequence (wide).
         steps: Names of a wide table's columns, as {feature}_{step}; by default a number at the end.
         missing: What becomes of missing values (NaN, empty cells): an ``error``, the ``last`` value
@@ -105,6 +106,7 @@ class SequenceDataModule(ServingDataModule):
         offset: list[float] | None = None,
         separator: str | None = None,
         decimal: Literal[".", ","] | None = None,
+        encoding: str | None = None,
         layout: TableLayout = "long",
         steps: str | None = None,
         missing: Missing = "error",
@@ -120,11 +122,13 @@ class SequenceDataModule(ServingDataModule):
         self.given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
         if batch_size < 1:
-            raise InputError(f"--data.batch_size {batch_size}: expected at least 1.")
+            raise InputError(f"{option('data.batch_size', batch_size)}: expected at least 1.")
         if seed is not None and seed < 0:
-            raise InputError(f"--data.seed {seed}: expected at least 0.")
+            raise InputError(f"{option('data.seed', seed)}: expected at least 0.")
         if num_classes is not None and not 1 <= num_classes <= _MOST_CLASSES:
-            raise InputError(f"--data.num_classes {num_classes}: expected 1 to {_MOST_CLASSES}.")
+            raise InputError(
+                f"{option('data.num_classes', num_classes)}: expected 1 to {_MOST_CLASSES}."
+            )
         self.source, self.test_source = str(named(source)), test_source
         self.batch_size, self.standardize, self.seed = batch_size, standardize, seed
         self.standardize_targets = standardize_targets
@@ -140,6 +144,7 @@ class SequenceDataModule(ServingDataModule):
             offset=offset_without_mask(offset, fill),
             separator=separator,
             decimal=decimal,
+            encoding=encoding,
             layout=layout,
             steps=steps,
             missing=self.missing is not None,

@@ -7,7 +7,7 @@ import numpy as np
 from grulight.data.partition import fold_numbers
 from grulight.data.sequences import Sequences
 from grulight.data.splitting import Parts
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 
 def folds(train: Sequences, count: int, seed: int) -> Iterator[Parts]:
@@ -27,7 +27,7 @@ def folds(train: Sequences, count: int, seed: int) -> Iterator[Parts]:
     if train.once is not None:
         raise InputError(
             "--folds: the windows of a series are split by time; leave it out, and "
-            "--data.val_size of the training part validates."
+            f"{option('data.val_size')} of the training part validates."
         )
     if not 2 <= count <= len(train):
         raise InputError(

@@ -11,7 +11,7 @@ from grulight.data.lazy_values import StoredValues
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.offsets import Offset
 from grulight.data.sequences import Sequences
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 Missing = Literal["error", "last", "mean", "mask"]
 Fill = Literal["last", "mean", "mask"]
@@ -106,7 +106,7 @@ def fitted(kind: Fill, train: Sequences) -> Filling:
         name = train.feature_names[int((count == 0).argmax())]
         raise InputError(
             f"{train.source}: feature {name!r} has no value in the training part. Leave it out "
-            "(--data.features names the others)."
+            f"({option('data.features')} names the others)."
         )
     return Filling(kind, total / count)
 

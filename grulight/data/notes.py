@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from grulight.data.sequences import Sequences
+from grulight.errors import option
 
 _WIDER = 4  # times as many features as steps: channels first, or a wide table
 _SHOWN = 5  # classes
@@ -19,7 +20,8 @@ def shape_notes(sequences: Sequences) -> tuple[str, ...]:
     if features > 1 and (sequences.lengths == 1).all():
         return (
             f"{read}: every sequence has one step. Where a table's row is a sequence and its "
-            "columns are steps, say --data.layout wide; an array is (sequences, steps, features).",
+            f"columns are steps, say {option('data.layout', 'wide')}; an array is (sequences, "
+            "steps, features).",
         )
     if steps > 1 and features >= _WIDER * steps:
         return (
@@ -77,7 +79,7 @@ def _why(part: Sequences, all_parts: Sequence[Sequences], by: str) -> str:
     ordered = _follow_each_other(others)
     return (
         f"; the split is by position{', and the sequences are sorted by class' if ordered else ''}:"
-        " --data.split stratified gives each part its share"
+        f" {option('data.split', 'stratified')} gives each part its share"
     )
 
 
@@ -88,16 +90,42 @@ def _follow_each_other(parts: Sequence[Sequences]) -> bool:
     return bool(runs == len(np.unique(labels)))
 
 
+def alike_notes(sequences: Sequences) -> tuple[str, ...]:
+    """Return a line where classes differ in case or spaces alone: one may be misspelt."""
+    plain: dict[str, list[str]] = {}
+    for name in sequences.class_names:
+        plain.setdefault("".join(name.casefold().split()), []).append(name)
+    alike = next((names for names in plain.values() if len(names) > 1), None)
+    if alike is None:
+        return ()
+    shown = " and ".join(map(repr, alike[:_SHOWN]))
+    return (f"{sequences.source}: the classes {shown} differ in case or spaces alone.",)
+
+
+def _is_number(name: str) -> bool:
+    return name.removeprefix("-").isdecimal()
+
+
 def sorted_hint(train: Sequences, test: Sequences, by: str) -> str:
-    """Return what to do where a split by position of sorted sequences may be at fault."""
+    """Return what to do where a split by position of sorted sequences may be at fault.
+
+    Or where nearly each sequence has a class of its own, a whole number.
+    """
     same = by == "positional" and train.source == test.source and len(train) * len(test) > 0
-    if not same or train.labels is None or train.has_values or train.per_step:
+    if not same or train.labels is None or test.labels is None or train.has_values:
         return ""
+    if train.per_step:
+        return ""
+    classes = np.unique(np.concatenate([train.labels, test.labels]))
+    if len(classes) < 2:
+        return ""
+    if 2 * len(classes) > len(train) + len(test) and all(map(_is_number, train.class_names)):
+        return f" Where labels are numbers to predict, say {option('data.targets', 'values')}."
     if not _follow_each_other([train, test]):
-        return " The split is by position; see --data.split."
+        return f" The split is by position; {option('data.split', 'shuffled')} draws it."
     return (
-        " The split is by position, and the sequences are sorted by class: --data.split stratified "
-        "gives each part its share."
+        " The split is by position, and the sequences are sorted by class: "
+        f"{option('data.split', 'stratified')} gives each part its share."
     )
 
 
@@ -116,6 +144,6 @@ def group_notes(named: Sequence[Named], by: str) -> tuple[str, ...]:
         if shared := len(np.intersect1d(train.groups, part.groups)):
             found.append(
                 f"{part.source}: the {name} part shares {shared} groups with the training part; "
-                "--data.split group keeps each whole."
+                f"{option('data.split', 'group')} keeps each whole."
             )
     return tuple(found)

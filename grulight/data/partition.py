@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.sequences import Sequences
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 SplitBy = Literal["positional", "shuffled", "stratified", "group"]
 _MOST_COUNTS = 1 << 24  # of groups times classes; with more, groups are dealt by their sizes
@@ -40,8 +40,8 @@ def divided(
     else:
         if by == "stratified" and _classes(sequences) is None:
             raise InputError(
-                f"--data.split stratified: needs one class per sequence, which {sequences.source} "
-                "does not have. Choose shuffled."
+                f"{option('data.split', 'stratified')}: needs one class per sequence, which "
+                f"{sequences.source} does not have. Choose shuffled."
             )
         order = _order(_classes(sequences) if by == "stratified" else None, sequences, generator)
         counted = np.arange(len(order) + 1) * held_out // len(order)
@@ -59,8 +59,8 @@ def number_of(size: float, total: int, name: str, things: str = "sequences") -> 
     count = 0 if not math.isfinite(size) else round(size * total) if size <= 1 else int(size)
     if not 0 <= size < math.inf or count > total or (size > 1 and size != count):
         raise InputError(
-            f"--data.{name} {size}: expected a share from 0 to 1 or a whole number of {things} up "
-            f"to {total}."
+            f"{option(f'data.{name}', size)}: expected a share from 0 to 1 or a whole number of "
+            f"{things} up to {total}."
         )
     return count
 
@@ -95,8 +95,8 @@ def _classes(sequences: Sequences) -> _Codes | None:
 def _groups(sequences: Sequences, least: int) -> _Codes:
     if sequences.groups is None:
         raise InputError(
-            f"--data.split group: {sequences.source} names no groups. Name their column by "
-            "--data.group, or put them into an .npz as groups (N,)."
+            f"{option('data.split', 'group')}: {sequences.source} names no groups. Name their "
+            f"column by {option('data.group')}, or put them into an .npz as groups (N,)."
         )
     names, codes = np.unique(sequences.groups, return_inverse=True)
     if len(names) < least:

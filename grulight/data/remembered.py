@@ -4,7 +4,7 @@ from typing import Any
 
 from grulight.data.description import DescribedDataModule
 from grulight.data.splitting import Split
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 OF_TABLES = (
     "layout",
@@ -66,14 +66,14 @@ class RememberedDataModule(DescribedDataModule):
         was, now = state_dict.get("reading", {}), self._read_how
         for name in _LASTING:
             if was.get(name, now[name]) != now[name]:
-                option = "seed" if name == "split_seed" else name
+                said = "seed" if name == "split_seed" else name
                 raise InputError(
-                    f"--data.{option} {now[name]}: the run that goes on was trained with "
+                    f"{option(f'data.{said}', now[name])}: the run that goes on was trained with "
                     f"{was[name]}. Split and read the data as then."
                 )
         if self.seed not in (None, state_dict["seed"]):
             raise InputError(
-                f"--data.seed {self.seed}: the run that goes on shuffles with "
+                f"{option('data.seed', self.seed)}: the run that goes on shuffles with "
                 f"{state_dict['seed']}. Leave it out."
             )
         self.seed = state_dict["seed"]

@@ -5,14 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from grulight.data.notes import class_notes, group_notes, sorted_hint
+from grulight.data.notes import alike_notes, class_notes, group_notes, sorted_hint
 from grulight.data.partition import SplitBy, divided, number_of
 from grulight.data.readers import has_names, has_test_part
 from grulight.data.sequences import Sequences
 from grulight.data.sources import Sources
 from grulight.data.windowing import windowed_parts, windows_of_all
 from grulight.data.windows import Windows
-from grulight.errors import InputError, listed
+from grulight.errors import InputError, listed, option
 
 
 class Parts(NamedTuple):
@@ -53,7 +53,7 @@ class Split:
         source, hint = train.source, sorted_hint(train, test, self.by)
         known = self.class_names or self.num_classes or train.has_values
         if not len(train) and not known:
-            raise InputError(f"{source}: no training sequences; raise --data.train_size.")
+            raise InputError(f"{source}: no training sequences; raise {option('data.train_size')}.")
         class_names = self.class_names or self._classes_of(train)
         if len(class_names) < 2 and not train.has_values:
             raise InputError(
@@ -64,11 +64,14 @@ class Split:
         _require_same_targets(train, test)
         kept = len(train) - number_of(self.val_size, len(train), "val_size")
         if not kept and not known:
-            raise InputError(f"--data.val_size {self.val_size}: leaves no sequences to train on.")
+            raise InputError(
+                f"{option('data.val_size', self.val_size)}: leaves no sequences to train on."
+            )
         parts = Parts(*divided(train, kept, self.by, (self.seed, 1)), test)
         named = [("training", parts.train), ("validation", parts.val), ("test", parts.test)]
         chosen = self.class_names is not None  # by a checkpoint, whose training part had them all
         said = (*class_notes(named[chosen:], parts, self.by), *group_notes(named, self.by))
+        said = (*alike_notes(parts.train), *said)
         self.sources.notes.update(dict.fromkeys(said))
         return parts
 
@@ -100,7 +103,7 @@ class Split:
             raise InputError(
                 f"{train.source}: has the classes {listed(train.class_names)}, but the "
                 f"model tells {self.num_classes} apart. Expected whole numbers below "
-                f"{self.num_classes}, or --data.class_names in the order of its outputs."
+                f"{self.num_classes}, or {option('data.class_names')} in the order of its outputs."
             )
         return train.present_classes()
 
@@ -124,5 +127,5 @@ def _require_same_targets(train: Sequences, test: Sequences) -> None:
     if train.labels is not None and test.labels is not None and ours != theirs:
         raise InputError(
             f"{test.source}: has labels of another kind or size than {train.source}. Both parts "
-            "need the same; --data.targets and --data.per_step say which."
+            f"need the same; {option('data.targets')} and {option('data.per_step')} say which."
         )

@@ -7,7 +7,7 @@ from grulight.data.partition import number_of
 from grulight.data.sequences import Sequences
 from grulight.data.sources import Notes
 from grulight.data.windows import Windows
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 _CHUNK = 1 << 20  # values read at once
 
@@ -42,7 +42,8 @@ def windowed_parts(
     if not len(parts[0]) and (trained.any() or not len(parts[2])):
         raise InputError(
             f"{first.source}: no series has enough steps that train for {windows.words}: the "
-            f"longest has {trained.max()} of {first.lengths.max()}. Use a shorter --data.window."
+            f"longest has {trained.max()} of {first.lengths.max()}. Use a shorter "
+            f"{option('data.window')}."
         )
     return parts
 

@@ -12,7 +12,7 @@ from grulight.data.readers import ReadOptions
 from grulight.data.readers.digits import Digits
 from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Sequences
-from grulight.errors import InputError, listed
+from grulight.errors import InputError, listed, option
 
 _CHUNK = 1 << 20  # values read at once
 _MOST = 1 << 31  # steps
@@ -130,7 +130,7 @@ class Windows:
             return 0
         raise InputError(
             f"{series.source}: has no feature {self.target!r} to forecast (features: "
-            f"{listed(names, like=[self.target])}). Name one by --data.label."
+            f"{listed(names, like=[self.target])}). Name one by {option('data.label')}."
         )
 
     def _inputs(self, series: Sequences) -> list[int]:
@@ -156,9 +156,11 @@ def windows_asked(
     """
     for name, value in (("window", length), ("horizon", horizon)):
         if value is not None and not 1 <= value <= _MOST:
-            raise InputError(f"--data.{name} {value}: expected 1 to {_MOST} steps.")
+            raise InputError(f"{option(f'data.{name}', value)}: expected 1 to {_MOST} steps.")
     if length is None and horizon != 1:
-        raise InputError(f"--data.horizon {horizon}: is for windows; say --data.window too.")
+        raise InputError(
+            f"{option('data.horizon', horizon)}: is for windows; say {option('data.window')} too."
+        )
     return None if length is None else Windows(length, horizon, target, inputs)
 
 
@@ -176,8 +178,9 @@ def require_no_others(others: Mapping[str, object], labels: Wish) -> None:
     for name, said in {**others, "targets": kind, "per_step": labels.per_step}.items():
         if said and said != "positional":
             raise InputError(
-                f"--data.{name} {said}: is not for windows (--data.window), which are split by "
-                "time and forecast the values of --data.label. Leave it out."
+                f"{option(f'data.{name}', said)}: is not for windows ({option('data.window')}), "
+                f"which are split by time and forecast the values of {option('data.label')}. Leave "
+                "it out."
             )
 
 

@@ -23,7 +23,6 @@ from grulight.estimators.fitting import (
     ONE_AT_A_TIME,
     LossCurve,
     StopAtBest,
-    parameters_named,
     seeded,
     train,
     trainer_for,
@@ -79,10 +78,9 @@ class SequenceEstimator(SequenceParameters):
         check_consistent_length(series, targets)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         weights = _relative(sample_weight, len(series))
-        with parameters_named():
-            data = self._data(series, targets, weights, seed)
-            with ONE_AT_A_TIME:
-                self._train(data, names, seed)
+        data = self._data(series, targets, weights, seed)
+        with ONE_AT_A_TIME:
+            self._train(data, names, seed)
         self._columns = self.n_features_in_ if is_table(series) else None
         return self
 
@@ -148,8 +146,7 @@ class SequenceEstimator(SequenceParameters):
                 f"{self._columns} features as input. Sequences of another length than those "
                 "trained on go in as (sequences, steps, 1)."
             )
-        with parameters_named():
-            columns = self.model_.predict(series)
+        columns = self.model_.predict(series)
         return np.stack([columns[f"{prefix}{name}"] for name in self.model_.class_names], axis=1)
 
 

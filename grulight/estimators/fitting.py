@@ -1,7 +1,6 @@
 """One training without a trace: no output, no files, and every random generator as it was."""
 
 import logging
-import re
 import signal
 import threading
 import warnings
@@ -14,7 +13,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from grulight.data.datamodule import SequenceDataModule
-from grulight.errors import InputError
 from grulight.training.classifier import GRUClassifier
 from grulight.training.unprofiled import spare_profiler
 
@@ -139,12 +137,3 @@ def _quiet() -> Iterator[None]:
         finally:
             for each, level in zip(loggers, levels, strict=True):
                 each.setLevel(level)
-
-
-@contextmanager
-def parameters_named() -> Iterator[None]:
-    """Let messages name parameters as an estimator has them, not as the command line does."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(re.sub(r"--(data|model|trainer)\.", "", str(error))) from None

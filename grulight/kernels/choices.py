@@ -1,5 +1,6 @@
 """Which kernels there are, known without torch."""
 
+import os
 from importlib.util import find_spec
 from typing import Literal
 
@@ -12,4 +13,15 @@ KERNELS = ("auto", "torch", "numba", "triton")
 # they take 0.1 to 1.2 of it, with 1024 up to 1.7.
 LARGEST = 256
 
-HAS_NUMBA = find_spec("numba") is not None  # a torch-only installation still reads checkpoints
+
+def _obstacle_to_numba() -> str | None:
+    """Say why Numba compiles nothing, if it does not."""
+    if find_spec("numba") is None:  # a torch-only installation still reads checkpoints
+        return "needs the package numba: pip install numba"
+    if os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0"):
+        return "is compiled by Numba, which NUMBA_DISABLE_JIT forbids: unset it"
+    return None
+
+
+NUMBA_OBSTACLE = _obstacle_to_numba()
+HAS_NUMBA = NUMBA_OBSTACLE is None

@@ -10,7 +10,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from grulight.errors import InputError, option
 from grulight.kernels import gate
-from grulight.kernels.choices import HAS_NUMBA, KERNELS, LARGEST
+from grulight.kernels.choices import KERNELS, LARGEST, NUMBA_OBSTACLE
 from grulight.kernels.choices import Kernel as Kernel
 
 HAS_TRITON = find_spec("triton") is not None
@@ -38,7 +38,9 @@ class FusedGRU(nn.GRU):
     def __init__(self, *args: Any, kernel: Kernel = "auto", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if kernel not in KERNELS:
-            raise InputError(f"{option('kernel', kernel)}: choose one of {', '.join(KERNELS)}.")
+            raise InputError(
+                f"{option('model.kernel', kernel)}: choose one of {', '.join(KERNELS)}."
+            )
         self.asked = kernel
 
     @property
@@ -57,7 +59,9 @@ class FusedGRU(nn.GRU):
         obstacle = self._obstacle_to_triton() if wanted == "triton" else self._obstacle()
         if self.asked != "auto":
             if obstacle:
-                raise InputError(f"{option('kernel', wanted)} {obstacle}. Choose auto or torch.")
+                raise InputError(
+                    f"{option('model.kernel', wanted)} {obstacle}. Choose auto or torch."
+                )
             return wanted
         fast = weight.is_cuda or self.hidden_size <= LARGEST
         return wanted if fast and not obstacle else "torch"
@@ -69,7 +73,7 @@ class FusedGRU(nn.GRU):
             return f"runs on the CPU, and the weights are on {weight.device}"
         if weight.dtype not in (torch.float32, torch.float64):
             return f"computes in float32 or float64, and the weights are {weight.dtype}"
-        return None if HAS_NUMBA else "needs the package numba: pip install numba"
+        return NUMBA_OBSTACLE
 
     def _obstacle_to_triton(self) -> str | None:
         weight = self.weight_hh_l0

@@ -6,6 +6,7 @@ with the classifier makes it the LightningModule that it is in Python's eyes fro
 """
 
 import os
+from collections.abc import Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from grulight.checkpoint_files.plain_gru import PlainGRU, read_plain_gru
 from grulight.kernels import gate
+from grulight.kernels.unequal import padded
 
 if TYPE_CHECKING:
     from grulight.training.classifier import GRUClassifier
@@ -46,7 +48,9 @@ class _Predicting:
         vars(self)[_HELD] = path, plain, offset
 
     def predict_proba(
-        self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None
+        self,
+        values: NDArray[np.floating] | Sequence[NDArray[np.floating]],
+        lengths: NDArray[np.integer] | None = None,
     ) -> NDArray[np.floating]:
         """Return what is predicted; see ``GRUClassifier.predict_proba``."""
         held = vars(self).get(_HELD)
@@ -55,9 +59,10 @@ class _Predicting:
             return classifier.predict_proba(values, lengths)
         plain: PlainGRU = held[1]
         offset = held[2]
+        whole, lengths = padded(values, lengths)
         if offset is not None:
-            values = gate.sequences(values, plain.settings["input_size"]) - offset
-        return plain.predictor(values, lengths)
+            whole = gate.sequences(whole, plain.settings["input_size"]) - offset
+        return plain.predictor(whole, lengths)
 
     @property  # type: ignore[misc]  # what isinstance asks for
     def __class__(self) -> Any:

@@ -1,5 +1,6 @@
 """A LightningModule that answers for arrays, data frames and files."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from grulight.data.readers import ReadOptions
 from grulight.data.readers.table_columns import TableLayout
 from grulight.data.windows import Windows
 from grulight.kernels import gate
+from grulight.kernels.unequal import padded
 from grulight.model import GRUNet
 from grulight.training.answers import predicted
 from grulight.training.compiled_network import CompiledPredictor, compiled, predict_in_torch
@@ -50,7 +52,9 @@ class AnsweringModule(StepsModule):
         return self.network.summarize(self.standardized(values), lengths)
 
     def predict_proba(
-        self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None
+        self,
+        values: NDArray[np.floating] | Sequence[NDArray[np.floating]],
+        lengths: NDArray[np.integer] | None = None,
     ) -> NDArray[np.floating]:
         """Return what is predicted, NumPy in and NumPy out.
 
@@ -58,7 +62,7 @@ class AnsweringModule(StepsModule):
         the same bits in any batch. Nothing is written to values and lengths.
 
         Args:
-            values: (N, T, F) raw sequences, padded.
+            values: (N, T, F) raw sequences, padded; or a list of N arrays (T, F) of any lengths.
             lengths: (N,) valid steps, which come first; None for all.
 
         Returns:
@@ -67,9 +71,10 @@ class AnsweringModule(StepsModule):
         Raises:
             InputError: Values or lengths do not fit the model, or what standardises is not finite.
         """
+        whole, lengths = padded(values, lengths)
         if self._offset is not None:
-            values = gate.sequences(values, self.hparams["input_size"]) - self._offset
-        return self.predict_read(values, lengths)
+            whole = gate.sequences(whole, self.hparams["input_size"]) - self._offset
+        return self.predict_read(whole, lengths)
 
     def predict_read(
         self, values: NDArray[np.floating], lengths: NDArray[np.integer] | None = None

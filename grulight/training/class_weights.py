@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from grulight.data.sequences import Sequences
-from grulight.errors import InputError, listed
+from grulight.errors import InputError, listed, option
 from grulight.heads import Head
 
 ClassWeight = Literal["balanced"] | Mapping[str, float] | None
@@ -23,13 +23,19 @@ def require_class_weight(wanted: ClassWeight, head: Head, names: Sequence[str]) 
     if wanted is None:
         return
     if not head.num_classes:
-        raise InputError(f"--model.class_weight: the model answers with {head.words}, no classes.")
+        raise InputError(
+            f"{option('model.class_weight')}: the model answers with {head.words}, no classes."
+        )
     for name, weight in {} if wanted == "balanced" else dict(wanted).items():
         if str(name) not in names:
             known = listed(names, like=[str(name)])
-            raise InputError(f"--model.class_weight: {name!r} is none of the classes {known}.")
+            raise InputError(
+                f"{option('model.class_weight')}: {name!r} is none of the classes {known}."
+            )
         if not 0 <= weight < np.inf:
-            raise InputError(f"--model.class_weight: {name!r}: {weight}, expected 0 or more.")
+            raise InputError(
+                f"{option('model.class_weight')}: {name!r}: {weight}, expected 0 or more."
+            )
 
 
 def class_weights(

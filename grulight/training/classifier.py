@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from grulight.data.missing import Fill
 from grulight.data.serving import ServingDataModule
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.heads import ClassHead, Head
 from grulight.init import keras_init_
 from grulight.kernels import gate
@@ -117,9 +117,11 @@ class GRUClassifier(AnsweringModule):
         freeze = [freeze] if isinstance(freeze, str) else freeze
         self.save_hyperparameters()
         if ported is not None and ported.num_ids is not None and mean is not None:
-            raise InputError("the Keras model reads ids; leave out --data.standardize.")
+            raise InputError(f"the Keras model reads ids; leave out {option('data.standardize')}.")
         if ported is not None and label_smoothing:
-            raise InputError("--model.label_smoothing: the Keras model has its own. Leave it out.")
+            raise InputError(
+                f"{option('model.label_smoothing')}: the Keras model has its own. Leave it out."
+            )
         self.head: Head = spec.head if ported is None else ported.head
         self.class_names = tuple(class_names or map(str, range(self.head.num_names)))
         self.feature_names = tuple(feature_names or map(str, range(input_size)))

@@ -14,7 +14,7 @@ from grulight.checkpoint_files.reader import (
     require_weights,
 )
 from grulight.checkpoint_files.rules import Unfit
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.training.training_state import require_training_state
 
 _FREE = ("init", "kernel", "steps_per_execution")  # what does not change the training
@@ -40,7 +40,8 @@ def require_continued(
     if "loops" not in checkpoint:
         raise InputError(
             f"{path}: holds a model that `grulight port` wrote and no training to continue. Train "
-            "it with --model.weights, or --model.from_keras and the Keras file."
+            f"it with {option('model.weights')}, or {option('model.from_keras')} and the Keras "
+            "file."
         )
     try:
         CONTINUED.check(checkpoint, "")
@@ -52,7 +53,8 @@ def require_continued(
     if cut and not 0 <= max_steps <= checkpoint["global_step"]:
         raise InputError(
             f"{path}: a limit ended it within epoch {checkpoint['epoch'] + 1}, which Lightning "
-            "counts as done. Continue from a step_….ckpt or a run without --trainer.max_steps."
+            "counts as done. Continue from a step_….ckpt or a run without "
+            f"{option('trainer.max_steps')}."
         )
     _require_same_settings(path, checkpoint, module)
     require_weights(path, module.state_dict(), checkpoint["state_dict"])
@@ -64,7 +66,7 @@ def require_continued(
         raise InputError(
             f"{path}: was trained with another optimizer than this run has: {str(error)[:300]}. "
             "Give it the same optimizer and lr_scheduler to continue, or start anew with "
-            "--model.weights."
+            f"{option('model.weights')}."
         ) from None
 
 
@@ -76,7 +78,8 @@ def _require_same_settings(
     if None not in (ours, theirs) and theirs != ours:
         raise InputError(
             f"{path}: was trained with {_short(theirs)}, this run has {_short(ours)}. Give it the "
-            "same optimizer and lr_scheduler to continue, or start anew with --model.weights."
+            "same optimizer and lr_scheduler to continue, or start anew with "
+            f"{option('model.weights')}."
         )
     for name, was in checkpoint["hyper_parameters"].items():
         now = module.hparams.get(name)
@@ -84,7 +87,7 @@ def _require_same_settings(
             raise InputError(
                 f"{path}: was trained with {name}={_short(was)}, this run has {name}={_short(now)}."
                 " Give it the same data and model settings to continue, or start anew with "
-                "--model.weights."
+                f"{option('model.weights')}."
             )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.heads import ClassHead, Head, LabelHead, ValueHead
 from grulight.kernels import gate
 
@@ -31,14 +31,16 @@ class DataSpec(NamedTuple):
         """What a network that learns the labels answers."""
         smoothing = self.label_smoothing
         if not 0 <= smoothing < 1:
-            raise InputError(f"--model.label_smoothing {smoothing}: expected 0 up to below 1.")
+            raise InputError(
+                f"{option('model.label_smoothing', smoothing)}: expected 0 up to below 1."
+            )
         if not self.num_values:
             outputs = 1 if self.num_classes == 2 else self.num_classes
             return ClassHead(outputs, self.per_step, smoothing)
         if self.multilabel:
             return LabelHead(self.num_values, self.per_step, smoothing)
         if smoothing:
-            raise InputError("--model.label_smoothing: values have none. Leave it out.")
+            raise InputError(f"{option('model.label_smoothing')}: values have none. Leave it out.")
         mean, scale = gate.statistics(
             self.target_mean, self.target_scale, self.num_values, np.float64
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 
 class Diverged(InputError):
@@ -52,6 +52,7 @@ def require_finite_weights(weights: Mapping[str, Tensor], epoch: int, step: int)
 def _diverged(what: str, epoch: int, step: int) -> Diverged:
     return Diverged(
         f"training has diverged: in epoch {epoch + 1}, at step {step}, {what}. The steps or the "
-        "features are too large: try a smaller --optimizer.lr, --trainer.gradient_clip_val 1 or "
-        "--data.standardize true. Checkpoints written before are kept."
+        f"features are too large: try a smaller {option('optimizer.lr')}, "
+        f"{option('trainer.gradient_clip_val', 1)} or {option('data.standardize', True)}. "
+        "Checkpoints written before are kept."
     )

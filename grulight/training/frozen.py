@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from grulight.errors import InputError, listed
+from grulight.errors import InputError, listed, option
 
 
 def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
@@ -23,11 +23,13 @@ def freeze(network: nn.Module, patterns: Sequence[str]) -> None:
         fitting = [name for name in weights if fnmatchcase(name, pattern)]
         if not fitting:
             known = listed([*weights], like=[pattern])
-            raise InputError(f"--model.freeze {pattern}: fits none of the weights {known}.")
+            raise InputError(
+                f"{option('model.freeze', pattern)}: fits none of the weights {known}."
+            )
         for name in fitting:
             weights[name].requires_grad_(False)
     if patterns and not any(each.requires_grad for each in weights.values()):
-        raise InputError("--model.freeze: no weight is left to train. Freeze fewer.")
+        raise InputError(f"{option('model.freeze')}: no weight is left to train. Freeze fewer.")
     for module in network.modules():
         own = [*module.parameters(recurse=False)]
         # BatchNormalization: its moving statistics stand still too

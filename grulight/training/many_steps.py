@@ -3,6 +3,7 @@
 Same batches, same updates, same logged numbers as one by one; Keras calls it steps_per_execution.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -46,7 +47,8 @@ def execute(trainer: Trainer, block: Block, take: Callable[[Block, int], None]) 
     if loop.max_steps != -1:
         count = min(count, (loop.max_steps - loop.global_step) * each)
     if count < len(block.sizes):
-        loop.batch_progress.is_last_batch = False  # of an epoch that is not finished
+        # an epoch that is not finished, which Lightning does not validate
+        loop.batch_progress.is_last_batch, trainer.val_check_batch = False, math.inf
     take(block, count)
     if not known:
         step_schedulers(trainer)

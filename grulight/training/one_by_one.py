@@ -6,6 +6,7 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import GradientAccumulationScheduler, ModelCheckpoint, Timer
 from torch import nn
 
+from grulight.errors import option
 from grulight.heads import Head
 from grulight.model import GRUNet
 from grulight.training import reasons
@@ -56,7 +57,7 @@ def forbidding(trainer: Any) -> Reason | None:
         reasons.IRREGULAR: any(each.frequency != 1 or each.reduce_on_plateau for each in schedules),
     }
     found |= {
-        reasons.LIMIT.of(name): not _is_all(getattr(trainer, name), all_)
+        reasons.LIMIT.of(option(f"trainer.{name}")): not _is_all(getattr(trainer, name), all_)
         for name, all_ in _LIMITS.items()
     }
     return next((reason for reason, holds in found.items() if holds), None)

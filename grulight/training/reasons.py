@@ -28,7 +28,7 @@ class Reason(NamedTuple):
 PROCESSES = Reason("several processes share each step", "--trainer.devices 1 takes them together")
 SCALED = Reason("losses are scaled (16-mixed)", "--trainer.precision 32-true needs no scaling")
 OPTIMIZERS = Reason("there are several optimisers")
-LIMIT = Reason("a limit counts batches, --trainer.{}", "without it they are taken together")
+LIMIT = Reason("a limit counts batches, {}", "without it they are taken together")
 IRREGULAR = Reason(
     "a learning rate follows a metric, or some steps only",
     "one that follows epochs or each step lets them be taken together",

@@ -11,7 +11,7 @@ from grulight.checkpoint_files.reader import (
     require_described,
     require_weights,
 )
-from grulight.errors import InputError, listed
+from grulight.errors import InputError, listed, option
 
 Settings = Mapping[str, Any]
 _NETWORK, _HEAD = "network.", "head."
@@ -73,7 +73,8 @@ def starting_weights(path: str | os.PathLike[str], from_keras: object = None) ->
     """
     if from_keras is not None:
         raise InputError(
-            "--model.weights and --model.from_keras: each is a model. Leave one of them out."
+            f"{option('model.weights')} and {option('model.from_keras')}: each is a model. Leave "
+            "one of them out."
         )
     settings, state = read_described(path)
     if settings.get("from_keras") is not None:
@@ -95,11 +96,12 @@ def _require_sizes(path: str | os.PathLike[str], theirs: Settings, ours: Setting
     was, now = theirs["input_size"], ours["input_size"]
     if was != now:
         raise InputError(
-            f"{path}: its weights read {was} features, the data have {now}. Name those that it "
-            "was trained on with --data.features, or train without --model.weights."
+            f"{path}: its weights read {was} features, the data have {now}. Pass those that it "
+            f"was trained on as {option('data.features')}, or train without "
+            f"{option('model.weights')}."
         )
     sizes = {name: theirs.get(name, usual) for name, usual in _SIZES.items()}
-    if other := [f"--model.{n} {str(x).lower()}" for n, x in sizes.items() if x != ours[n]]:
+    if other := [option(f"model.{n}", x) for n, x in sizes.items() if x != ours[n]]:
         raise InputError(f"{path}: its weights are of another size. Add {' '.join(other)}.")
 
 
@@ -112,8 +114,8 @@ def _require_order(path: str | os.PathLike[str], theirs: Settings, ours: Setting
     was, now = (each.get("feature_names") for each in (theirs, ours))
     if was and now and list(was) != list(now) and sorted(was) == sorted(now):
         raise InputError(
-            f"{path}: its weights read the features in the order {listed([*was])}. Name them so "
-            f"with --data.features."
+            f"{path}: its weights read the features in the order {listed([*was])}. Pass them so "
+            f"as {option('data.features')}."
         )
 
 
@@ -155,8 +157,9 @@ def _notes(
         yield f"its weights of the features {was} are now those of {now}"
     if (was_scaled := theirs.get("mean") is not None) != (ours.get("mean") is not None):
         yield (
-            f"it was trained {'with' if was_scaled else 'without'} --data.standardize true, and "
-            f"this is {'not' if was_scaled else 'with it'}: its weights expect the other"
+            f"it was trained {'with' if was_scaled else 'without'} "
+            f"{option('data.standardize', True)}, and this is "
+            f"{'not' if was_scaled else 'with it'}: its weights expect the other"
         )
 
 

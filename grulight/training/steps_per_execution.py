@@ -7,7 +7,7 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from grulight.data.blocks import Blocks
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.heads import Head
 from grulight.training import reasons
 from grulight.training.one_by_one import (
@@ -35,12 +35,12 @@ def batches_per_execution(
         InputError: More than one was asked for, and something needs to see each of them.
     """
     if asked is not None and asked < 1:
-        raise InputError(f"--model.steps_per_execution {asked}: expected at least 1.")
+        raise InputError(f"{option('model.steps_per_execution', asked)}: expected at least 1.")
     if asked is not None:
         obstacle = forbidding(trainer) or (None if trainer.optimizers else reasons.EARLY)
         if asked > 1 and obstacle:
             raise InputError(
-                f"--model.steps_per_execution {asked}: {obstacle.words}. Leave it out."
+                f"{option('model.steps_per_execution', asked)}: {obstacle.words}. Leave it out."
             )
         return 1 if asked == 1 else asked * int(trainer.accumulate_grad_batches)
     if why_one_by_one(trainer, network, head) is not None:

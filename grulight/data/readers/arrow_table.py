@@ -24,6 +24,7 @@ class ArrowTable:
     """
 
     is_series = False
+    notes: tuple[str, ...] = ()
 
     def __init__(self, source: str, frame: Any) -> None:
         try:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from grulight.data.readers.digits import Digits, as_float32
 from grulight.data.readers.each_sequence import lengths_of, names_of, weights_of
-from grulight.data.readers.hints import FILL
+from grulight.data.readers.hints import fill_missing
 from grulight.data.readers.messages import bad
 from grulight.data.readers.offsets import Offset, less, require_fit, stored_less
 from grulight.data.readers.raw import RawSequences
@@ -144,7 +144,7 @@ def _check_values(
             )
         total += int(wrong.sum())
     if total:
-        hint = f" {FILL}" if " is nan in " in message else ""
+        hint = f" {fill_missing()}" if " is nan in " in message else ""
         problem = f"{total} values are NaN, infinite or too large for float32; {message}.{hint}"
         raise bad(source, problem)
     if digits is None:

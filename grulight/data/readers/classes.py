@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.errors import listed
+from grulight.errors import listed, option
 
 # Python refuses to convert integers of more than 4300 digits; nobody names a class so.
 _INTEGER = re.compile(r"[+-]?[0-9]{1,300}")
@@ -70,10 +70,12 @@ def _refuse(
     wrong: NDArray[np.bool_],
     labels: NDArray[Any],
     ids: NDArray[np.str_],
-    expected: str = "a whole number or a class name; --data.targets values predicts numbers",
+    expected: str | None = None,
 ) -> None:
     if wrong.any():
         first = int(wrong.argmax())
+        values = f"{option('data.targets', 'values')} predicts numbers"
+        expected = expected or f"a whole number or a class name; {values}"
         raise ValueError(
             f"the label of sequence '{ids[first]}' is {labels[first].item()!r} "
             f"({np.count_nonzero(wrong)} such), expected {expected}."

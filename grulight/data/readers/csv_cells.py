@@ -15,9 +15,11 @@ from grulight.data.readers.classes import MISSING
 from grulight.data.readers.hints import advice, fill
 from grulight.data.readers.messages import bad
 from grulight.data.readers.text_file import TextFile
+from grulight.errors import option
 
 _ROWS = 1024  # parsed at once: 65536 take twice as long
 _CELLS = 1 << 20  # likewise, in a table of many columns
+_TRUTH = {"true": 1.0, "false": 0.0}  # as other formats have them
 MISSING_CELLS = [*sorted(MISSING), "?"]
 
 
@@ -87,12 +89,21 @@ class CellReader(Iterator[list[str]]):
         try:
             text = line.decode("utf-8-sig" if self.offset == 0 else "utf-8")
         except UnicodeDecodeError as error:
-            raise bad(self._path, f"line {self.line} is not UTF-8 text.") from error
+            raise bad(self._path, f"line {self.line}{_not_text(line, error)}") from error
         if "\0" in text:
             raise bad(self._path, f"line {self.line} holds a NUL byte, expected text.")
         self.offset += len(line)
         self.line += 1
         return text
+
+
+def _not_text(line: bytes, error: UnicodeDecodeError) -> str:
+    before = line[: error.start].decode("utf-8-sig")[-20:]
+    return (
+        f" is not UTF-8 text (byte 0x{line[error.start]:x} after {before!r}). Say "
+        f"{option('data.encoding', 'cp1252')} where Excel or another program of Windows wrote it, "
+        "another encoding where letters look wrong then, or save it as UTF-8."
+    )
 
 
 def numbers_of_texts(
@@ -121,6 +132,9 @@ def numbers_of_texts(
     texts: list[str | None] = column.to_pylist()
     if missing:
         texts = [None if text is None or text.strip() in MISSING_CELLS else text for text in texts]
+    if all(text is None or text.strip().lower() in _TRUTH for text in texts):
+        truths = [np.nan if text is None else _TRUTH[text.strip().lower()] for text in texts]
+        return arrow.chunked_array([np.array(truths)]), settled
     first_bad = {decimal: _first_bad(texts, decimal) for decimal in decimals}
     for decimal in decimals:
         if first_bad[decimal] == len(texts):
@@ -148,7 +162,11 @@ def _problem(text: str, decimal: str, name: str) -> str:
         return f"{found}. {fill(name)}"
     other = "," if decimal == "." else "."
     if is_number(text, other):
-        return f"{text[:40]!r} is not a number. Say --data.decimal {other} where it is one."
+        return (
+            f"{text[:40]!r} is not a number. Say {option('data.decimal', other)} where it is one."
+        )
+    if text.lstrip().startswith("["):
+        return f"{text[:40]!r} is a list. Where a row is a sequence, save it as .parquet instead."
     return f"{text[:40]!r} is not a number.{advice(name)}"
 
 

@@ -20,7 +20,7 @@ _EACH_ONCE = arrow.dictionary(arrow.int32(), arrow.string())  # texts
 
 
 class CSVTable:
-    """A text file, UTF-8 with or without a byte order mark, also compressed.
+    """A text file, also compressed.
 
     Args:
         path: The file.
@@ -32,9 +32,10 @@ class CSVTable:
 
     indices: Sequence[str] = ()
     nested: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: str, columns: ColumnNames) -> None:
-        self._path = path
+        self._path, self._encoding = path, columns.encoding
         header = read_header(path, columns)
         self.names, self.is_series = header.names, header.is_series
         self._separator, self._offset = header.separator, header.offset
@@ -49,13 +50,16 @@ class CSVTable:
             InputError: A line or a cell is wrong; the message names line and column.
         """
         count = 0
-        with TextFile(self._path) as file:
+        with self._opened() as file:
             for block in self._parsed(file, wanted):
                 count += block.count
                 if block.count:
                     yield block
         if not count:
             raise bad(self._path, "has a header but no rows.")
+
+    def _opened(self) -> TextFile:
+        return TextFile(self._path, self._encoding)
 
     def _parsed(self, file: TextFile, wanted: Wanted) -> Iterator[Block]:
         for text in file.blocks(self._offset):
@@ -119,7 +123,7 @@ class CSVTable:
 
     def _line_of(self, row: int, text: TextBlock) -> int:
         """Return the line on which a row of a block ends."""
-        with TextFile(self._path) as file:
+        with self._opened() as file:
             line = file.line_at(text.offset)
             # rows may be more than one line apart
             reader = CellReader(file, self._separator, text.offset, line)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from grulight.data.readers.offsets import Offset
+from grulight.errors import option
 
 _LOST = 1e-3  # of a feature's range, by which rounding may move a value unnoticed
 
@@ -64,7 +65,8 @@ class Digits:
             f"{source}: feature {names[first]!r} loses digits in float32, in which sequences are "
             f"held: its values, from {self._low[first]:.12g} to {self._high[first]:.12g}, are moved"
             f" by up to {self._error[first]:.2g}{more}. Training on this very source with "
-            "--data.standardize true subtracts an offset first; else subtract one before.",
+            f"{option('data.standardize', True)} subtracts an offset first; else subtract one "
+            "before.",
         )
 
     def value_notes(self, source: str, what: str) -> tuple[str, ...]:

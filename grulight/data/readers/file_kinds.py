@@ -45,7 +45,7 @@ _ONLY_FOR = {
         "a table, such as a .csv",
         (
             *("label", "sequence", "time", "group", "weight", "features"),
-            *("separator", "decimal", "layout", "steps"),
+            *("separator", "decimal", "encoding", "layout", "steps"),
         ),
     ),
     (".npy",): ("a .npy source", ("labels_file", "lengths_file")),
@@ -82,7 +82,8 @@ def check_file(path: str, suffix: str) -> None:
     if suffix not in _EXPECTED:
         raise InputError(
             f"Unknown data source {path!r}: expected waves, aeon:NAME or a path that ends in "
-            f"{', '.join(_EXPECTED)}, litdata:DIR or what `grulight pack` wrote."
+            f"{', '.join(_EXPECTED)}, litdata:DIR or what `grulight pack` wrote. Save another kind "
+            "of table as .csv or .parquet."
         )
     try:
         if not os.path.isfile(path):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.readers.hints import fill, likely_time
+from grulight.data.readers.hints import fill, likely_order
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array
@@ -14,6 +14,7 @@ from grulight.data.readers.raw import RawSequences
 from grulight.data.readers.table_columns import ColumnNames
 from grulight.data.readers.table_labels import REMEDY, groups_of, labels_of, weights_of
 from grulight.data.readers.table_rows import Rows
+from grulight.errors import option
 
 _LABEL = 10  # bytes that each label of a step takes while it becomes an index
 
@@ -64,7 +65,7 @@ def gathered(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
     column = rows.layout.names[rows.layout.sequence or 0]
     ids = name_array(path, f"column {column!r}", rows.sequences.names)
     _check_cells(path, rows, missing=columns.missing)
-    _require_named_time(path, rows, columns)
+    _refuse_order_as_feature(path, rows, columns)
     order = _order(path, rows)
     labels = labels_of(path, rows, columns)
     if labels is not None and columns.targets.per_step:
@@ -84,17 +85,19 @@ def gathered(path: str, rows: Rows, columns: ColumnNames) -> RawSequences:
     )
 
 
-def _require_named_time(path: str, rows: Rows, columns: ColumnNames) -> None:
+def _refuse_order_as_feature(path: str, rows: Rows, columns: ColumnNames) -> None:
     layout = rows.layout
-    if layout.time is not None or layout.has_steps or columns.features is not None:
+    if layout.has_steps or columns.features is not None:
         return
-    names = [rows.layout.names[i] for i in rows.layout.features]
-    if (name := likely_time(names, rows.features, rows.sequences.codes)) is not None:
+    names = [layout.names[i] for i in layout.features]
+    timed = layout.time is not None
+    if (found := likely_order(names, rows.features, rows.sequences.codes, timed=timed)) is not None:
+        name, what = found
+        order = "" if timed else f"Say {option('data.time', name)} to order the rows by it, or pass"
         raise bad(
             path,
-            f"column {name!r} looks like the time of each row, and would be a feature. Say "
-            f"--data.time {name} (--time of `grulight pack`) to order the rows by it, or name the "
-            "features with --data.features (--features).",
+            f"column {name!r} looks like {what}, and would be a feature. {order or 'Pass'} the "
+            f"others as {option('data.features')}.",
         )
 
 
@@ -131,6 +134,7 @@ def _order(path: str, rows: Rows) -> NDArray[np.int64]:
         raise bad(
             path,
             f"{rows.place(second)}: the time is the same as on {rows.place(first)}, in sequence "
-            f"{rows.sequences.names[codes[second]]!r} ({same.sum()} such).",
+            f"{rows.sequences.names[codes[second]]!r} ({same.sum()} such). Keep one of them, or "
+            f"say {option('data.time', 'COLUMN')} for another.",
         )
     return order

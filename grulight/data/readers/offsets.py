@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from grulight.data.lazy_values import Positions, StoredValues, stretches_of
 from grulight.data.sequences import Sequences
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 Offset = tuple[float, ...]  # one for each feature
 
@@ -23,10 +23,10 @@ def require_fit(source: str, offset: Offset | None, features: Sequence[str]) -> 
     if offset is not None and len(offset) != len(features):
         raise InputError(
             f"{source}: has {len(features)} features per time step, expected {len(offset)}, as "
-            "many as there are offsets (--data.offset)."
+            f"many as there are offsets ({option('data.offset')})."
         )
     if offset is not None and not np.isfinite(offset).all():
-        raise InputError(f"--data.offset {list(offset)}: expected finite numbers.")
+        raise InputError(f"{option('data.offset', list(offset))}: expected finite numbers.")
 
 
 def less(values: NDArray[Any], offset: Offset | None) -> NDArray[Any]:

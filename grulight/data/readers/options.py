@@ -26,6 +26,7 @@ class ReadOptions:
         targets: Whether labels are classes or values, for sequences or for steps.
         separator: Sign between the cells of a text table; recognised if None.
         decimal: Decimal sign of its numbers, ``.`` or ``,``; recognised if None.
+        encoding: Of a text table that is neither UTF-8 nor has a byte order mark.
         layout: Whether a table has one row per time step (long) or per sequence (wide).
         steps: How the columns of a wide table are called, such as ``{feature}_{step}``.
         missing: Whether values may be missing, which are NaN then.
@@ -46,6 +47,7 @@ class ReadOptions:
     targets: Wish = field(default_factory=Wish)
     separator: str | None = None
     decimal: str | None = None
+    encoding: str | None = None
     layout: TableLayout = "long"
     steps: str | None = None
     missing: bool = False
@@ -67,6 +69,7 @@ def columns_of(options: ReadOptions) -> ColumnNames:
         targets=options.targets,
         separator=options.separator,
         decimal=options.decimal,
+        encoding=options.encoding,
         layout=options.layout,
         steps=options.steps,
         missing=options.missing,

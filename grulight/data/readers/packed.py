@@ -17,6 +17,7 @@ from grulight.data.readers.packed_form import column, read_ids, read_labels, req
 from grulight.data.readers.packed_index import INDEX, Index, read_index, shard_name
 from grulight.data.readers.targets import Wish
 from grulight.data.sequences import Sequences
+from grulight.errors import option
 
 _ANY = Wish()
 
@@ -125,7 +126,9 @@ def read_packed(
         raise bad(path, "was packed without labels, expected some.")
     if index.missing and not missing:
         raise bad(
-            path, "was packed with missing values. --data.missing last, mean or mask fills them."
+            path,
+            f"was packed with missing values. {option('data.missing', 'mean')}, last or mask fills "
+            "them.",
         )
     shards = _shards(path, index)
     shape = index.sequences, index.steps, len(index.feature_names)

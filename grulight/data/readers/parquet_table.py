@@ -35,6 +35,7 @@ class ParquetTable:
     """
 
     is_series = False
+    notes: tuple[str, ...] = ()
 
     def __init__(self, path: str, columns: ColumnNames) -> None:
         self._path, self._columns = path, columns

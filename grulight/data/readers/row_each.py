@@ -118,9 +118,12 @@ class RowEach:
         for at in self._layout.features:
             flat, lengths = self._flat(block, at, expected)
             expected = lengths
+            name = self._layout.names[at]
+            if is_nested(flat.type):
+                problem = "has lists of lists, expected a column of lists for each feature"
+                raise bad(self._path, f"column {name!r} {problem}; an array goes into an .npz.")
             place = _Place(block.place, np.repeat(np.arange(block.count), lengths))
             column = arrow.chunked_array([flat])
-            name = self._layout.names[at]
             values.append(as_numbers(self._path, name, column, place, missing=True))
         assert expected is not None
         return values, expected

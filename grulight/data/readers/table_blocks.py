@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -57,8 +58,9 @@ class Block:
 
 def made_ahead(blocks: Iterator[Block]) -> Iterator[Block]:
     """Yield blocks; the next one is made meanwhile, by another thread."""
+    made: Callable[..., Any] = copy_context().run  # messages call options there as they do here
     with ThreadPoolExecutor(1) as thread:
-        waiting = thread.submit(next, blocks, None)
+        waiting = thread.submit(made, next, blocks, None)
         while block := waiting.result():
-            waiting = thread.submit(next, blocks, None)
+            waiting = thread.submit(made, next, blocks, None)
             yield block

@@ -9,7 +9,7 @@ from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array
 from grulight.data.readers.offsets import Offset
 from grulight.data.readers.targets import Wish
-from grulight.errors import listed
+from grulight.errors import listed, option
 
 TableLayout = Literal["long", "wide"]
 _DEFAULT_SEQUENCE, _DEFAULT_TIME = "sequence", "time"
@@ -29,6 +29,7 @@ class ColumnNames:
     offset: Offset | None = None
     separator: str | None = None
     decimal: str | None = None
+    encoding: str | None = None
     layout: TableLayout = "long"
     steps: str | None = None
     missing: bool = False
@@ -91,9 +92,7 @@ def find_columns(
     def at(name: str, use: str) -> int:
         if name not in position:
             shown = listed(names, like=[name])
-            hint = (
-                " Where a row is a sequence, say --data.layout wide." if use == "sequence" else ""
-            )
+            hint = _how_to_name(use, names)
             raise bad(path, f"has no {use} column {name!r} (columns: {shown}).{hint}")
         return position[name]
 
@@ -124,6 +123,18 @@ def find_columns(
     return Layout(names, sequence, time, label, features, notes, group=group, weight=weight)
 
 
+def _how_to_name(use: str, names: Sequence[str]) -> str:
+    """Return what to do where the column of some use is missing."""
+    if len(names) == 1 and " " in names[0]:
+        return f" Where spaces stand between cells, say {option('data.separator', 'space')}."
+    if use == "feature":
+        return ""
+    said = f" Say {option(f'data.{use}', 'COLUMN')} to name it"
+    if use != "sequence":
+        return f"{said}."
+    return f"{said}, or {option('data.layout', 'wide')} where a row is a sequence."
+
+
 def _require_features(
     path: str, names: Sequence[str], features: Sequence[int], others: Sequence[int | None]
 ) -> None:
@@ -138,7 +149,7 @@ def _index_notes(path: str, left_out: Sequence[str]) -> tuple[str, ...]:
     if not left_out:
         return ()
     said = f"{path}: column {listed([*map(repr, left_out)])} is an index that pandas wrote, and no "
-    return (f"{said}feature; --data.features takes it for one.",)
+    return (f"{said}feature, unless {option('data.features')} names it.",)
 
 
 def _positions(path: str, names: Sequence[str]) -> dict[str, int]:
@@ -147,7 +158,10 @@ def _positions(path: str, names: Sequence[str]) -> dict[str, int]:
         twice = next(name for index, name in enumerate(names) if position[name] != index)
         raise bad(path, f"the header names column {twice!r} twice.")
     if "" in position:
-        raise bad(path, f"column {position[''] + 1} has no name in the header.")
+        raise bad(
+            path,
+            f"column {position[''] + 1} has no name in the header. Name it there, or take it out.",
+        )
     return position
 
 

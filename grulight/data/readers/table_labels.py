@@ -12,6 +12,7 @@ from grulight.data.readers.messages import bad
 from grulight.data.readers.names import name_array
 from grulight.data.readers.table_columns import ColumnNames
 from grulight.data.readers.table_rows import Rows
+from grulight.errors import option
 
 REMEDY = "Write it with `grulight pack`, which stores no padding, or use less of it."
 
@@ -40,7 +41,7 @@ def labels_of(path: str, rows: Rows, columns: ColumnNames) -> NDArray[Any] | Non
         size = 3 * len(codes) * texts.itemsize
         require_memory(path, f"{column} of {len(codes):,} rows", size, REMEDY)
         return texts[codes]
-    hint = " (--data.per_step true, or --per-step of `grulight pack`, takes one per row)"
+    hint = f" ({option('data.per_step', True)} takes one per row)"
     return texts[_one_each(path, rows, rows.labels, f"{column}: label", hint)]
 
 

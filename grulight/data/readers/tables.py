@@ -20,7 +20,7 @@ from grulight.data.readers.table_columns import ColumnNames, Layout, find_column
 from grulight.data.readers.table_rows import Rows, rows_of_whole_sequences
 from grulight.data.readers.wide_columns import find_grid
 from grulight.data.readers.xlsx_table import XLSXTable
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 
 class Table(Protocol):
@@ -41,6 +41,10 @@ class Table(Protocol):
     @property
     def is_series(self) -> bool:
         """Whether there is no header, and each row is a label and a series."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of it, a line each."""
 
     def blocks(self, wanted: Wanted) -> Iterator[Block]:
         """Yield its rows."""
@@ -74,7 +78,8 @@ def table_rows(
         raise
     except (arrow.ArrowException, OSError, ValueError) as error:
         # ValueError: text in the file that is not UTF-8
-        raise bad(path, f"is damaged or cut short ({error}).") from error
+        other = f", or no {columns.encoding} text" if columns.encoding else ""
+        raise bad(path, f"is damaged or cut short{other} ({error}).") from error
 
 
 def rows_of_table(
@@ -104,6 +109,7 @@ def _long(
     uses = {columns.sequence, columns.time, columns.label, columns.group, columns.weight}
     wide, nested = columns.layout == "wide", bool(set(table.nested) - uses)
     layout = find_columns(path, table.names, columns, table.indices, row_each=wide or nested)
+    layout = replace(layout, notes=(*table.notes, *layout.notes))
     each = None
     numbers = list(layout.features)
     if wide:
@@ -113,7 +119,10 @@ def _long(
     elif nested:
         each = RowEach(path, layout, [layout.names[i] for i in layout.features], None)
     if each and columns.targets.per_step:
-        raise bad(path, "has one row per sequence, and so no labels of steps (--data.per_step).")
+        raise bad(
+            path,
+            f"has one row per sequence, and so no labels of steps ({option('data.per_step')}).",
+        )
     named = (layout.sequence, layout.label, layout.group, layout.weight)
     texts = [column for column in named if column is not None]
     wanted = Wanted(numbers, texts, layout.time, missing=wide or columns.missing)

@@ -1,7 +1,9 @@
-"""Text files, whole or compressed, as blocks of whole lines."""
+"""Text files, in any encoding, whole or compressed, as blocks of whole lines of UTF-8."""
 
+import codecs
 import io
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, BinaryIO
@@ -10,9 +12,17 @@ import numpy as np
 
 from grulight.data.readers.file_kinds import COMPRESSED
 from grulight.data.readers.messages import bad
+from grulight.errors import InputError, option
 
 _BLOCK = 1 << 20  # bytes read at once: what is parsed together should stay in the cache
 LONGEST_LINE = 1 << 26  # bytes: a line without an end would fill the memory
+# a byte order mark, or ASCII with its zeros, at the start of a text that is not UTF-8
+_STARTS = {
+    rb"\xff\xfe\0\0|\0\0\xfe\xff": "utf-32",
+    rb"\xff\xfe|\xfe\xff": "utf-16",
+    rb"[^\0]\0[^\0]\0": "utf-16-le",
+    rb"\0[^\0]\0[^\0]": "utf-16-be",
+}
 _QUOTE, _LINE_ENDS = ord('"'), (ord("\n"), ord("\r"))
 
 
@@ -36,13 +46,21 @@ class TextFile:
 
     Args:
         path: The file; ``.gz`` and ``.zst`` are decompressed.
+        encoding: Of its text, where its first bytes do not tell it; by default UTF-8.
+
+    Raises:
+        InputError: There is no such encoding.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, encoding: str | None = None) -> None:
         self.path = path
         self._size = max(1, os.path.getsize(path))
         self._compression = COMPRESSED.get(os.path.splitext(path)[1].lower())
         self._raw: BinaryIO | None = None
+        with self:
+            start = self._opened(None).read(4)
+        told = (name for mark, name in _STARTS.items() if re.match(mark, start))
+        self._encoding = next(told, None) or _other_than_utf8(encoding)
 
     def __enter__(self) -> "TextFile":
         """Return the file."""
@@ -55,16 +73,27 @@ class TextFile:
 
     def opened_at(self, offset: int) -> IO[bytes]:
         """Return the text's bytes from an offset on; what was opened before is closed."""
+        file = self._opened(self._encoding)
+        if file is self._raw:
+            file.seek(offset)
+            return file
+        while offset and (skipped := len(file.read(min(offset, _BLOCK)))):
+            offset -= skipped
+        return file
+
+    def _opened(self, encoding: str | None) -> IO[bytes]:
         self.__exit__()
         self._raw = raw = open(self.path, "rb")  # noqa: SIM115  # closed with this object
-        if self._compression is None:
-            raw.seek(offset)
+        if self._compression is None and encoding is None:
             return raw
         import pyarrow
 
-        file: Any = io.BufferedReader(pyarrow.CompressedInputStream(raw, self._compression))
-        while offset and (skipped := len(file.read(min(offset, _BLOCK)))):
-            offset -= skipped
+        stream: Any = pyarrow.PythonFile(raw, "r")
+        if self._compression is not None:
+            stream = pyarrow.CompressedInputStream(stream, self._compression)
+        if encoding is not None:
+            stream = pyarrow.transcoding_input_stream(stream, encoding, "utf-8")
+        file: Any = io.BufferedReader(stream)
         opened: IO[bytes] = file
         return opened
 
@@ -104,6 +133,21 @@ class TextFile:
             if len(held) > LONGEST_LINE:
                 problem = f"line {self.line_at(offset)} has more than {LONGEST_LINE:,} characters; "
                 raise bad(self.path, f"{problem}a quote in it may not be closed.")
+
+
+def _other_than_utf8(encoding: str | None) -> str | None:
+    """Return an encoding that is not UTF-8, or None."""
+    if encoding is None:
+        return None
+    try:
+        io.TextIOWrapper(io.BytesIO(), encoding)  # which takes those of texts alone
+        name = codecs.lookup(encoding).name
+    except (LookupError, ValueError) as error:
+        raise InputError(
+            f"{option('data.encoding', encoding)}: expected a name of Python's, such as cp1252 "
+            "(Western Windows), cp1250 (Central European), utf-16 or utf-8."
+        ) from error
+    return None if name in ("utf-8", "utf-8-sig") else name
 
 
 def _count_ends(data: bytes) -> int:

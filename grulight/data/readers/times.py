@@ -1,6 +1,7 @@
 """Times written as text become numbers that sort alike."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -10,9 +11,18 @@ from numpy.typing import NDArray
 
 from grulight.data.readers.messages import bad
 
+_EXPECTED = "numbers, or dates such as 2024-01-31T12:00:00 or 31.01.2024 12:00"
+_UNCLEAR = " (day and month could be swapped in this one: write the year first)"
+# in each the order of day and month is plain
+_YEAR_FIRST = re.compile(r"(?P<year>\d{4})([-/.])(?P<month>\d{1,2})\2(?P<day>\d{1,2})(?P<rest>.*)")
+_DAY_FIRST = re.compile(r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})(?P<rest>.*)")
+
 
 def parse_times(path: str, texts: Sequence[str], place: Callable[[int], str]) -> NDArray[Any]:
-    """Turn times written as numbers or as ISO 8601 dates into numbers that sort alike.
+    """Turn times written as numbers or as dates into numbers that sort alike.
+
+    Dates are ISO 8601, such as 2024-01-31, or as in 2024/1/31 and 31.1.2024.
+
 
     Raises:
         InputError: A time is neither, or dates with and without a time zone are mixed.
@@ -31,6 +41,13 @@ def parse_times(path: str, texts: Sequence[str], place: Callable[[int], str]) ->
     raise bad(path, f"{place(row)}: time {texts[row][:40]!r}, expected a number as before.")
 
 
+def _iso(text: str) -> str:
+    found = _YEAR_FIRST.fullmatch(text) or _DAY_FIRST.fullmatch(text)
+    if found is None:
+        return text
+    return f"{found['year']}-{found['month']:0>2}-{found['day']:0>2}{found['rest']}"
+
+
 def _is_finite(text: str) -> bool:
     try:
         return math.isfinite(float(text))
@@ -46,9 +63,9 @@ def _dates(path: str, texts: Sequence[str], place: Callable[[int], str]) -> NDAr
 
     for row, text in enumerate(texts):
         try:
-            date = datetime.fromisoformat(text)
+            date = datetime.fromisoformat(_iso(text))
         except ValueError:
-            refuse(row, "numbers, or dates such as 2024-01-31T12:00:00")
+            refuse(row, _EXPECTED + (_UNCLEAR if "/" in text else ""))
         if dates and (date.tzinfo is None) != (dates[0].tzinfo is None):
             refuse(row, "a time zone in all dates or in none")
         dates.append(date)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from grulight.data.readers.messages import bad
 from grulight.data.readers.table_columns import ColumnNames, Layout
+from grulight.errors import InputError, option
 
 _STEPS = re.compile(r"(?P<feature>.*?)[_. -]?(?P<step>\d{1,9})")
 
@@ -43,7 +44,8 @@ def find_grid(path: str, layout: Layout, wanted: ColumnNames) -> Grid:
             raise bad(
                 path,
                 f"column {name!r} does not end in the number of a step, as u_0 does. Name the "
-                "features by --data.features, or the pattern by --data.steps {feature}_{step}.",
+                f"features by {option('data.features')}, or the pattern by "
+                f"{option('data.steps', '{feature}_{step}')}.",
             )
     names = list(found) if wanted.features is None else list(wanted.features)
     steps = sorted({step for each in found.values() for step in each})
@@ -58,7 +60,7 @@ def find_grid(path: str, layout: Layout, wanted: ColumnNames) -> Grid:
 def _pattern(text: str) -> re.Pattern[str]:
     parts = re.escape(text).replace(r"\{feature\}", "(?P<feature>.*)", 1)
     if r"\{step\}" not in parts:
-        raise bad(
-            "--data.steps", f"{text!r} has no {{step}}, expected such as {{feature}}_{{step}}."
+        raise InputError(
+            f"{option('data.steps', text)}: has no {{step}}, expected such as {{feature}}_{{step}}."
         )
     return re.compile(parts.replace(r"\{step\}", r"(?P<step>\d{1,9})", 1))

@@ -8,11 +8,12 @@ from typing import Any
 import pyarrow as arrow
 
 from grulight.data.readers.csv_cells import MISSING_CELLS
-from grulight.data.readers.hints import advice, fill
+from grulight.data.readers.hints import advice, fill, with_index_name
 from grulight.data.readers.memory import require_memory
 from grulight.data.readers.messages import bad
 from grulight.data.readers.table_blocks import Block, Wanted
 from grulight.data.readers.table_columns import ColumnNames
+from grulight.errors import listed
 from grulight.extras import extra
 
 
@@ -29,6 +30,7 @@ class XLSXTable:
 
     indices: Sequence[str] = ()
     nested: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
     is_series = False
 
     def __init__(self, path: str, columns: ColumnNames) -> None:
@@ -39,13 +41,17 @@ class XLSXTable:
                 size = sum(info.file_size for info in archive.infolist())
             # cells become Python objects
             require_memory(path, "the sheet", 4 * size, "Save it as .csv.")
-            sheet = calamine.CalamineWorkbook.from_path(path).get_sheet_by_index(0)
-            rows: list[list[Any]] = sheet.to_python(skip_empty_area=False)
+            book = calamine.CalamineWorkbook.from_path(path)
+            rows: list[list[Any]] = book.get_sheet_by_index(0).to_python(skip_empty_area=False)
         except (calamine.CalamineError, zipfile.BadZipFile) as error:
             raise bad(path, f"is damaged or no spreadsheet ({error}).") from error
+        first, *others = book.sheet_names
+        if others:
+            said = f"{path}: of its sheets the first is read, {first!r}, and not {listed(others)}."
+            self.notes = (said,)
         if not rows:
             raise bad(path, "row 1: expected a header with the names of the columns.")
-        self.names = [_text(cell).strip() for cell in rows[0]]
+        self.names = with_index_name([_text(cell).strip() for cell in rows[0]])
         self._rows = [
             (number, row)
             for number, row in enumerate(rows[1:], start=2)

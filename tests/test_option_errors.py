@@ -1,0 +1,77 @@
+"""What the command line says of a wrong option: which, its value, what was expected instead."""
+
+from pathlib import Path
+
+import pytest
+
+from grulight.cli import main
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--trainer.max_epochs abc", "--trainer.max_epochs abc: expected a whole number."),
+        ("--data.batch_size 1.5", "--data.batch_size 1.5: expected a whole number."),
+        ("--model.hidden_size 1.5", "--model.hidden_size 1.5: expected a whole number."),
+        ("--data.train_size abc", "--data.train_size abc: expected a number."),
+        ("--trainer.gradient_clip_val abc", "--trainer.gradient_clip_val abc: expected a number."),
+        ("--data.standardize maybe", "--data.standardize maybe: expected true or false."),
+        ("--data.features u,v", "--data.features u,v: expected a list such as [a, b]."),
+        (
+            "--model.kernel nmba",
+            "--model.kernel nmba: expected one of auto, torch, numba, triton. Did you mean numba?",
+        ),
+        ("--data.split stratfied", "group. Did you mean stratified?"),
+        ("--trainer.precision 8", "--trainer.precision 8: expected one of 64, 32, 16"),
+        (
+            "--model.class_weight abc",
+            "abc: expected balanced or a mapping such as {a: 1}.",
+        ),
+        ("--optimizer Adamm", "--optimizer Adamm: no such class. Did you mean Adam"),
+        ("--optimizer KerasAdm", "no such class. Did you mean KerasAdam"),
+        ("--optimizer my.module.Adam", "my.module.Adam: cannot be used (No module named 'my')."),
+        ("--optimizer.lrr 1", "--optimizer.lrr: KerasAdam has no such option. Did you mean --opti"),
+        ("--optimizer Adam --optimizer.lr abc", "--optimizer.lr abc: expected a number."),
+        ("--lr_scheduler CosineAnealingLR", "Did you mean CosineAnnealingLR or"),
+        (
+            "--lr_scheduler CosineAnnealingLR",
+            "--lr_scheduler CosineAnnealingLR: needs --lr_scheduler.T_max.",
+        ),
+        (
+            "--trainer.callbacks EarlyStoping",
+            "--trainer.callbacks EarlyStoping: no such class. Did you mean EarlyStopping?",
+        ),
+        (
+            "--trainer.callbacks EarlyStopping --trainer.callbacks.patience abc",
+            "--trainer.callbacks.patience abc: expected a whole number.",
+        ),
+        ("--data.sorce x", "--data.sorce x. Did you mean --data.source"),
+        ("--batch_size 3", "Did you mean --data.batch_size?"),
+        ("--epochs 3", "--trainer.max_epochs?"),
+        ("--lr 0.1", "Did you mean --optimizer.lr?"),
+        ("mine.csv", "mine.csv. Did you mean --data.source before it?"),
+        ("--config nope.yaml", "--config: File does not exist"),
+        ("--config wrong.yaml", "'data' does not accept option 'sorce'. Did you mean data.source?"),
+        ("--config typed.yaml", "--data.batch_size many: expected a whole number."),
+    ],
+)
+def test_a_wrong_option_is_a_line_that_says_what_was_expected(
+    options: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("wrong.yaml").write_text("data: {sorce: x}\n")
+    Path("typed.yaml").write_text("data: {batch_size: many}\n")
+    assert main(["fit", *options.split()]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert says in line
+    assert len(line) < 300
+    assert not any(
+        word in line for word in ("<class", "Union", "typing.", "Parser key", "Subtypes")
+    )
+
+
+@pytest.mark.parametrize("options", ["--trainer.foo 1", "--foo", "--nonsense 1"])
+def test_what_is_like_no_option_gets_no_suggestion(
+    options: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", *options.split()]) == 2
+    assert "Did you mean" not in capsys.readouterr().err
