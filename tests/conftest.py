@@ -63,6 +63,19 @@ def last_checkpoint(default_run: tuple[Path, str]) -> Path:
     return default_run[0] / "checkpoints" / "last.ckpt"
 
 
+@pytest.fixture
+def drawn() -> None:
+    """Let the commands of a test draw the confusion matrix, as they do for a user."""
+
+
+@pytest.fixture(autouse=True)
+def _undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave an empty picture where no test looks at it: drawing takes half of a short run."""
+    commands = sys.modules.get("grulight.commands.running")
+    if commands and "drawn" not in request.fixturenames:
+        monkeypatch.setattr(commands, "save_confusion_picture", lambda *given: given[-1].touch())
+
+
 @pytest.fixture(autouse=True)
 def _own_directory_seed_and_precision(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

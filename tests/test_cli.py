@@ -71,6 +71,7 @@ def test_run_directory_holds_what_was_promised(default_run: tuple[Path, str]) ->
     assert expected <= files
     assert any("tfevents" in name for name in files)
     assert all(name in printed for name in expected)
+    assert (directory / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_printed_epochs_are_those_of_metrics_csv(default_run: tuple[Path, str]) -> None:
@@ -124,6 +125,7 @@ def test_a_run_can_be_repeated_from_its_own_config(run: Run, default_run: tuple[
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.usefixtures("drawn")
 def test_test_prints_the_scores_that_fit_ended_with(
     run: Run, default_run: tuple[Path, str], last_checkpoint: Path
 ) -> None:
@@ -134,7 +136,8 @@ def test_test_prints_the_scores_that_fit_ended_with(
     assert scores in again
     for word in ("accuracy", "balanced accuracy", "macro f1", "true ↓", "still"):
         assert word in scores
-    assert Path("lightning_logs/version_0/confusion_matrix.png").exists()
+    picture = Path("lightning_logs/version_0/confusion_matrix.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_validate_measures_the_end_of_the_training_part(run: Run, last_checkpoint: Path) -> None:

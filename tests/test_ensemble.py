@@ -142,6 +142,7 @@ def together(of_seeds: tuple[Path, str]) -> Path:
     return Path("together")
 
 
+@pytest.mark.usefixtures("drawn")
 def test_fit_says_what_test_measures(run: Run, of_seeds: tuple[Path, str]) -> None:
     at, printed = of_seeds
     assert "test, 2 seeds      mean    ± deviation  ensemble" in printed
@@ -156,7 +157,8 @@ def test_fit_says_what_test_measures(run: Run, of_seeds: tuple[Path, str]) -> No
     [row] = rows_of(at / "metrics.csv")
     [again] = rows_of(Path("lightning_logs/version_0/metrics.csv"))
     assert row == again
-    assert Path("lightning_logs/version_0/confusion_matrix.png").is_file()
+    picture = Path("lightning_logs/version_0/confusion_matrix.png")
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_validation_part_is_measured_too(run: Run, of_seeds: tuple[Path, str]) -> None:

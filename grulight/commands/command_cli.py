@@ -31,6 +31,8 @@ from grulight.trace.progress import TerminalProgress
 from grulight.training.classifier import GRUClassifier
 from grulight.training.unprofiled import spare_profiler
 
+_PARSERS: dict[tuple[type, str], LightningArgumentParser] = {}
+
 
 class CommandCLI(LightningCLI):
     """One command: its parser and its Trainer. ``run=False``: the command runs the Trainer."""
@@ -57,14 +59,22 @@ class CommandCLI(LightningCLI):
                 **kwargs,
             )
 
+    def setup_parser(self, *args: Any) -> None:
+        """Take the command's parser of this process: building one takes a fifth of a short run."""
+        key = type(self), self.command
+        if key not in _PARSERS:
+            super().setup_parser(*args)
+            assert isinstance(self.parser, CommandParser)
+            self.parser.says = COMMANDS[self.command]
+            self.parser.add_argument("--help.all", action=HelpAll)
+            self.parser.add_argument(
+                "--tf32", type=bool, default=False, help="Let CUDA round float32 products to TF32."
+            )
+            _PARSERS[key] = self.parser
+        self.parser = _PARSERS[key]
+
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse the command's arguments; those of the process belong to the caller."""
-        parser.add_argument("--help.all", action=HelpAll)
-        assert isinstance(parser, CommandParser)
-        parser.says = COMMANDS[self.command]
-        parser.add_argument(
-            "--tf32", type=bool, default=False, help="Let CUDA round float32 products to TF32."
-        )
         self.config = parser.parse_args(args)
         # cuDNN does so unless told not to, and the GRU would be another function than on a CPU
         torch.backends.cudnn.allow_tf32 = self.config["tf32"]

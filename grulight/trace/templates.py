@@ -1,6 +1,7 @@
 """Pages from templates; ``shared.*`` beside this file are the parts that all pages have."""
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ from grulight.files import written_whole
 from grulight.trace.numbers import fitted
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from markupsafe import Markup
 
 Context = dict[str, Any]  # what a template says, by the names that it has for it
@@ -19,6 +21,13 @@ def write_template(path: str | Path, template: Path, **context: Any) -> None:
     Raises:
         InputError: The file cannot be written.
     """
+    page = _compiled(template).render(context)
+    with written_whole(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+@cache
+def _compiled(template: Path) -> "Template":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     templates = Environment(
@@ -29,9 +38,7 @@ def write_template(path: str | Path, template: Path, **context: Any) -> None:
         lstrip_blocks=True,
     )
     templates.filters |= {"breakable": breakable, "fitted": fitted}
-    page = templates.get_template(template.name).render(context)
-    with written_whole(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    return templates.get_template(template.name)
 
 
 def breakable(name: str) -> "Markup":

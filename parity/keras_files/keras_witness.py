@@ -142,14 +142,16 @@ class Witness:
     ) -> Arrays:
         """Train some variables with Adam; return the losses and snapshots of them all."""
         optimizer = keras.optimizers.Adam(1e-3)
-        optimizer.build([*trained.values()])
+        moved = [*trained.values()]
+        optimizer.build(moved)
+        step = tf.function(lambda given: optimizer.apply(given, moved), autograph=False)
         losses, snapshots = [], []
         for number, batch in enumerate(batches(question), start=1):
             found = self._run(batch, variables, "losses")
             losses.append(sum(a for n, a in found.items() if n.startswith("loss.")))
             gradients = [tf.constant(found[f"grad.{name}"]) for name in trained]
             if trained:  # Keras takes no empty list
-                optimizer.apply(gradients, [*trained.values()])
+                step(gradients)
             if number % question.settings["every"] == 0:
                 snapshots.append({name: v.numpy() for name, v in variables.items()})
         return {"train.loss": np.array(losses)} | {

@@ -139,8 +139,8 @@ class KerasSide:
         def apply(gradients: Variables) -> None:
             optimizer.apply(gradients, variables)
 
-        jit = self.mode == "xla"
-        traced = self._once((id(optimizer),), lambda: tf.function(apply, jit_compile=jit))
+        settings = {"autograph": False, "jit_compile": self.mode == "xla"}
+        traced = self._once((id(optimizer),), lambda: tf.function(apply, **settings))
         step = apply if self.mode == "eager" else traced
         snapshots = []
         for number, gradients in enumerate(gradients_of(question), start=1):
