@@ -1,8 +1,10 @@
 """Sequences of unequal lengths, as a list of arrays, become one padded array."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from grulight.errors import InputError, option
 
@@ -35,19 +37,35 @@ def padded(values: Any, lengths: Any) -> tuple[Any, Any]:
             f"{option('lengths')}: sequences of a list have their own. Leave it out, or give one "
             "padded array."
         )
-    cases = [case[:, None] if case.ndim == 1 else case for case in cases]
     if any(isinstance(case, np.ma.MaskedArray) for case in values):
         raise InputError("values hold a masked array; fill it first.")
+    cases = of_features("values", cases)
+    return stacked(cases), np.array([len(case) for case in cases])
+
+
+def of_features(name: str, cases: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+    """Return sequences (T, F), or (T,) of one feature, as (T, F).
+
+    Args:
+        name: What they are called, for messages.
+        cases: The sequences.
+
+    Raises:
+        InputError: One has not the features of the first, or no numbers.
+    """
+    cases = [case[:, None] if case.ndim == 1 else case for case in cases]
     for at, case in enumerate(cases):
-        if case.ndim != 2 or case.shape[1] != cases[0].shape[1] or case.dtype.kind not in "biuf":
-            raise InputError(
-                f"values[{at}] is of shape {case.shape} and holds {case.dtype}, expected numbers "
-                f"(steps, {cases[0].shape[-1]})."
-            )
-    whole = np.zeros(
-        (len(cases), max(map(len, cases)), cases[0].shape[1]),
-        np.result_type(*{case.dtype for case in cases}),
-    )
+        width = cases[0].shape[-1]
+        if case.ndim != 2 or case.shape[1] != width or case.dtype.kind not in "biuf":
+            found = f"is of shape {case.shape} and holds {case.dtype}"
+            raise InputError(f"{name}[{at}] {found}, expected numbers (steps, {width}).")
+    return cases
+
+
+def stacked(cases: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return arrays (T, ...) of any lengths as one (N, T, ...), zeros behind the end of each."""
+    shape = len(cases), max(map(len, cases)), *cases[0].shape[1:]
+    whole = np.zeros(shape, np.result_type(*{case.dtype for case in cases}))
     for row, case in zip(whole, cases, strict=True):
         row[: len(case)] = case
-    return whole, np.array([len(case) for case in cases])
+    return whole

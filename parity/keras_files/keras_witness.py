@@ -142,8 +142,7 @@ class Witness:
     ) -> Arrays:
         """Train some variables with Adam; return the losses and snapshots of them all."""
         optimizer = keras.optimizers.Adam(1e-3)
-        moved = [*trained.values()]
-        optimizer.build(moved)
+        optimizer.build(moved := [*trained.values()])
         step = tf.function(lambda given: optimizer.apply(given, moved), autograph=False)
         losses, snapshots = [], []
         for number, batch in enumerate(batches(question), start=1):

@@ -14,6 +14,7 @@ from grulight.data.readers.options import ReadOptions, columns_of
 from grulight.data.readers.raw import RawSequences
 from grulight.data.sequences import Sequences
 from grulight.errors import InputError
+from grulight.kernels.unequal import of_features, stacked
 
 
 class Given:
@@ -89,12 +90,7 @@ class Given:
             values = self._array("x", x)
             return (values[:, :, None] if values.ndim == 2 else values), None
         cases = [self._array(f"x[{at}]", case) for at, case in enumerate(x)]
-        cases = [case[:, None] if case.ndim == 1 else case for case in cases]
-        for at, case in enumerate(cases):
-            width = cases[0].shape[-1]
-            if case.ndim != 2 or case.shape[1] != width or case.dtype.kind not in "biuf":
-                problem = f"x[{at}] is of shape {case.shape} and holds {case.dtype}"
-                raise bad(str(self), f"{problem}, expected numbers (steps, {width}).")
+        cases = of_features(f"{self}: x", cases)
         if not cases:
             raise bad(str(self), "x has no sequences.")
         lengths = np.array([len(case) for case in cases])
@@ -118,12 +114,9 @@ class Given:
         """Return arrays (N, T, ...), of which there is one for each sequence, as one array."""
         shape = (len(cases), int(lengths.max()), *cases[0].shape[1:])
         what = f"padding {shape[0]:,} sequences to {shape[1]:,} steps"
-        kind = np.result_type(*{case.dtype for case in cases})
-        require_memory(str(self), what, math.prod(shape) * kind.itemsize, "Use less of it.")
-        padded = np.zeros(shape, kind)
-        for row, case in zip(padded, cases, strict=True):
-            row[: len(case)] = case
-        return padded
+        size = math.prod(shape) * np.result_type(*{case.dtype for case in cases}).itemsize
+        require_memory(str(self), what, size, "Use less of it.")
+        return stacked(cases)
 
     def _array(self, name: str, given: Any) -> NDArray[Any]:
         try:
