@@ -87,6 +87,24 @@ def _typed(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def require_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """Refuse an argument that is none of its choices: Python does not look at types.
+
+    Args:
+        name: The argument, as ``option`` takes it.
+        value: What was given.
+        choices: What may be given.
+
+    Raises:
+        InputError: It is none of them.
+    """
+    if value not in choices:
+        near = get_close_matches(str(value), [*map(str, choices)], 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        shown = ", ".join(str(each) for each in choices if each is not None)
+        raise InputError(f"{option(name, value)}: expected one of {shown}.{meant}")
+
+
 def listed(names: Sequence[str], most: int = 8, like: Collection[str] = ()) -> str:
     """Return names, and the number of those that are too many for a line.
 

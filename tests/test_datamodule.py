@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from lightning.pytorch import Trainer
@@ -155,3 +158,32 @@ def test_it_prints_before_and_after_it_was_read() -> None:
     assert str(data) == "SequenceDataModule('waves')"
     assert data.num_classes == 3
     assert str(data) == "SequenceDataModule('waves')"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            {"split": "grup"},
+            "split='grup': expected one of positional, shuffled",
+        ),
+        ({"missing": "lats"}, r"expected one of error, last, mean, mask\. Did you mean last\?"),
+        ({"targets": "value"}, "Did you mean values"),
+        ({"layout": "wid"}, "Did you mean wide"),
+        ({"decimal": ";"}, r"decimal=';': expected one of \., ,\."),
+    ],
+)
+def test_what_is_no_choice_is_refused_in_python_too(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        SequenceDataModule(**given)
+
+
+def test_one_feature_may_be_named_without_a_list() -> None:
+    Path("a.csv").write_text("sequence,label,up,u,p\n" + "a,x,1,2,3\nb,y,4,5,6\n")
+    data = SequenceDataModule("a.csv", features="up", train_size=1.0)  # type: ignore[arg-type]
+    assert data.parts.train.feature_names == ("up",)
+
+
+def test_a_class_weight_that_is_no_choice_is_refused_in_python_too() -> None:
+    with pytest.raises(InputError, match="class_weight='even': expected balanced, or a mapping"):
+        GRUClassifier(2, 3, class_weight="even")  # type: ignore[arg-type]

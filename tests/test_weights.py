@@ -153,6 +153,7 @@ def test_weights_that_are_none_are_refused(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        (["--model.class_weight", "even"], "even: expected balanced or a mapping"),
         (["--model.class_weight", "{up: -1}"], "'up': -1.0, expected 0 or more"),
         (["--model.class_weight", "{sideways: 2}"], "'sideways' is none of the classes"),
         (["--model.label_smoothing", "1"], "--model.label_smoothing 1.0: expected 0 up to below 1"),

@@ -1,6 +1,6 @@
 """Sequences for Lightning: which part trains, validates and tests, in what batches."""
 
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from grulight.data.missing import Missing, names_without_mask, offset_without_mask
 from grulight.data.partition import SplitBy
@@ -11,13 +11,20 @@ from grulight.data.serving import ServingDataModule
 from grulight.data.sources import Sources
 from grulight.data.splitting import Split
 from grulight.data.windows import require_no_others, series_options, windows_asked
-from grulight.errors import InputError, option
+from grulight.errors import InputError, option, require_choice
 
 # On the command line, and in files that nobody vouches for, a source is a name.
 if TYPE_CHECKING:
     Source: TypeAlias = Any
 else:
     Source = str
+_CHOICES = {
+    "targets": get_args(Kind),
+    "decimal": (None, ".", ","),
+    "layout": get_args(TableLayout),
+    "missing": get_args(Missing),
+    "split": get_args(SplitBy),
+}
 _MOST_CLASSES = 1 << 20  # each has a name
 
 
@@ -121,6 +128,9 @@ class SequenceDataModule(ServingDataModule):
     ) -> None:
         self.given = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         super().__init__()
+        for name, choices in _CHOICES.items():
+            require_choice(f"data.{name}", self.given[name], choices)
+        features = [features] if isinstance(features, str) else features
         if batch_size < 1:
             raise InputError(f"{option('data.batch_size', batch_size)}: expected at least 1.")
         if seed is not None and seed < 0:

@@ -22,6 +22,9 @@ def require_class_weight(wanted: ClassWeight, head: Head, names: Sequence[str]) 
     """
     if wanted is None:
         return
+    if isinstance(wanted, str) and wanted != "balanced":
+        said = option("model.class_weight", wanted)
+        raise InputError(f"{said}: expected balanced, or a mapping of classes to weights.")
     if not head.num_classes:
         raise InputError(
             f"{option('model.class_weight')}: the model answers with {head.words}, no classes."
