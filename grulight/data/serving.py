@@ -97,7 +97,10 @@ class ServingDataModule(RememberedDataModule):
             self.seed = int(self.trainer.strategy.broadcast(self.seed))
         order = partial(shuffled_sequences, self.parts.train, self.seed)
         fixed = getattr(self.trainer, "overfit_batches", 0) > 0  # set where mypy cannot see
-        return self._together(self.batches(self.parts.train, None if fixed else order), "steps")
+        served = self._together(self.batches(self.parts.train, None if fixed else order), "steps")
+        module = self.trainer and self.trainer.lightning_module
+        placed = getattr(module, "placed", None)
+        return placed(served) if placed is not None and isinstance(served, Blocks) else served
 
     def _together(self, batches: Batches, what: str) -> Batches | Blocks:
         """Return batches in blocks of as many as the module takes together."""

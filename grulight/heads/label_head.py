@@ -24,15 +24,21 @@ class LabelHead(Head):
     def _things(self) -> str:
         return f"{self.size} labels"
 
-    def loss(self, answers: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the mean binary cross entropy of all labels."""
-        targets = targets.to(answers.dtype)
+    def require_targets(self, targets: Tensor) -> None:
+        """Check that labels hold or do not.
+
+        Raises:
+            InputError: There are other numbers.
+        """
         if ((targets < 0) | (targets > 1)).any():
             raise InputError(
                 "the model says which labels hold, but the data have values beyond 0 to 1. "
                 "Expected 1 where a label holds and 0 where not."
             )
-        targets = smoothed(targets, self.label_smoothing)
+
+    def loss(self, answers: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the mean binary cross entropy of all labels."""
+        targets = smoothed(targets.to(answers.dtype), self.label_smoothing)
         if weights is None:
             return F.binary_cross_entropy_with_logits(answers, targets)
         losses = F.binary_cross_entropy_with_logits(answers, targets, reduction="none")
@@ -41,6 +47,10 @@ class LabelHead(Head):
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the share of labels that are right, as Keras' binary accuracy counts them."""
         return ((answers > 0) == (targets == 1)).sum().to(answers.dtype) / self.size
+
+    def metrics(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """Return the share of each answer's labels that are right."""
+        return ((answers > 0) == (targets == 1)).sum(-1).to(answers.dtype) / self.size
 
     def prediction(self, answers: Tensor, *, from_logits: bool = True) -> Tensor:
         """Return the probability of each label."""
