@@ -14,7 +14,7 @@ from test_compiled_optimisers import MADE
 
 from grulight import GRUClassifier, SequenceDataModule
 from grulight.data import on_device
-from grulight.training import capture, recorded_steps
+from grulight.training import capture, recorded_steps, recorded_update
 from grulight.training.capture import Recorded
 from grulight.training.divergence import Diverged
 
@@ -28,11 +28,12 @@ QUIET = {
     **{"accelerator": "cpu", "logger": False, "enable_checkpointing": False, "max_epochs": 2},
     **{"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0},
 }
-PRECISIONS = ("32-true", "64-true")
+PRECISIONS = ("32-true", pytest.param("64-true", marks=pytest.mark.slow))
 DEEP = {"num_layers": 2, "bidirectional": True, "hidden_size": 5, "dropout": 0.3}
 # data, model
 TASKS: dict[str, tuple[Settings, Settings]] = {
     "default": ({}, {}),
+    "smoothed": ({}, {"label_smoothing": 0.1}),
     "uneven, standardised": ({"batch_size": 30, "standardize": True}, {}),
     "ragged, no biases": ({"source": "ragged.npz"}, {"bias": False}),
     "values": ({"source": "values.npz", "standardize": True}, {}),
@@ -209,6 +210,29 @@ def test_steps_that_do_not_count_count_for_nothing(name: str) -> None:
     assert_same(Fitted(2, PER_STEP[name], precision="64-true", kind=Replaying), several)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Keras' Adam, all",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("AdamW", "clipnorm")),
+        "groups, rates by step",
+    ],
+)
+def test_one_kernel_moves_the_parameters_as_torch_does(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    pytest.importorskip("triton")
+    expected = Fitted(5, make=OPTIMIZERS[name], kind=Calling)
+    monkeypatch.setattr(recorded_update, "has_kernel", lambda parameters: True)
+    found = Fitted(5, make=OPTIMIZERS[name], kind=Calling)
+    weights = dict(expected.tensors())
+    for what, tensor in found.tensors():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, weights[what], rtol=2e-4, atol=2e-6)
+    settings = (each.optimizer.state_dict()["param_groups"] for each in (found, expected))
+    assert next(settings) == next(settings)
+
+
 def test_what_is_recorded_is_what_is_called() -> None:
     task = TASKS["deep, dropped, ragged"]
     assert_same(Fitted(5, task, kind=Replaying), Fitted(5, task, kind=Calling))
@@ -250,9 +274,9 @@ def test_equal_lengths_rounded_up_share_a_recording(monkeypatch: pytest.MonkeyPa
     assert len(found) < 22
 
 
-@pytest.mark.parametrize("steps", range(1, 2000))
-def test_time_steps_are_rounded_up_by_an_eighth_at_most(steps: int) -> None:
-    assert steps <= recorded_steps.rounded_up(steps) <= steps * 9 / 8
+def test_time_steps_are_rounded_up_by_an_eighth_at_most() -> None:
+    for steps in range(1, 2000):
+        assert steps <= recorded_steps.rounded_up(steps) <= steps * 9 / 8
 
 
 def test_few_numbers_of_time_steps_are_told_apart() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import nn
 
 from grulight.data.serving import ServingDataModule
@@ -31,6 +32,8 @@ def records_steps(trainer: Any) -> bool:
 
 def why_not_recorded(trainer: Any, network: nn.Module) -> Reason | None:
     """Return why steps are not recorded on a device that can; None where they are."""
+    if not isinstance(trainer.strategy, SingleDeviceStrategy):  # which others' hooks are not
+        return reasons.STRATEGY.of(type(trainer.strategy).__name__)
     if type(network) is not GRUNet:
         return not_a_gru_net(network)
     if not has_plain_weights(network):

@@ -27,7 +27,7 @@ from grulight.training.compiled_updates import count_on, moments_of, updates_of
 from grulight.training.epoch_means import EpochMeans
 from grulight.training.many_steps import step_schedulers
 from grulight.training.pending_losses import PendingLosses
-from grulight.training.recorded_update import kind, mover
+from grulight.training.recorded_update import kinds, mover
 from grulight.training.static_scores import static_score
 from grulight.training.static_tensors import StaticTensors, tensors_for
 
@@ -125,13 +125,13 @@ def take_recorded(
     means = training.means
     means.sums = means.sums.to(tensors.sums)  # before there is work to wait for
     lengths, common = tensors.held.columns.lengths, _common(training, updates)
-    for n in range(count):
+    for n, kind in enumerate(kinds(updates)):
         size, steps = int(block.sizes[n]), int(block.steps[n])
         if lengths is not None and not _drawn_by_time(training.network):
             steps = min(rounded_up(steps), tensors.held.columns.values.shape[1])
         one = updates._replace(rows=updates.rows[n : n + 1])
         make = partial(_step, training, tensors, one, size, steps)
-        recorded.take((size, steps, kind(updates, n), common), make)
+        recorded.take((size, steps, kind, common), make)
     tensors.give_back(moments)
     count_on(optimizer, weights, count)
     sums = tensors.sums[:count].clone()

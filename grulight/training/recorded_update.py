@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib.util import find_spec
 
 import torch
+from torch import Tensor
 
 from grulight.kernels.rules import Updates
 from grulight.training import flat_updates
@@ -15,10 +16,9 @@ def mover(tensors: StaticTensors, updates: Updates) -> Callable[[], None]:
 
     Args:
         tensors: What it reads and writes.
-        updates: Of a step of the same kind; see ``kind``.
+        updates: Of a step of the same kind; see ``kinds``.
     """
-    flat = tensors.flat.parameters
-    if flat.is_cuda and flat.dtype == torch.float32 and find_spec("triton") is not None:
+    if has_kernel(tensors.flat.parameters):
         return _in_triton(tensors, updates)
 
     def move() -> None:
@@ -26,6 +26,12 @@ def mover(tensors: StaticTensors, updates: Updates) -> Callable[[], None]:
         flat_updates.update(tensors.moved, tensors.of_each, updates, rows)
 
     return move
+
+
+def has_kernel(parameters: Tensor) -> bool:
+    """Return whether a kernel of ours moves flat parameters."""
+    triton = find_spec("triton") is not None
+    return parameters.is_cuda and parameters.dtype == torch.float32 and triton
 
 
 def _in_triton(tensors: StaticTensors, updates: Updates) -> Callable[[], None]:
@@ -42,9 +48,10 @@ def _in_triton(tensors: StaticTensors, updates: Updates) -> Callable[[], None]:
     return move
 
 
-def kind(updates: Updates, n: int) -> tuple[object, ...]:
-    """Return what the n-th of updates has that a recorded step cannot read on the device."""
+def kinds(updates: Updates) -> list[tuple[object, ...]]:
+    """Return what each of updates has that a recorded step cannot read on the device."""
     arrays = updates.groups, updates.variables
     limits = updates.norm, updates.value, updates.of_variable
     who = (None if each is None else tuple(each.tolist()) for each in arrays)
-    return updates.rule, *limits, *who, flat_updates.what_groups_have(updates.rows[n])
+    common = updates.rule, *limits, *who
+    return [(common, has) for has in map(flat_updates.what_groups_have, updates.rows)]
