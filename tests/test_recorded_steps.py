@@ -147,6 +147,8 @@ class Fitted:
         self.trainer = Trainer(precision=precision, **QUIET | options)
         self.trainer.fit(self.module, datamodule=self.data)
         self.optimizer = self.trainer.optimizers[0]
+        on_gpu = options.get("accelerator") == "gpu"
+        self.random = torch.cuda.get_rng_state() if on_gpu else torch.get_rng_state()
 
     def tensors(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield weights, moments, metrics and random numbers."""
@@ -156,7 +158,7 @@ class Fitted:
                 if value is not None:
                     yield f"{name} of {number}", torch.as_tensor(value)
         yield from self.trainer.callback_metrics.items()
-        yield "random numbers", torch.get_rng_state()
+        yield "random numbers", self.random
 
 
 def assert_same(ours: Fitted, theirs: Fitted) -> None:
@@ -340,6 +342,15 @@ def test_what_is_not_recorded_is_said_and_trains_the_same(
     assert line is not None
     assert line.startswith("steps: 5 together, but not in a compiled call (")
     assert_same(together, one)
+
+
+def test_a_training_that_is_over_holds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_device, "free_bytes", lambda device: 1 << 40)
+    fitted = Fitted(5, kind=Calling)
+    assert fitted.module._records._tensors is None
+    assert fitted.trainer.train_dataloader._held is None
+    fitted.trainer.fit_loop.epoch_progress.reset()  # once more
+    fitted.trainer.fit(fitted.module, datamodule=fitted.data)
 
 
 def test_a_copy_of_a_module_has_no_recordings() -> None:

@@ -48,6 +48,9 @@ class OnDevice(Blocks):
         self.device, self.dtype = device, dtype
         self._free = free
 
+    def release(self) -> None:
+        """Let go of the device's memory; the next pass takes it anew."""
+
     @property
     def line(self) -> str:
         """A line that says where the data are while they train."""
@@ -61,6 +64,10 @@ class HeldBlocks(OnDevice):
 
     _fate = "kept on {}"
     _held: Held | None = None
+
+    def release(self) -> None:
+        """Let go of the device's memory; the next pass takes it anew."""
+        self._held = None
 
     def __iter__(self) -> Iterator[HeldBlock]:  # type: ignore[override]  # stands for a block
         """Yield the blocks of one pass; see :meth:`Batches.parts`."""

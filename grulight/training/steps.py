@@ -75,8 +75,11 @@ class StepsModule(EvaluatingModule):
         super().on_train_epoch_end()
 
     def teardown(self, stage: str) -> None:
-        """Let go of what was recorded."""
+        """Let go of what was recorded, and of data that were held for it."""
         self._records.clear()
+        loader = None if self._trainer is None else self._trainer.train_dataloader
+        if isinstance(loader, OnDevice):
+            loader.release()
 
     def _take_steps(self, block: Block | HeldBlock, count: int) -> None:
         """Take the optimiser steps of the first ``count`` batches of a block."""
