@@ -253,6 +253,30 @@ def test_data_on_the_device_are_the_same_data(
     assert f"data: {words}" in str(several.module.line_of_data)
 
 
+@pytest.mark.parametrize("free", [1 << 40, 1], ids=["held", "copied"])
+def test_so_they_are_for_steps_one_by_one(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    task = TASKS["deep, dropped, ragged"]
+    one = Fitted(1, task)
+    monkeypatch.setattr(on_device, "free_bytes", lambda device: free)
+    there = Fitted(1, task)
+    assert_same(there, one)
+    assert str(there.module.line_of_data).startswith("data: ")
+    assert "one by one" in str(there.module.line_of_steps)
+
+
+def test_a_training_that_can_no_longer_be_recorded_goes_on_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Forget(Callback):
+        def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                capture.CAPTURES.pop("cpu")
+
+    one = Fitted(1)
+    monkeypatch.setattr(on_device, "free_bytes", lambda device: 1 << 40)
+    assert_same(Fitted(5, kind=Replaying, callbacks=[Forget()]), one)
+
+
 def test_a_line_says_how_much_of_the_device_data_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_device, "free_bytes", lambda device: 500_000)
     line = Fitted(None, kind=Calling).module.line_of_data

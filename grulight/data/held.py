@@ -148,7 +148,8 @@ class HeldBlock:
 
     def split(self) -> Iterator[Batch]:
         """Yield the batches."""
-        order = torch.from_numpy(self.order).to(self.held.columns.values.device)
+        device = self.held.columns.values.device
+        order = torch.from_numpy(self.order).to(device, non_blocking=True)
         edges = pairwise([0, *self.sizes.cumsum().tolist()])
         for edge, share, steps in zip(edges, self.shares, self.steps, strict=True):
             yield self.held.batch(order[slice(*edge)], int(steps), float(share))

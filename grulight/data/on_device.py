@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from grulight.data.batches import Batch, Batches
 from grulight.data.blocks import Block, Blocks
 from grulight.data.held import SHARE, Held, HeldBlock, bytes_of, held
 from grulight.kernels.threads import ahead
@@ -16,19 +17,23 @@ def free_bytes(device: torch.device) -> int | None:
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
-def placed(blocks: Blocks, device: torch.device, dtype: torch.dtype) -> Blocks:
-    """Return blocks that are served on a device: of held data where these fit, else copied ahead.
+def placed(
+    served: Batches | Blocks, device: torch.device, dtype: torch.dtype
+) -> "Batches | Blocks | OneByOne":
+    """Return what serves batches or blocks on a device: held where they fit, else copied ahead.
 
     Args:
-        blocks: Of the training part.
+        served: The training part.
         device: Where to.
         dtype: What the network computes in.
     """
     free = free_bytes(device)
     if free is None:
-        return blocks
+        return served
+    blocks = served if isinstance(served, Blocks) else Blocks(served, 1)
     kind = HeldBlocks if bytes_of(blocks.batches.sequences, dtype) <= SHARE * free else CopiedBlocks
-    return kind(blocks, device, dtype, free)
+    found = kind(blocks, device, dtype, free)
+    return found if blocks is served else OneByOne(found)
 
 
 class OnDevice(Blocks):
@@ -94,6 +99,34 @@ class CopiedBlocks(OnDevice):
                 # not of the block that is made ahead: a checkpoint may be written now
                 self.batches.stand_at(position)
                 yield copier.received(each)
+
+
+class OneByOne:
+    """Serve the batches of blocks that have one each.
+
+    Args:
+        blocks: The blocks.
+    """
+
+    def __init__(self, blocks: OnDevice) -> None:
+        self.blocks = blocks
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of one pass; see :meth:`Batches.parts`."""
+        for block in self.blocks:
+            yield from block.split()
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many batches of which epoch were served."""
+        return self.blocks.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Let the next pass start where the saved one was, if it is of the same epoch."""
+        self.blocks.load_state_dict(state_dict)
 
 
 class Sent(NamedTuple):

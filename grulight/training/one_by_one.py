@@ -82,6 +82,11 @@ def _watching(trainer: Any) -> Reason | None:
     return reasons.CALLBACK.of(watching[0]) if watching else None
 
 
+def moves_batches(trainer: Any) -> bool:
+    """Return whether a module or data module of the user's moves batches to the device."""
+    return any(_has_steps_of_its_own(own, _TRANSFER) for own in _modules(trainer))
+
+
 def _watches(callback: Callback, hooks: tuple[str, ...]) -> bool:
     """Return whether a callback of the user's has hooks that see single steps."""
     if isinstance(callback, Timer):  # --trainer.max_time: it may look between executions

@@ -1,6 +1,5 @@
 """Score answers of which some do not count, without asking the device how many do."""
 
-import torch
 from torch import Tensor
 
 from grulight.heads import Head
@@ -40,5 +39,5 @@ def static_score(
     if valid is None:
         return loss, head.metric_sum(answers, targets), None
     counted = valid.sum()
-    metric = torch.where(valid.flatten(), head.metrics(answers, targets), 0).sum()
+    metric = head.metrics(answers, targets).masked_fill(~valid.flatten(), 0).sum()
     return loss * valid.numel() / counted, metric, counted

@@ -2,13 +2,14 @@
 
 from functools import partial
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from grulight.data.batches import Batch
+from grulight.data.batches import Batch, Batches
 from grulight.data.blocks import Block, Blocks
 from grulight.data.held import HeldBlock
-from grulight.data.on_device import OnDevice, placed
+from grulight.data.on_device import OnDevice, OneByOne, placed
 from grulight.model import GRUNet
 from grulight.training.compiled_network import worth_threads
 from grulight.training.evaluating import EvaluatingModule
@@ -18,7 +19,7 @@ from grulight.training.many_steps import (
     take_compiled,
     take_one_by_one,
 )
-from grulight.training.one_by_one import compiled_steps_network
+from grulight.training.one_by_one import compiled_steps_network, moves_batches
 from grulight.training.recordable import records_steps, why_not_recorded
 from grulight.training.recorded_steps import StepRecords, Training, take_recorded
 from grulight.training.steps_per_execution import batches_per_execution, line_of_steps
@@ -44,19 +45,25 @@ class StepsModule(EvaluatingModule):
         super().__init__()
         self._records = StepRecords()
 
-    def placed(self, blocks: Blocks) -> Blocks:
-        """Return training blocks as steps are best served with them: on the device, if recorded."""
-        trainer = self.trainer
-        if not records_steps(trainer) or why_not_recorded(trainer, self.network) is not None:
-            return blocks
-        dtype = next(self.network.parameters()).dtype
-        return placed(blocks, trainer.strategy.root_device, dtype)
+    def placed(self, served: Batches | Blocks) -> Batches | Blocks | OneByOne:
+        """Return what serves training batches or blocks where steps are taken, if on a GPU."""
+        if moves_batches(self.trainer):
+            return served
+        dtype = next((each.dtype for each in self.network.parameters()), torch.float32)
+        return placed(served, self.trainer.strategy.root_device, dtype)
+
+    @property
+    def _blocks_on_device(self) -> OnDevice | None:
+        """What serves training data on a device; None where they stay."""
+        loader = None if self._trainer is None else self._trainer.train_dataloader
+        blocks = loader.blocks if isinstance(loader, OneByOne) else loader
+        return blocks if isinstance(blocks, OnDevice) else None
 
     @property
     def line_of_data(self) -> str | None:
         """A line that says where the data are while they train; None where they stay."""
-        loader = self.trainer.train_dataloader
-        return loader.line if isinstance(loader, OnDevice) else None
+        blocks = self._blocks_on_device
+        return None if blocks is None else blocks.line
 
     def training_step(self, batch: Batch | Block | HeldBlock) -> Tensor | None:
         """Return the loss of a batch; take the steps of a block of them."""
@@ -77,9 +84,8 @@ class StepsModule(EvaluatingModule):
     def teardown(self, stage: str) -> None:
         """Let go of what was recorded, and of data that were held for it."""
         self._records.clear()
-        loader = None if self._trainer is None else self._trainer.train_dataloader
-        if isinstance(loader, OnDevice):
-            loader.release()
+        if (blocks := self._blocks_on_device) is not None:
+            blocks.release()
 
     def _take_steps(self, block: Block | HeldBlock, count: int) -> None:
         """Take the optimiser steps of the first ``count`` batches of a block."""
