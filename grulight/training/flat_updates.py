@@ -36,10 +36,10 @@ class Moved(NamedTuple):
     third: Tensor
 
 
-def what_groups_have(rows: Array) -> tuple[Has, ...]:
-    """Return what the settings (groups, COLUMNS) of a step have."""
-    columns = rows[:, [rules.FLAG, rules.MOMENTUM, rules.DECAY]] != 0
-    return tuple(Has(*map(bool, each)) for each in columns)
+def what_groups_have(rows: Array) -> Array:
+    """Return what the settings (…, COLUMNS) have, as ``Has`` names it: (…, 3) bool."""
+    found: Array = rows[..., [rules.FLAG, rules.MOMENTUM, rules.DECAY]] != 0
+    return found
 
 
 def update(
@@ -54,7 +54,7 @@ def update(
         rows: (groups, COLUMNS) the settings.
     """
     groups = [0] * len(moved) if updates.groups is None else updates.groups.tolist()
-    rule, has = _RULES[updates.rule], what_groups_have(updates.rows[0])
+    rule, has = _RULES[updates.rule], [Has(*each) for each in what_groups_have(updates.rows[0])]
     _limit([g for g, group in zip(gradients, groups, strict=True) if group >= 0], updates)
     _limit_variables(gradients, updates)
     for each, gradient, group in zip(moved, gradients, groups, strict=True):

@@ -124,13 +124,13 @@ def take_recorded(
     tensors.gather(weights, moments)
     means = training.means
     means.sums = means.sums.to(tensors.sums)  # before there is work to wait for
-    lengths, common = tensors.held.columns.lengths, _common(training, updates)
-    for n, kind in enumerate(kinds(updates)):
-        size, steps = int(block.sizes[n]), int(block.steps[n])
-        if lengths is not None and not _drawn_by_time(training.network):
-            steps = min(rounded_up(steps), tensors.held.columns.values.shape[1])
-        one = updates._replace(rows=updates.rows[n : n + 1])
-        make = partial(_step, training, tensors, one, size, steps)
+    common, longest = _common(training), block.steps[:count].tolist()
+    if tensors.held.columns.lengths is not None and not _drawn_by_time(training.network):
+        most = tensors.held.columns.values.shape[1]
+        longest = [min(rounded_up(steps), most) for steps in longest]
+    steps_of_block = zip(block.sizes[:count].tolist(), longest, kinds(updates), strict=True)
+    for n, (size, steps, kind) in enumerate(steps_of_block):
+        make = partial(_step, training, tensors, updates, n, size, steps)
         recorded.take((size, steps, kind, common), make)
     tensors.give_back(moments)
     count_on(optimizer, weights, count)
@@ -151,7 +151,7 @@ def _drawn_by_time(network: GRUNet) -> bool:
     return network.training and (between or (network.per_step and network.dropout.p > 0))
 
 
-def _common(training: Training, updates: Updates) -> tuple[object, ...]:
+def _common(training: Training) -> tuple[object, ...]:
     """Return what steps of all sizes have in common, and know without asking."""
     network = training.network
     places = [None if each is None else each.data_ptr() for each in training.constants]
@@ -160,15 +160,15 @@ def _common(training: Training, updates: Updates) -> tuple[object, ...]:
 
 
 def _step(
-    training: Training, tensors: StaticTensors, updates: Updates, size: int, steps: int
+    training: Training, tensors: StaticTensors, updates: Updates, n: int, size: int, steps: int
 ) -> Step:
-    """Return what takes the step that is next, one of ``size`` sequences."""
+    """Return what takes the step that is next, like the n-th of a block: ``size`` sequences."""
     network, head, *_ = training
     places = [n for n, each in enumerate(weights_of(network)) if each.requires_grad]
     leaves = [weights_of(network)[n] for n in places]
     parameters = [tensors.moved[n].parameters for n in places]
     gradients = [tensors.of_each[n] for n in places]
-    move = mover(tensors, updates)
+    move = mover(tensors, updates._replace(rows=updates.rows[n : n + 1]))
     sequences = tensors.sums.new_full((), size)
     everything = tensors.sums.new_full((), size * (steps if network.per_step else 1))
 

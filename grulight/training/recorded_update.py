@@ -54,4 +54,7 @@ def kinds(updates: Updates) -> list[tuple[object, ...]]:
     limits = updates.norm, updates.value, updates.of_variable
     who = (None if each is None else tuple(each.tolist()) for each in arrays)
     common = updates.rule, *limits, *who
-    return [(common, has) for has in map(flat_updates.what_groups_have, updates.rows)]
+    found = flat_updates.what_groups_have(updates.rows)
+    if (found == found[:1]).all():  # else a schedule ends a momentum, say
+        return [(common, found[0].tobytes())] * len(found)
+    return [(common, each.tobytes()) for each in found]
