@@ -65,7 +65,13 @@ def _as_now(tensor: Any) -> Any:
 
 
 class Replaying(Calling):
-    """Record operations, and do them again on the same tensors."""
+    """Record operations, and do them again on the same tensors.
+
+    Attributes:
+        replays: How often that was done, for all of a test's.
+    """
+
+    replays = 0
 
     def record(self, step: Step) -> Step:
         before = torch.get_rng_state()
@@ -81,6 +87,7 @@ class Replaying(Calling):
         torch.set_rng_state(before)
 
         def replay() -> None:
+            Replaying.replays += 1
             with torch.no_grad():
                 for func, args, kwargs, outputs in tape.calls:
                     _again(func, args, kwargs, outputs)

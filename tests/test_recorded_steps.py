@@ -91,6 +91,12 @@ OPTIMIZERS |= {
 
 
 @pytest.fixture(autouse=True)
+def _recorded_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the second step of a shape be recorded, so that those of few are replayed too."""
+    monkeypatch.setattr(capture, "WARM", 1)
+
+
+@pytest.fixture(autouse=True)
 def _quiet(tmp_path: Path) -> Iterator[None]:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     write_sources(np.random.default_rng(0))
@@ -141,11 +147,13 @@ class Fitted:
         capture.CAPTURES.pop("cpu", None)
         if kind is not None:
             capture.CAPTURES["cpu"] = kind
+        before = Replaying.replays
         seed_everything(1)
         self.data = SequenceDataModule(**{"batch_size": 64} | task[0])
         self.module = Own(**self.data.describe(), steps_per_execution=together, **task[1])
         self.trainer = Trainer(precision=precision, **QUIET | options)
         self.trainer.fit(self.module, datamodule=self.data)
+        self.replays = Replaying.replays - before
         self.optimizer = self.trainer.optimizers[0]
         on_gpu = options.get("accelerator") == "gpu"
         self.random = torch.cuda.get_rng_state() if on_gpu else torch.get_rng_state()
@@ -184,6 +192,7 @@ def test_every_task_ends_with_the_bits_of_steps_one_by_one(task: str, precision:
     several = Fitted(5, TASKS[task], precision=precision, kind=Replaying)
     assert several.module.line_of_steps is None
     assert_same(several, one)
+    assert several.replays >= several.trainer.global_step // 2
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -277,10 +286,22 @@ def test_a_training_that_can_no_longer_be_recorded_goes_on_one_by_one(
     assert_same(Fitted(5, kind=Replaying, callbacks=[Forget()]), one)
 
 
+def test_blocks_that_are_copied_leave_room_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    def together(free: int) -> int:
+        monkeypatch.setattr(on_device, "free_bytes", lambda device: free)
+        task = {"batch_size": 10}, {}
+        return Fitted(None, task, kind=Calling).trainer.train_dataloader.steps_per_execution
+
+    of_batch = 10 * (10 * 5 * 4 + 8 + 8)
+    assert together(2 * 80 * of_batch) == 32  # all 80 batches fit
+    assert together(2 * 80 * of_batch - 2) == 9  # batches in a sixteenth
+    assert together(1) == 2
+
+
 def test_a_line_says_how_much_of_the_device_data_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_device, "free_bytes", lambda device: 500_000)
     line = Fitted(None, kind=Calling).module.line_of_data
-    assert line == "data: kept on cpu (0.2 MB of 0 MB, half of what is free)"
+    assert line == "data: kept on cpu (0.17 MB; at most 0.25 MB are kept, half of what is free)"
 
 
 def test_equal_lengths_rounded_up_share_a_recording(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,12 +9,36 @@ import torch
 from grulight.data.batches import Batch, Batches
 from grulight.data.blocks import Block, Blocks
 from grulight.data.held import SHARE, Held, HeldBlock, bytes_of, held
+from grulight.data.sequences import Sequences
 from grulight.kernels.threads import ahead
+
+SHARE_OF_BLOCK = 1 / 16  # of free memory that a block may take which is copied, three times over
 
 
 def free_bytes(device: torch.device) -> int | None:
     """Return a device's free memory; None where data need not be moved."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+
+
+def most_together(data: Sequences, batch_size: int, device: torch.device, most: int) -> int:
+    """Return how many batches blocks may have, for which there is to be room if data do not fit.
+
+    Args:
+        data: The training part.
+        batch_size: Sequences of a batch.
+        device: Where they are served.
+        most: How many there are at most in any case.
+    """
+    free = free_bytes(device)
+    needed = bytes_of(data, torch.float32)
+    if free is None or needed <= SHARE * free:
+        return most
+    of_batch = needed * batch_size / len(data)
+    return max(2, min(most, int(SHARE_OF_BLOCK * free / of_batch)))
+
+
+def _megabytes(count: float) -> str:
+    return f"{count / 1e6:,.0f} MB" if count >= 1e7 else f"{count / 1e6:.2g} MB"
 
 
 def placed(
@@ -60,7 +84,7 @@ class OnDevice(Blocks):
     def line(self) -> str:
         """A line that says where the data are while they train."""
         needed, bound = bytes_of(self.batches.sequences, self.dtype), SHARE * self._free
-        sizes = f"{needed / 1e6:,.1f} MB of {bound / 1e6:,.0f} MB, half of what is free"
+        sizes = f"{_megabytes(needed)}; at most {_megabytes(bound)} are kept, half of what is free"
         return f"data: {self._fate.format(self.device)} ({sizes})"
 
 
