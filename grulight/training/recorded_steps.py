@@ -29,7 +29,7 @@ from grulight.training.many_steps import step_schedulers
 from grulight.training.pending_losses import PendingLosses
 from grulight.training.recorded_update import kinds, mover
 from grulight.training.static_scores import static_score
-from grulight.training.static_tensors import StaticTensors, tensors_for
+from grulight.training.static_tensors import StaticTensors, tensors_for, to_device
 
 _BUCKETS = 8  # numbers of time steps that are told apart between one and its double
 
@@ -123,7 +123,8 @@ def take_recorded(
     tensors, recorded = records.ready(training, block, updates)
     tensors.gather(weights, moments)
     means = training.means
-    means.sums = means.sums.to(tensors.sums)  # before there is work to wait for
+    if means.sums.device != tensors.sums.device:  # they start on the host
+        means.sums = to_device(means.sums.numpy(), tensors.sums)
     common, longest = _common(training), block.steps[:count].tolist()
     if tensors.held.columns.lengths is not None and not _drawn_by_time(training.network):
         most = tensors.held.columns.values.shape[1]
