@@ -46,11 +46,11 @@ class LabelHead(Head):
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the share of labels that are right, as Keras' binary accuracy counts them."""
-        return ((answers > 0) == (targets == 1)).sum().to(answers.dtype) / self.size
+        return _right(answers, targets).sum().to(answers.dtype) / self.size
 
     def metrics(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the share of each answer's labels that are right."""
-        return ((answers > 0) == (targets == 1)).sum(-1).to(answers.dtype) / self.size
+        return _right(answers, targets).sum(-1).to(answers.dtype) / self.size
 
     def prediction(self, answers: Tensor, *, from_logits: bool = True) -> Tensor:
         """Return the probability of each label."""
@@ -63,3 +63,8 @@ class LabelHead(Head):
     def columns(self, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:
         """Return a probability per label."""
         return per_name("probability_", predicted, names)
+
+
+def _right(answers: Tensor, targets: Tensor) -> Tensor:
+    """Return which labels are right, (M, K)."""
+    return (answers > 0) == (targets == 1)
