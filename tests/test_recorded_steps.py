@@ -40,7 +40,7 @@ TASKS: dict[str, tuple[Settings, Settings]] = {
     "labels": ({"source": "labels.npz"}, {"label_smoothing": 0.1}),
     "weighted": ({"source": "weighted.npz"}, {"class_weight": "balanced"}),
     "deep, dropped": ({}, DEEP),
-    "deep, dropped, ragged": ({"source": "ragged.npz"}, DEEP),
+    "deep, dropped, ragged": ({"source": "ragged.npz", "batch_size": 8}, DEEP),
     "frozen": ({}, {"freeze": "gru.weight_ih*"}),
     "nn.GRU": ({}, {"kernel": "torch", "num_layers": 2}),
     "whole classes per step": ({"source": "whole per step.npz"}, {"dropout": 0.2}),
@@ -122,6 +122,9 @@ def write_sources(rng: np.random.Generator) -> None:
         "weighted": classes,
     }
     for name, y in answers.items():
+        y = y.astype(float) if "values" in name else y
+        if name == "values per step":
+            y[padding] = np.nan
         more = {"weights": rng.uniform(0.5, 2, 200)} if name == "weighted" else {}
         np.savez(f"{name}.npz", x=values, lengths=lengths, y=y, **more)
     whole = rng.normal(size=(200, 9, 2))
@@ -351,6 +354,40 @@ def test_a_loss_that_is_not_finite_ends_the_training_at_its_step() -> None:
             Fitted(4, kind=kind, callbacks=[Poison()])
         said.append(str(caught.value))
     assert said[0] == said[1]
+
+
+def end_momentum(module: GRUClassifier) -> None:
+    module.optimizers().optimizer.param_groups[0]["momentum"] = 0.0
+
+
+def drop_more(module: GRUClassifier) -> None:
+    module.network.dropout.p = 0.5
+
+
+def freeze(module: GRUClassifier) -> None:
+    module.network.gru.weight_ih_l0.requires_grad_(False)
+
+
+def move(module: GRUClassifier) -> None:
+    for weight in module.network.parameters():
+        weight.data = weight.data.clone()
+
+
+def scale_otherwise(module: GRUClassifier) -> None:
+    module.scale = module.scale * 2
+
+
+@pytest.mark.parametrize("change", [end_momentum, drop_more, freeze, move, scale_otherwise])
+def test_what_changes_between_epochs_is_not_replayed(change: Callable[..., None]) -> None:
+    class Change(Callback):
+        def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                change(pl_module)
+
+    task = {"standardize": True}, {"dropout": 0.1}
+    make = OPTIMIZERS["SGD, dampened"]
+    one = Fitted(1, task, make, callbacks=[Change()])
+    assert_same(Fitted(5, task, make, kind=Replaying, callbacks=[Change()]), one)
 
 
 def test_labels_that_are_none_are_refused_before_a_step() -> None:
