@@ -14,6 +14,8 @@ from test_compiled_optimisers import MADE
 
 from grulight import GRUClassifier, SequenceDataModule
 from grulight.data import on_device
+from grulight.data.blocks import Blocks
+from grulight.data.held import held, room_for
 from grulight.training import capture, recorded_steps, recorded_update
 from grulight.training.capture import Recorded
 from grulight.training.divergence import Diverged
@@ -122,9 +124,6 @@ def write_sources(rng: np.random.Generator) -> None:
         "weighted": classes,
     }
     for name, y in answers.items():
-        y = y.astype(float) if "values" in name else y
-        if name == "values per step":
-            y[padding] = np.nan
         more = {"weights": rng.uniform(0.5, 2, 200)} if name == "weighted" else {}
         np.savez(f"{name}.npz", x=values, lengths=lengths, y=y, **more)
     whole = rng.normal(size=(200, 9, 2))
@@ -247,6 +246,25 @@ def test_one_kernel_moves_the_parameters_as_torch_does(
     assert next(settings) == next(settings)
 
 
+@pytest.mark.parametrize(("name", "anything"), [("values", np.nan), ("classes", 10**6)])
+def test_what_stands_in_the_padding_of_labels_is_not_read(name: str, anything: float) -> None:
+    def trained(spoil: bool) -> dict[str, torch.Tensor]:
+        data = SequenceDataModule(f"{name} per step.npz")
+        module = GRUClassifier(**data.describe(), steps_per_execution=3)
+        train = data.parts.train
+        if spoil:
+            train.labels[~train.counted] = anything
+        Trainer(**QUIET).fit(module, datamodule=data)
+        return module.state_dict()
+
+    capture.CAPTURES["cpu"] = Replaying
+    torch.manual_seed(0)
+    expected = trained(spoil=False)
+    torch.manual_seed(0)
+    for key, tensor in trained(spoil=True).items():
+        assert torch.equal(tensor, expected[key]), key
+
+
 def test_what_is_recorded_is_what_is_called() -> None:
     task = TASKS["deep, dropped, ragged"]
     assert_same(Fitted(5, task, kind=Replaying), Fitted(5, task, kind=Calling))
@@ -301,6 +319,23 @@ def test_blocks_that_are_copied_leave_room_on_the_device(monkeypatch: pytest.Mon
     assert together(1) == 2
 
 
+def test_data_that_are_held_are_no_room_for_others() -> None:
+    data = SequenceDataModule()
+    blocks = Blocks(data.batches(data.parts.train), 3)
+    block = next(iter(blocks))
+    kept = held(blocks.batches, torch.device("cpu"), torch.float32)
+    assert not kept.has_room(block)
+    room = room_for(block)
+    assert room.has_room(block)
+    room.take_in(block)
+    own = room.batch(torch.arange(32, 64), 10)
+    expected = [*block.split()][1]
+    assert torch.equal(own.values, expected.values)
+    assert own.labels is not None
+    assert expected.labels is not None
+    assert torch.equal(own.labels, expected.labels)
+
+
 def test_a_line_says_how_much_of_the_device_data_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_device, "free_bytes", lambda device: 500_000)
     line = Fitted(None, kind=Calling).module.line_of_data
@@ -336,10 +371,13 @@ def test_few_numbers_of_time_steps_are_told_apart() -> None:
 def test_shapes_beyond_those_that_are_kept_are_launched_as_they_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    task = TASKS["ragged, no biases"]
+    task = {"source": "ragged.npz", "batch_size": 8}, {}
     expected = Fitted(1, task)
     monkeypatch.setattr(recorded_steps, "Recorded", lambda capturing: Recorded(capturing, most=1))
-    assert_same(Fitted(4, task, kind=Replaying), expected)
+    few = Fitted(4, task, kind=Replaying)
+    assert_same(few, expected)
+    monkeypatch.setattr(recorded_steps, "Recorded", Recorded)
+    assert 0 < few.replays < Fitted(4, task, kind=Replaying).replays
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_at_its_step() -> None:
