@@ -197,8 +197,12 @@ def test_every_task_ends_with_the_bits_of_steps_one_by_one(task: str, precision:
     assert several.replays >= several.trainer.global_step // 2
 
 
+QUICK = ("groups, rates by step", "SGD, Nesterov", "AdamW", "RMSprop, all", "Keras' Adam, all")
+EACH = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in OPTIMIZERS]
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", EACH)
 def test_every_optimiser_ends_with_the_bits_of_its_own_steps(name: str, precision: str) -> None:
     one = Fitted(1, make=OPTIMIZERS[name], precision=precision)
     several = Fitted(5, make=OPTIMIZERS[name], precision=precision, kind=Replaying)
@@ -271,7 +275,10 @@ def test_what_is_recorded_is_what_is_called() -> None:
 
 
 @pytest.mark.parametrize("free", [1 << 40, 1], ids=["held", "copied"])
-@pytest.mark.parametrize("task", ["default", "weighted", "values", "whole classes per step"])
+@pytest.mark.parametrize(
+    "task",
+    ["weighted", *(pytest.param(n, marks=pytest.mark.slow) for n in ("default", "values"))],
+)
 def test_data_on_the_device_are_the_same_data(
     monkeypatch: pytest.MonkeyPatch, task: str, free: int
 ) -> None:
@@ -443,7 +450,12 @@ def test_labels_that_are_none_are_refused_before_a_step() -> None:
     ("task", "options", "said"),
     [
         (({}, {}), {"accumulate_grad_batches": 2}, "gradients of several batches are added up"),
-        (({}, {"kernel": "torch", **DEEP}), {}, "cuDNN drops between layers by numbers of its"),
+        pytest.param(
+            ({}, {"kernel": "torch", **DEEP}),
+            {},
+            "cuDNN drops between layers by numbers of its",
+            marks=pytest.mark.slow,
+        ),
         (({"source": "ragged.npz"}, {"kernel": "torch"}), {}, "cuDNN asks the host for the leng"),
         (({}, {}), {"precision": "bf16-mixed"}, "the precision is bf16-mixed"),
     ],
