@@ -68,7 +68,11 @@ def test_limits_on_steps_are_exact(run: Run, taken: list[int]) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [pytest.param((), marks=pytest.mark.slow), DROPPED, (*DROPPED, TOGETHER, 1)],
+    [
+        pytest.param((), marks=pytest.mark.slow),
+        DROPPED,
+        pytest.param((*DROPPED, TOGETHER, 1), marks=pytest.mark.slow),
+    ],
     ids=["default", "deep, dropped, ragged", "the same one by one"],
 )
 def test_a_run_goes_on_within_an_epoch(
