@@ -19,6 +19,7 @@ from rich.console import Console
 from grulight.files import written_whole
 
 SUITES = ("epoch", "options", "latency", "growth", "cold", "memory", "scaling", "gpu", "tune")
+PARTS = ("gpu-fit",)  # of a suite
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +70,8 @@ def measured(
         parameters = suites.scaling(bench)
     if "gpu" in chosen:
         sentences += suites.gpu(bench)
+    elif "gpu-fit" in chosen:
+        sentences += suites.gpu_fit(bench)
     if "tune" in chosen:
         sentences += tuning.tune(bench, trials)
     names = dict.fromkeys(suite for suite, _, _ in bench.results if suite != "scaling")
@@ -111,8 +114,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _suite(text: str) -> str:
-    if text not in SUITES:
-        raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(SUITES)}")
+    if text not in SUITES + PARTS:
+        raise argparse.ArgumentTypeError(f"{text!r}: choose from {', '.join(SUITES + PARTS)}")
     return text
 
 

@@ -1,6 +1,8 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +11,8 @@ SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import benchmark  # noqa: E402 - the scripts are no package
+from peers import gpu_fits, oracle, peer_process, report, suites, tuning  # noqa: E402
 from peers import options as option_suite  # noqa: E402
-from peers import oracle, peer_process, report, suites, tuning  # noqa: E402
 from peers.claims import Claim, judged, linear  # noqa: E402
 from peers.peer_process import Process, Sample, Skipped  # noqa: E402
 from peers.work import Work, draw, load, save  # noqa: E402
@@ -189,8 +191,31 @@ def test_many_cases_stand_below_each_other() -> None:
 def test_without_a_gpu_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suites, "cuda_device", lambda: None)
     empty = bench()
-    assert suites.gpu(empty) == ["GPU rows are left out: torch finds no CUDA device."]
+    for suite in (suites.gpu, suites.gpu_fit):
+        assert suite(empty) == ["GPU rows are left out: torch finds no CUDA device."]
     assert not empty.results
+
+
+def test_a_gpu_is_idle_where_its_driver_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Epochs:
+        def ask(self, do: str, count: int = 1) -> Any:
+            sleep(0.2)
+            return None if do == "verify" else [1.0] * count
+
+    told = "for n in 0 0 0 0 0; do echo $n; done; while :; do echo 75; sleep 0.01; done"
+    monkeypatch.setattr(gpu_fits, "SAMPLED", ("sh", "-c", told))
+    measured = gpu_fits.idle(Epochs())()
+    assert measured == 0.25
+    monkeypatch.setattr(gpu_fits, "SAMPLED", ("no such program",))
+    with pytest.raises(Skipped, match="not installed: no such program"):
+        gpu_fits.idle(Epochs())()
+
+
+def test_work_may_have_more_features() -> None:
+    wide = draw(sequences=4, steps=3, hidden=6, features=8)
+    assert wide.x.shape == (4, 3, 8)
+    assert wide.weights["gru.weight_ih_l0"].shape == (18, 8)
+    np.testing.assert_array_equal(wide.x[:, :, 5:], wide.x[:, :, :3])
 
 
 def test_reason_stands_once_beside_a_short_cell() -> None:

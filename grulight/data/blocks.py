@@ -1,13 +1,13 @@
 """Several batches at once, where what happens around a step costs more than the step."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from grulight.data.batches import Batch, Batches
+from grulight.data.batches import Batch, Batches, Order, Part
 
 
 class Block(NamedTuple):
@@ -67,15 +67,23 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Block]:
         """Yield the blocks of one pass; see :meth:`Batches.parts`."""
-        sequences = self.batches.sequences
-        follows_steps = sequences.labels is not None and sequences.follows_steps
-        everything = np.arange(len(sequences))
         for parts in self.batches.parts(self.steps_per_execution):
-            each, sizes, shares, steps = zip(*parts, strict=True)
-            chosen = [everything[own] if isinstance(own, slice) else own for own in each]
-            whole = self.batches.batch(np.concatenate(chosen), max(steps), 1.0)
-            columns = np.array(sizes), np.array(shares), np.array(steps)
-            yield Block(whole, *columns, follows_steps)
+            yield self.block(parts)
+
+    def block(self, parts: Sequence[Part]) -> Block:
+        """Return batches as a block."""
+        order, sizes, shares, steps = self.columns(parts)
+        whole = self.batches.batch(order, int(steps.max()), 1.0)
+        return Block(whole, sizes, shares, steps, self.batches.sequences.follows_steps)
+
+    def columns(
+        self, parts: Sequence[Part]
+    ) -> tuple[Order, NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+        """Return which sequences batches have, then each one's size, share and time steps."""
+        each, sizes, shares, steps = zip(*parts, strict=True)
+        count = len(self.batches.sequences)
+        chosen = [np.arange(*n.indices(count)) if isinstance(n, slice) else n for n in each]
+        return np.concatenate(chosen), np.array(sizes), np.array(shares), np.array(steps)
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches of which epoch were served."""

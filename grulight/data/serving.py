@@ -7,6 +7,7 @@ import torch
 
 from grulight.data.batches import Batches, Order
 from grulight.data.blocks import Blocks
+from grulight.data.on_device import OneByOne
 from grulight.data.remembered import RememberedDataModule
 from grulight.data.sequences import Sequences
 from grulight.data.shuffling import shuffled_sequences
@@ -85,7 +86,7 @@ class ServingDataModule(RememberedDataModule):
         rank, world = self.trainer.global_rank, self.trainer.world_size
         return Batches(part, size, order, self._epoch, rank, world, self.whole)
 
-    def train_dataloader(self) -> Batches | Blocks:
+    def train_dataloader(self) -> Batches | Blocks | OneByOne:
         """Return the training batches, reshuffled every epoch.
 
         With ``overfit_batches`` they are the same ones each time, in the source's order.
@@ -97,7 +98,10 @@ class ServingDataModule(RememberedDataModule):
             self.seed = int(self.trainer.strategy.broadcast(self.seed))
         order = partial(shuffled_sequences, self.parts.train, self.seed)
         fixed = getattr(self.trainer, "overfit_batches", 0) > 0  # set where mypy cannot see
-        return self._together(self.batches(self.parts.train, None if fixed else order), "steps")
+        served = self._together(self.batches(self.parts.train, None if fixed else order), "steps")
+        module = self.trainer and self.trainer.lightning_module
+        placed = getattr(module, "placed", None)
+        return served if placed is None else placed(served)
 
     def _together(self, batches: Batches, what: str) -> Batches | Blocks:
         """Return batches in blocks of as many as the module takes together."""

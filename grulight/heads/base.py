@@ -84,12 +84,7 @@ class Head(ABC):
         Raises:
             InputError: The shapes do not fit each other.
         """
-        expected = answers.shape[:-1] if self.num_classes else answers.shape
-        if targets.shape != expected:
-            raise InputError(
-                f"the model answers with {tuple(expected[1:])} per sequence, but the data have "
-                f"labels {tuple(targets.shape[1:])}. Expected the same steps and values."
-            )
+        self.require_shape(answers, targets)
         if weights is not None:
             weights = weights.reshape(*weights.shape, *(1,) * (answers.dim() - 1 - weights.dim()))
             weights = weights.expand(answers.shape[:-1])
@@ -99,8 +94,29 @@ class Head(ABC):
         elif self.per_step:
             answers, targets = answers.flatten(0, 1), targets.flatten(0, 1)
             weights = None if weights is None else weights.flatten()
+        self.require_targets(targets)
         loss = self.loss(answers, targets, weights)
         return Score(loss, self.metric_sum(answers, targets), len(answers))
+
+    def require_shape(self, answers: Tensor, targets: Tensor) -> None:
+        """Check that there is a target for each answer.
+
+        Raises:
+            InputError: The shapes do not fit each other.
+        """
+        expected = answers.shape[:-1] if self.num_classes else answers.shape
+        if targets.shape != expected:
+            raise InputError(
+                f"the model answers with {tuple(expected[1:])} per sequence, but the data have "
+                f"labels {tuple(targets.shape[1:])}. Expected the same steps and values."
+            )
+
+    def require_targets(self, targets: Tensor) -> None:  # noqa: B027 - most take any number
+        """Check the numbers of targets that count, which waits for their device.
+
+        Raises:
+            InputError: One has no meaning.
+        """
 
     @abstractmethod
     def loss(self, answers: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -109,6 +125,10 @@ class Head(ABC):
     @abstractmethod
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the metric summed over answers (M, K)."""
+
+    @abstractmethod
+    def metrics(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """Return the metric of each of the answers (M, K)."""
 
     @abstractmethod
     def prediction(self, answers: Tensor, *, from_logits: bool = True) -> Tensor:

@@ -41,7 +41,11 @@ class ClassHead(Head):
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return how many are right."""
-        return (predicted_classes(answers) == targets).sum()
+        return self.metrics(answers, targets).sum()
+
+    def metrics(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """Return which are right."""
+        return predicted_classes(answers) == targets
 
     def prediction(self, answers: Tensor, *, from_logits: bool = True) -> Tensor:
         """Return the probability of each class."""

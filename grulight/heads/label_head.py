@@ -24,15 +24,21 @@ class LabelHead(Head):
     def _things(self) -> str:
         return f"{self.size} labels"
 
-    def loss(self, answers: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Return the mean binary cross entropy of all labels."""
-        targets = targets.to(answers.dtype)
+    def require_targets(self, targets: Tensor) -> None:
+        """Check that labels hold or do not.
+
+        Raises:
+            InputError: There are other numbers.
+        """
         if ((targets < 0) | (targets > 1)).any():
             raise InputError(
                 "the model says which labels hold, but the data have values beyond 0 to 1. "
                 "Expected 1 where a label holds and 0 where not."
             )
-        targets = smoothed(targets, self.label_smoothing)
+
+    def loss(self, answers: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return the mean binary cross entropy of all labels."""
+        targets = smoothed(targets.to(answers.dtype), self.label_smoothing)
         if weights is None:
             return F.binary_cross_entropy_with_logits(answers, targets)
         losses = F.binary_cross_entropy_with_logits(answers, targets, reduction="none")
@@ -40,7 +46,11 @@ class LabelHead(Head):
 
     def metric_sum(self, answers: Tensor, targets: Tensor) -> Tensor:
         """Return the share of labels that are right, as Keras' binary accuracy counts them."""
-        return ((answers > 0) == (targets == 1)).sum().to(answers.dtype) / self.size
+        return _right(answers, targets).sum().to(answers.dtype) / self.size
+
+    def metrics(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """Return the share of each answer's labels that are right."""
+        return _right(answers, targets).sum(-1).to(answers.dtype) / self.size
 
     def prediction(self, answers: Tensor, *, from_logits: bool = True) -> Tensor:
         """Return the probability of each label."""
@@ -53,3 +63,8 @@ class LabelHead(Head):
     def columns(self, predicted: NDArray[np.floating], names: Sequence[str]) -> Columns:
         """Return a probability per label."""
         return per_name("probability_", predicted, names)
+
+
+def _right(answers: Tensor, targets: Tensor) -> Tensor:
+    """Return which labels are right, (M, K)."""
+    return (answers > 0) == (targets == 1)

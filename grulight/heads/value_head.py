@@ -73,6 +73,12 @@ class ValueHead(Head):
         predicted = self.prediction(answers.detach())
         return F.l1_loss(predicted, targets.to(answers.dtype), reduction="sum") / self.size
 
+    def metrics(self, answers: Tensor, targets: Tensor) -> Tensor:
+        """Return the absolute error of each answer, the mean of its values'."""
+        predicted = self.prediction(answers.detach())
+        errors = F.l1_loss(predicted, targets.to(answers.dtype), reduction="none")
+        return errors.sum(-1) / self.size
+
     def prediction(self, answers: Tensor, *, from_logits: bool = True) -> Tensor:
         """Return the values themselves."""
         if not self.mean:

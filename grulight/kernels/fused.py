@@ -121,7 +121,7 @@ class FusedGRU(nn.GRU):
         if hx is not None:
             self.check_hidden_size(hx, self.get_expected_hidden_size(input, None))
         x = input if self.batch_first else input.transpose(0, 1)
-        if lengths is not None and x.is_cuda and not torch.compiler.is_compiling():
+        if lengths is not None and x.is_cuda and not _is_recorded():
             gate.lengths_of(lengths, *x.shape[:2])  # waits for the GPU: once, not in each layer
         out, last = self._batch(x, hx, lengths)
         return (out if self.batch_first else out.transpose(0, 1)), last
@@ -175,3 +175,8 @@ class FusedGRU(nn.GRU):
                 states.append(last)
             x = torch.cat(outputs, -1) if self.bidirectional else outputs[0]
         return x, torch.stack(states)
+
+
+def _is_recorded() -> bool:
+    """Return whether what is computed is recorded, so that no number can be looked at."""
+    return torch.compiler.is_compiling() or torch.cuda.is_current_stream_capturing()

@@ -45,7 +45,7 @@ class TerminalTrace(Callback):
         if trainer.is_global_zero:
             self.console.print(stage_table(self.recorder.stages))
             assert isinstance(pl_module, GRUClassifier)
-            if line := pl_module.line_of_steps:
+            for line in filter(None, (pl_module.line_of_steps, pl_module.line_of_data)):
                 self.console.print(one_line(line), style="dim", markup=False, soft_wrap=True)
             metric = self.recorder.metric
             validation = f"val loss / {metric}" if self.recorder.validates else None

@@ -44,16 +44,26 @@ def trainable(network: nn.Module, head: Head) -> GRUNet | None:
 def why_not_trainable(network: nn.Module, head: Head) -> reasons.Reason | None:
     """Return why Numba does not compute a network as a whole; None where it does."""
     if type(network) is not GRUNet:
-        ported = type(network).__module__.startswith("grulight.keras_files.")
-        return reasons.NETWORK.of("a Keras model" if ported else type(network).__name__)
+        return not_a_gru_net(network)
     if task_of(head) is None:
         return reasons.LOSS
     gru = network.gru
     if gru.kernel != "numba":
         return (reasons.CHOSEN if gru.asked == "auto" else reasons.KERNEL).of(gru.kernel)
-    # what has modules of its own is parametrised
-    plain = type(network.head) is nn.Linear and not gru._modules and not network.head._modules
-    return None if plain and all(map(_is_parameter, weights_of(network))) else reasons.WEIGHTS
+    return None if has_plain_weights(network) else reasons.WEIGHTS
+
+
+def not_a_gru_net(network: nn.Module) -> reasons.Reason:
+    """Return what is said of a network that is no GRUNet."""
+    ported = type(network).__module__.startswith("grulight.keras_files.")
+    return reasons.NETWORK.of("a Keras model" if ported else type(network).__name__)
+
+
+def has_plain_weights(network: GRUNet) -> bool:
+    """Return whether weights are what they seem: what has modules of its own is parametrised."""
+    gru, head = network.gru, network.head
+    plain = type(head) is nn.Linear and not gru._modules and not head._modules
+    return plain and all(map(_is_parameter, weights_of(network)))
 
 
 def worth_threads(network: GRUNet, block: Block) -> bool:

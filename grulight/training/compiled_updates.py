@@ -73,8 +73,7 @@ def updates_of(
     """Return how an optimiser's next steps update.
 
     Args:
-        optimizer: Which ``why_not_compiled`` has nothing against; its learning rates end where
-            they do after these steps.
+        optimizer: Which ``why_not_compiled`` has nothing against; its rates end after these steps.
         weights: Of the network, in its order.
         count: How many steps.
         go_on: Changes the optimiser's settings after a step, as schedulers do; it is not called
@@ -126,12 +125,6 @@ def state_of(optimizer: Optimizer, weights: Weights) -> State:
 
 def take_over(optimizer: Optimizer, weights: Weights, state: State, count: int) -> None:
     """Let weights and moments be what so many compiled steps have made of them."""
-    each = getattr(optimizer, "accumulate", 1)
-    for group in optimizer.param_groups:
-        if "step" in group:
-            waited = group.get(KEPT, 0) + count
-            group["step"] += waited // each
-            group |= {KEPT: waited % each} if each > 1 else {}
     slots, at = _slots(optimizer), 0
     for weight, number in zip(weights, _numbers(optimizer, weights), strict=True):
         part = slice(at, at + weight.numel())
@@ -143,9 +136,35 @@ def take_over(optimizer: Optimizer, weights: Weights, state: State, count: int) 
         for of_group, moments in zip(slots, state[1:], strict=True):
             if of_group[number] and moments is not None:
                 kept[of_group[number]].numpy().reshape(-1)[:] = moments[part]
-        if isinstance(optimizer, Adam | RMSprop):
+    count_on(optimizer, weights, count)
+
+
+def count_on(optimizer: Optimizer, weights: Weights, count: int) -> None:
+    """Let an optimiser have taken so many steps more."""
+    each = getattr(optimizer, "accumulate", 1)
+    for group in optimizer.param_groups:
+        if "step" in group:
+            waited = group.get(KEPT, 0) + count
+            group["step"] += waited // each
+            group |= {KEPT: waited % each} if each > 1 else {}
+    for weight, number in zip(weights, _numbers(optimizer, weights), strict=True):
+        if number >= 0 and isinstance(optimizer, Adam | RMSprop):
+            kept = optimizer.state[weight]
             kept["step"] = kept.get("step", torch.tensor(0.0, dtype=torch.float32)) + count
     optimizer._opt_called = True  # type: ignore[attr-defined]  # else schedulers warn
+
+
+def moments_of(optimizer: Optimizer, weights: Weights) -> list[dict[int, Tensor]]:
+    """Return, for each slot of a ``State``, the moments that weights have, by their places."""
+    numbers = _numbers(optimizer, weights)
+    return [
+        {
+            place: _moment(optimizer, weights[place], of_group[number])
+            for place, number in enumerate(numbers)
+            if number >= 0 and of_group[number]
+        }
+        for of_group in _slots(optimizer)
+    ]
 
 
 def _slots(optimizer: Optimizer) -> list[tuple[str, ...]]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from grulight.data.batches import Batch
 from grulight.data.blocks import Block
+from grulight.data.held import HeldBlock
 from grulight.heads import Head, ValueHead
 from grulight.kernels.reference import Array
 from grulight.kernels.rules import Updates, accumulating
@@ -30,8 +31,10 @@ from grulight.training.divergence import require_finite_loss
 from grulight.training.dropout_noise import drawn_noise, portions, sizes_of
 from grulight.training.epoch_means import EpochMeans
 
+AnyBlock = Block | HeldBlock
 
-def execute(trainer: Trainer, block: Block, take: Callable[[Block, int], None]) -> None:
+
+def execute(trainer: Trainer, block: AnyBlock, take: Callable[[AnyBlock, int], None]) -> None:
     """Take the steps of a block's batches, and count them all as Lightning's.
 
     Args:
@@ -63,7 +66,7 @@ def execute(trainer: Trainer, block: Block, take: Callable[[Block, int], None]) 
 def take_one_by_one(
     trainer: Trainer,
     loss_of: Callable[[Batch], Tensor],
-    block: Block,
+    block: AnyBlock,
     count: int,
     go_on: Callable[[], None],
 ) -> None:

@@ -13,6 +13,7 @@ from grulight.training import reasons
 from grulight.training.compiled_network import trainable, weights_of, why_not_trainable
 from grulight.training.compiled_updates import why_not_compiled
 from grulight.training.reasons import Reason
+from grulight.training.recordable import records_steps, unknown_settings, why_not_recorded
 
 _HOOKS = (
     "on_train_batch_start",
@@ -82,6 +83,11 @@ def _watching(trainer: Any) -> Reason | None:
     return reasons.CALLBACK.of(watching[0]) if watching else None
 
 
+def moves_batches(trainer: Any) -> bool:
+    """Return whether a module or data module of the user's moves batches to the device."""
+    return any(_has_steps_of_its_own(own, _TRANSFER) for own in _modules(trainer))
+
+
 def _watches(callback: Callback, hooks: tuple[str, ...]) -> bool:
     """Return whether a callback of the user's has hooks that see single steps."""
     if isinstance(callback, Timer):  # --trainer.max_time: it may look between executions
@@ -114,17 +120,17 @@ def _is_base(kind: type) -> bool:
 
 
 def why_not_in_compiled_calls(trainer: Any, network: nn.Module, head: Head) -> Reason | None:
-    """Return why no compiled call takes steps with the Trainer's optimiser; None if one does."""
+    """Return why no compiled call takes steps with the Trainer's optimiser; None if one does.
+
+    Where steps are recorded, on a GPU, these are the calls.
+    """
+    if records_steps(trainer):
+        return why_not_recorded(trainer, network)
     if found := why_not_trainable(network, head):
         return found
     assert isinstance(network, GRUNet)
-    if trainer.precision not in ("32-true", "64-true"):
-        return reasons.PRECISION.of(trainer.precision)
-    shares = network.gru.dropout, network.dropout.p
-    if type(network.dropout) is not nn.Dropout or not all(0 <= each < 1 for each in shares):
-        return reasons.DROPOUT
-    if not trainer.optimizers:
-        return reasons.EARLY
+    if (found := unknown_settings(trainer, network)) is not None:
+        return found
     optimizer = trainer.optimizers[0]
     # who limits or sums gradients first, the Trainer or the optimiser, is not told apart
     beside = trainer.accumulate_grad_batches != 1 or trainer.gradient_clip_val

@@ -7,6 +7,8 @@ from lightning.pytorch import Trainer
 from torch import nn
 
 from grulight.data.blocks import Blocks
+from grulight.data.on_device import most_together
+from grulight.data.serving import ServingDataModule
 from grulight.errors import InputError, option
 from grulight.heads import Head
 from grulight.training import reasons
@@ -15,6 +17,7 @@ from grulight.training.one_by_one import (
     why_not_in_compiled_calls,
     why_one_by_one,
 )
+from grulight.training.recordable import records_steps
 
 MOST = 32  # steps together that are chosen where nobody asks: a signal waits for so many
 
@@ -51,12 +54,20 @@ def batches_per_execution(
 def _fitting(trainer: Any, batches: int) -> int:
     """Return how many batches of an epoch's to take together, as its checkpoints allow."""
     each, every = int(trainer.accumulate_grad_batches), _every(trainer)
-    steps, most = -(-batches // each), max(1, MOST // each)
+    steps, most = -(-batches // each), max(1, _most(trainer) // each)
     if every is None:
         return min(steps, most) * each
     # so that an execution ends exactly where a checkpoint is asked for
     fitting = math.gcd(steps, every)
     return max(n for n in range(1, min(fitting, most) + 1) if fitting % n == 0) * each
+
+
+def _most(trainer: Any) -> int:
+    """Return how many batches are taken together at most: those for which a GPU has room."""
+    data = getattr(trainer, "datamodule", None)
+    if not records_steps(trainer) or not isinstance(data, ServingDataModule):
+        return MOST
+    return most_together(data.parts.train, data.batch_size, trainer.strategy.root_device, MOST)
 
 
 def _every(trainer: Any) -> int | None:

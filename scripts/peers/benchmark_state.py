@@ -14,7 +14,7 @@ from rich.console import Console
 
 from parity.tolerances import FLOAT32_FLOORS
 
-CUDNN = ("cudnn float32", "compile float32", "graph float32")
+CUDNN = ("cudnn float32", "compile float32", "graph float32", "cuDNN graph")
 # warms a peer up and returns what measures it once
 Warm = Callable[[Process], Callable[[], float]]
 Command = tuple[Sequence[str], Mapping[str, str]]

@@ -72,6 +72,10 @@ CLAIMS = (
         ("gpu", "train 65536", "cudnn float32"),
         0.2,
     ),
+    _against("gpu fit", "default", "lightning", 0.1, "GPU epoch of `fit`, plain Lightning"),
+    _against("gpu fit", "default", "cuDNN graph", 1.3, "GPU epoch, bare captured cuDNN steps"),
+    _against("gpu fit", "1000000", "lightning", 1 / 3, "GPU, 1000000 sequences, plain Lightning"),
+    _against("gpu idle", "1000000", "at most", 1.0, "GPU, 1000000 sequences, a tenth idle at most"),
 )
 
 

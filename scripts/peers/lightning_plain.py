@@ -9,7 +9,7 @@ import lightning
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
-from peer_server import Peer, serve
+from peer_server import Peer, Unavailable, serve
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 from work import Array, Work, load
@@ -51,11 +51,17 @@ class Classifier(LightningModule):
 
 
 def build(work: Work, arguments: Sequence[str]) -> Peer:
-    """Train with the Trainer's defaults, but a CSV logger and no bar: Keras draws none here."""
+    """Train with the Trainer's defaults, but a CSV logger and no bar: Keras draws none here.
+
+    On a CPU, or on what Lightning calls the first argument: ``gpu``.
+    """
     from epoch_boundary import EpochBoundary
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
+    if arguments and not torch.cuda.is_available():
+        raise Unavailable("torch finds no CUDA device")
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     model = Classifier(work)
 
     def gradients(values: Array, labels: Array) -> dict[str, Array]:
@@ -69,7 +75,7 @@ def build(work: Work, arguments: Sequence[str]) -> Peer:
     def train() -> None:
         trainer = Trainer(
             max_epochs=-1,
-            accelerator="cpu",
+            accelerator=(*arguments, "cpu")[0],
             devices=1,
             callbacks=[EpochBoundary()],
             enable_progress_bar=False,

@@ -21,6 +21,8 @@ UNITS = {
     "cold": ("s", 1.0),
     "memory": ("MB", 1e-6),
     "gpu": ("ms", 1e3),
+    "gpu fit": ("ms", 1e3),
+    "gpu idle": ("%", 100.0),
     "tune": ("s", 1.0),
 }
 GROWTH = ("ms", 1e3)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from functools import partial
 
-from peers import peer_process
+from peers import gpu_fits, peer_process
 from peers.benchmark_state import Benchmark
 from peers.claims import Verdict, linear
 from peers.work import Work, draw
@@ -129,7 +129,17 @@ def gpu(bench: Benchmark) -> list[str]:
         }
         bench.measure(work, peers, cases, env)
         said.append(_floor(bench, work))
+    gpu_fits.measure(bench, env)
     return said
+
+
+def gpu_fit(bench: Benchmark) -> list[str]:
+    """Time `grulight fit` on a CUDA device alone; return what is to be said of it."""
+    device = cuda_device()
+    if device is None:
+        return ["GPU rows are left out: torch finds no CUDA device."]
+    gpu_fits.measure(bench, peer_process.environment(bench.threads, gpu=True))
+    return [f"GPU: {device}; float32 without TF32."]
 
 
 def _floor(bench: Benchmark, work: Work) -> str:

@@ -1,4 +1,4 @@
-"""GRUs on a CUDA device: cuDNN, torch.compile, a CUDA graph, Triton; an epoch is one step."""
+"""GRUs on a CUDA device: cuDNN, torch.compile, a CUDA graph, Triton."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,9 +12,10 @@ from grulight.model import GRUNet
 
 
 def build(work: Work, arguments: Sequence[str]) -> Peer:
-    """Take steps as the arguments say; then a torch dtype.
+    """Take steps as the arguments say; then a torch dtype; then ``epoch``, or one step is one.
 
     ``cudnn``, ``compile`` (torch.compile), ``graph`` (a CUDA graph), ``triton``, ``triton-graph``.
+    All steps are of the first batch, which stays where it is.
     """
     how, dtype = arguments[0], getattr(torch, arguments[1])
     if not torch.cuda.is_available():
@@ -40,6 +41,7 @@ def build(work: Work, arguments: Sequence[str]) -> Peer:
     x, y = on_device(work.x[: work.batch]), torch.from_numpy(work.y[: work.batch]).cuda()
     optimizer = torch.optim.Adam(net.parameters(), fused=True, capturable=how.endswith("graph"))
     sums = torch.zeros(2, device="cuda")
+    steps = -(-len(work.x) // work.batch) if arguments[2:] == ["epoch"] else 1
 
     def step() -> None:
         found = logits(x)
@@ -53,7 +55,8 @@ def build(work: Work, arguments: Sequence[str]) -> Peer:
         once = _captured(step) if how.endswith("graph") else step
         while True:
             boundary()
-            once()
+            for _ in range(steps):
+                once()
             torch.cuda.synchronize()
 
     device = torch.cuda.get_device_name()

@@ -47,7 +47,12 @@ class Work:
 
 
 def draw(
-    sequences: int = 800, steps: int = 10, hidden: int = 16, batch: int = 32, distinct: int = 800
+    sequences: int = 800,
+    steps: int = 10,
+    hidden: int = 16,
+    batch: int = 32,
+    distinct: int = 800,
+    features: int = 5,
 ) -> Work:
     """Draw the work of ``grulight fit``, or of another size; the same sizes give the same work.
 
@@ -57,18 +62,20 @@ def draw(
         hidden: Units of the GRU.
         batch: Sequences per optimiser step.
         distinct: How many of the sequences differ; the rest repeats them.
+        features: Numbers of each time step; more than the five that are drawn repeat these.
     """
     from grulight.data.waves import waves
     from parity.cases import Case
     from parity.question import Network
 
     drawn = waves(distinct + 200, steps)
-    weights = Case("benchmark", Network(drawn.values.shape[2], 3, hidden)).weights()
-    x, y = drawn.values[:distinct], drawn.labels[:distinct]
+    values = drawn.values[:, :, np.arange(features) % drawn.values.shape[2]]
+    weights = Case("benchmark", Network(features, 3, hidden)).weights()
+    x, y = values[:distinct], drawn.labels[:distinct]
     return Work(
         np.resize(x, (sequences, *x.shape[1:])),
         np.resize(y, sequences),
-        drawn.values[distinct:],
+        values[distinct:],
         drawn.labels[distinct:],
         {name: array.astype(np.float32) for name, array in weights.items()},
         batch,

@@ -124,3 +124,22 @@ def test_their_trajectory_is_that_of_train_on_batch(theirs: KerasSide) -> None:
         targets = np.eye(3)[batch.inputs["labels"]]
         losses.append(model.train_on_batch([batch.inputs["values"], mask], targets)[0])
     np.testing.assert_allclose(losses, theirs(asked)["train.loss"], rtol=2e-6)
+
+
+@pytest.mark.parametrize("ragged", [False, True], ids=["whole", "ragged"])
+def test_steps_that_a_gpu_records_train_as_one_by_one(
+    ragged: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from replaying import Replaying
+
+    from grulight.training import capture
+
+    asked, side = question(ragged), TorchSide("numba")
+    expected = side(asked)
+    monkeypatch.setitem(capture.CAPTURES, "cpu", Replaying)
+    answer, kept = side.together(asked)
+    assert kept == [24, 49, 74, 99, 124]
+    for name, found in answer.items():
+        np.testing.assert_array_equal(
+            found, expected[name] if name == "train.loss" else expected[name][kept]
+        )
