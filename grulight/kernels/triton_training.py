@@ -192,7 +192,9 @@ def _counted(data: Data, order: Array, batches: Sequence[int]) -> tuple[Array, A
         raise InputError("batches: expected at least one, and a sequence in each.")
     starts = np.cumsum([0, *batches])
     total, most = int(starts[-1]), len(data.values) - 1
-    chosen = np.stack([gate.whole("order", each, total, 0, most) for each in order])
+    if np.ndim(order) != 2 or np.shape(order)[1] != total:
+        raise InputError(f"order {np.shape(order)}: expected (models, {total}).")
+    chosen = gate.whole("order", np.ravel(order), np.size(order), 0, most).reshape(-1, total)
     answers = np.tile(np.diff(starts), (len(chosen), 1))
     if data.task.per_step:
         answers = np.add.reduceat(data.steps[chosen], starts[:-1], axis=1)

@@ -71,6 +71,18 @@ CLAIMS = (
         ("gpu", "train 65536", "cudnn float32"),
         0.2,
     ),
+    Claim(
+        "GPU epoch of the default run in one program against captured steps of cuDNN",
+        ("gpu", "epoch of 25 steps", "1 program"),
+        ("gpu", "epoch of 25 steps", "graph float32"),
+        1.3,
+    ),
+    Claim(
+        "GPU epoch of 100 trainings side by side against one",
+        ("gpu", "epoch of 25 steps", "100 programs"),
+        ("gpu", "epoch of 25 steps", "1 program"),
+        1.5,
+    ),
 )
 
 

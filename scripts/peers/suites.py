@@ -23,6 +23,11 @@ CUDA = [
     for dtype in ("float32", "bfloat16")
 ]
 CUDA_BATCHES = (32, 1024, 65_536)
+# an epoch of the default run: a captured step again and again, and trainings in one program each
+CUDA_EPOCHS = {
+    **{f"{how} float32": ("torch_cuda.py", how, "float32") for how in ("graph", "triton-graph")},
+    **{name: ("triton_programs.py", name.split()[0]) for name in ("1 program", "100 programs")},
+}
 
 
 def epoch(bench: Benchmark) -> None:
@@ -129,6 +134,7 @@ def gpu(bench: Benchmark) -> list[str]:
         }
         bench.measure(work, peers, cases, env)
         said.append(_floor(bench, work))
+    bench.measure(draw(), CUDA_EPOCHS, {("gpu", "epoch of 25 steps"): peer_process.epochs}, env)
     return said
 
 

@@ -262,7 +262,7 @@ def test_what_does_not_fit_is_refused() -> None:
     fewer = FlatState(*(each[:, :features].contiguous() for each in state if each is not None))
     refused(case, "5 features: expected 4", state=fewer, sizes=Sizes(4, 16, True))
     refused(case, "order from 0 to 50: expected 0 to 49", order=np.arange(19)[None] % 2 * 50)
-    refused(case, r"order \(18,\): expected one for each of 19 rows", order=order[:, 1:])
+    refused(case, r"order \(1, 18\): expected \(models, 19\)", order=order[:, 1:])
     refused(case, "a sequence in each", batches=(8, 11, 0))
     refused(case, "2 updates: expected one for each of 1 networks", updates=[adam, adam])
     refused(case, r"rows \(5, 1, 13\): expected \(3, 1, 13\)", updates=[sgd])
