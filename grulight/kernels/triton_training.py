@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import triton
-from torch import Tensor
+from torch import Tensor, nn
 
 from grulight.errors import InputError
 from grulight.kernels import gate
@@ -126,7 +126,7 @@ def train_steps(
     updates: Sequence[Updates],
     sizes: Sizes,
     data: Data,
-    order: Array,
+    order: Array | Tensor,
     batches: Sequence[int],
     noise: Sequence[Noise] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,7 +139,8 @@ def train_steps(
         sizes: Of the GRU.
         data: On the device of the state.
         order: (models, sequences of all batches) the sequences of each network's batches, one
-            batch after the other.
+            batch after the other. What a tensor on the device holds is not looked at, as that
+            would wait for it: it must be from 0 to N - 1.
         batches: How many sequences each batch has.
         noise: Of dropout before the head, for each network; None for none.
 
@@ -152,16 +153,15 @@ def train_steps(
     """
     models = len(order)
     gradients, settings = _checked(state, updates, sizes, data, models, len(batches))
-    chosen, starts, answers = _counted(data, order, batches)
-    numbers, places = _noise(noise, sizes, data, chosen, starts)
+    counts = _counted(data, order, batches)
+    numbers, places = _noise(noise, sizes, data, *counts[:2])
     constants = constants_of(sizes, data.scale.numel(), data.task, settings)
-    steps, total, fresh = data.values.shape[1], chosen.shape[1], gradients.new_empty
+    steps, total, fresh = data.values.shape[1], sum(batches), gradients.new_empty
     slots = 5 * steps * constants["TILE_B"] * constants["TILE_H"]
     losses, metrics = (fresh(models, len(batches), dtype=torch.float64) for _ in range(2))
     squares = fresh(models, 1 + constants["VARIABLES"], dtype=torch.float64)
     given = state.parameters, gradients, *state[1:], settings.rows, settings.groups
     limits = settings.limits, settings.variables, squares
-    counts = [_there(each, gradients) for each in (chosen, starts, answers)]
     results = fresh(models, slots), losses, metrics
     numbers_of = len(batches), steps, gradients.shape[1], total, slots, float(data.task.smoothing)
     with torch.cuda.device_of(gradients):  # type: ignore[no-untyped-call]
@@ -186,19 +186,30 @@ def constants_of(sizes: Sizes, outputs: int, task: Task, settings: Settings) -> 
     }
 
 
-def _counted(data: Data, order: Array, batches: Sequence[int]) -> tuple[Array, Array, Array]:
+def _counted(
+    data: Data, order: Array | Tensor, batches: Sequence[int]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the sequences, where each batch's start, and how many answers each has."""
     if min(batches, default=0) < 1:
         raise InputError("batches: expected at least one, and a sequence in each.")
-    starts = np.cumsum([0, *batches])
-    total, most = int(starts[-1]), len(data.values) - 1
-    if np.ndim(order) != 2 or np.shape(order)[1] != total:
-        raise InputError(f"order {np.shape(order)}: expected (models, {total}).")
-    chosen = gate.whole("order", np.ravel(order), np.size(order), 0, most).reshape(-1, total)
-    answers = np.tile(np.diff(starts), (len(chosen), 1))
+    starts = _there(np.cumsum([0, *batches]), data.values)
+    total, most = sum(batches), len(data.values) - 1
+    if len(order.shape) != 2 or order.shape[1] != total:
+        raise InputError(f"order {tuple(order.shape)}: expected (models, {total}).")
+    if not isinstance(order, Tensor):
+        found = gate.whole("order", order.ravel(), order.size, 0, most)
+        order = _there(found.reshape(-1, total), data.values)
+    if order.dtype != torch.int64 or order.device != data.values.device:
+        found_on = f"{order.dtype} on {order.device}"
+        raise InputError(f"order is {found_on}, expected int64 on {data.values.device}.")
+    answers = starts.diff().repeat(len(order), 1)
     if data.task.per_step:
-        answers = np.add.reduceat(data.steps[chosen], starts[:-1], axis=1)
-    return chosen, starts, answers
+        if data.lengths is None:
+            answers *= data.values.shape[1]
+        else:
+            before = nn.functional.pad(data.lengths[order].cumsum(1), (1, 0))
+            answers = before[:, starts].diff()
+    return order.contiguous(), starts, answers
 
 
 def _padded(count: int) -> int:
@@ -244,7 +255,7 @@ def _settings(
     for each in updates:
         if each.rows.shape != shape:
             raise InputError(f"rows {each.rows.shape}: expected {shape}.")
-        if _fixed(each) != _fixed(first):
+        if each is not first and _fixed(each) != _fixed(first):
             raise InputError("updates: expected one rule, and the same groups and variables.")
     limits = np.array([(each.norm, each.value, each.of_variable) for each in updates], float)
     names = dict(zip(("norm", "value", "of_variable"), limits.max(0).tolist(), strict=True))
@@ -260,7 +271,7 @@ def _fixed(updates: Updates) -> tuple[object, ...]:
 
 
 def _noise(
-    noise: Sequence[Noise] | None, sizes: Sizes, data: Data, order: Array, starts: Array
+    noise: Sequence[Noise] | None, sizes: Sizes, data: Data, order: Tensor, starts: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
     """Return all networks' noise, and where that of each batch begins; None for none."""
     if noise is None:
@@ -268,9 +279,10 @@ def _noise(
     if len(noise) != len(order) or not all(each.head and not each.between for each in noise):
         raise InputError("noise: expected some before the head, and none elsewhere, for each.")
     numbers, places, begin = [], [], 0
-    for each, chosen in zip(noise, order, strict=True):
+    edges = starts.cpu().numpy()
+    for each, chosen in zip(noise, order.cpu().numpy(), strict=True):
         lens = data.steps[chosen]
-        found, at = noise_numbers(each, sizes, lens, starts, data.task.per_step, np.float32)
+        found, at = noise_numbers(each, sizes, lens, edges, data.task.per_step, np.float32)
         numbers.append(found)
         places.append(begin + at)
         begin += len(found)

@@ -34,8 +34,7 @@ class Programs:
         self.data = on_device((work.x, None, work.y), work.classes, Task(), device)
         self.state = self._first(models)
         self.batches = np.diff([*range(0, len(work.x), work.batch), len(work.x)]).tolist()
-        self.step, self.draw = 0, np.random.default_rng(0)
-        self.losses = torch.empty(0)
+        self.step, self.losses = 0, torch.empty(0)
 
     def _first(self, models: int) -> FlatState:
         flat = np.concatenate([self.work.weights[name].ravel() for name in self.names])
@@ -45,8 +44,7 @@ class Programs:
     def epoch(self) -> None:
         """Train all networks for an epoch; nothing waits for the device."""
         updates = keras_adam(Adam(), self.step, len(self.batches), double=False)
-        order = np.tile(np.arange(len(self.work.x)), (self.models, 1))
-        order = self.draw.permuted(order, axis=1)
+        order = torch.rand(self.models, len(self.work.x), device=self.device).argsort(1)
         given = [updates] * self.models, self.sizes, self.data, order, self.batches
         self.losses, _, _ = train_steps(self.state, *given)
         self.step += len(self.batches)
