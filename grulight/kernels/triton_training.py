@@ -28,7 +28,8 @@ from grulight.kernels.steps import ANSWERS, Noise, Sizes, Task, noise_numbers, r
 from grulight.kernels.triton_training_kernels import train_kernel
 from grulight.kernels.triton_update import BLOCK, FlatState, Settings, check, settings_of
 
-LARGEST = 64  # units, features, numbers of an answer
+LARGEST = 64  # units, numbers of an answer
+FEATURES = 63  # beside which stands the one that biases are multiplied by
 LEAST = 16  # numbers that a product sums over
 
 # by padded units: sequences and warps of a program
@@ -104,10 +105,13 @@ def obstacle(sizes: Sizes, outputs: int, device: torch.device) -> str | None:
     """Say why networks of some sizes cannot be trained here on a CUDA device, if they cannot."""
     if sizes.layers > 1 or sizes.directions > 1:
         return "takes one layer in one direction"
-    most = {"units": sizes.hidden, "features": sizes.inputs, "numbers of an answer": outputs}
-    for name, count in most.items():
-        if count > LARGEST:
-            return f"takes at most {LARGEST} {name}, and there are {count}"
+    for name, count, most in (
+        ("units", sizes.hidden, LARGEST),
+        ("features", sizes.inputs, FEATURES),
+        ("numbers of an answer", outputs, LARGEST),
+    ):
+        if count > most:
+            return f"takes at most {most} {name}, and there are {count}"
     if torch.version.hip:
         return "was made for NVIDIA's GPUs"
     found: Any = torch.cuda.get_device_properties(device)  # torch's types lack one of these
@@ -181,7 +185,7 @@ def constants_of(sizes: Sizes, outputs: int, task: Task, settings: Settings) -> 
         **{"BIAS": sizes.biases, "ANSWER": ANSWERS.index(task.answer), "PER_STEP": task.per_step},
         **{"GROUPS": settings.rows.shape[-2], "RULE": settings.rule, "NORM": norm, "VALUE": value},
         **{"VARIABLES": variables, "BLOCK": BLOCK, "TILE_B": sequences, "TILE_H": units},
-        **{"TILE_I": _padded(sizes.inputs), "TILE_C": _padded(outputs)},
+        **{"TILE_I": _padded(sizes.inputs + 1), "TILE_C": _padded(outputs)},
         **{"num_warps": warps, "num_stages": 1, "enable_fp_fusion": True},
     }
 

@@ -30,13 +30,22 @@ from grulight.kernels.triton_update_kernels import COLUMNS, sum_squares, update
 
 @triton.jit
 def load_step(x_at, p, length, i, INPUTS: tl.constexpr):
-    """Return the inputs of a step (B, I), zero where it is none."""
+    """Return the inputs of a step (B, I), zero where it is none, and a one that the biases meet."""
     inside = (p < length) & (i[None, :] < INPUTS)
-    return tl.load(x_at + p * INPUTS + i[None, :], mask=inside, other=0.0)
+    x = tl.load(x_at + p * INPUTS + i[None, :], mask=inside, other=0.0)
+    return tl.where(i[None, :] == INPUTS, 1.0, x)
 
 
 @triton.jit
-def forward_tile(x_at, length, longest, tape, v, u, bias, INPUTS: tl.constexpr):
+def load_by_input(w_ih, bias, i, j, INPUTS: tl.constexpr, HIDDEN: tl.constexpr):
+    """Return tiles (I, J) of W_ih of r, z and n, and behind the inputs their biases."""
+    r, z, n = load3(w_ih, i, j, INPUTS, HIDDEN)
+    last = i[:, None] == INPUTS
+    return tl.where(last, bias[0], r), tl.where(last, bias[1], z), tl.where(last, bias[2], n)
+
+
+@triton.jit
+def forward_tile(x_at, length, longest, tape, v, u, b_c, INPUTS: tl.constexpr):
     """Read a tile of sequences; return their last states (B, H), and fill the tape."""
     rows: tl.constexpr = length.shape[0]
     width: tl.constexpr = u[0].shape[1]
@@ -50,8 +59,8 @@ def forward_tile(x_at, length, longest, tape, v, u, bias, INPUTS: tl.constexpr):
         ahead = load_step(x_at, p + 1, length, i, INPUTS)  # arrives while this step is computed
         r, z, a = product3(x, v, zeros, zeros, zeros, EXACT)
         r, z, c = product3(h, u, r, z, zeros, EXACT)
-        r, z, c = sigmoid(r + bias[0]), sigmoid(z + bias[1]), c + bias[3]
-        n = tanh(a + bias[2] + r * c)
+        r, z, c = sigmoid(r), sigmoid(z), c + b_c
+        n = tanh(a + r * c)
         tl.store(at, h)
         tl.store(at + slot, r)
         tl.store(at + 2 * slot, z)
@@ -137,9 +146,8 @@ def backward_tile(
         d_head = dot(tl.trans(read), s_head, d_head, EXACT)
     d_u_r = tl.full((width, width), 0.0, tl.float32)
     d_v_r = tl.full((TILE_I, width), 0.0, tl.float32)
-    s_r = tl.full((rows, width), 0.0, tl.float32)
+    s_c = tl.full((rows, width), 0.0, tl.float32)
     d_u_z, d_u_c, d_v_z, d_v_n = d_u_r, d_u_r, d_v_r, d_v_r
-    s_z, s_n, s_c = s_r, s_r, s_r
     for q in range(longest):
         p = longest - 1 - q
         valid = p < length
@@ -169,7 +177,7 @@ def backward_tile(
         by_input, by_state = (d_r, d_z, d_n), (d_r, d_z, d_c)
         d_v_r, d_v_z, d_v_n = product3(tl.trans(x), by_input, d_v_r, d_v_z, d_v_n, EXACT)
         d_u_r, d_u_z, d_u_c = product3(tl.trans(before), by_state, d_u_r, d_u_z, d_u_c, EXACT)
-        s_r, s_z, s_n, s_c = s_r + d_r, s_z + d_z, s_n + d_n, s_c + d_c
+        s_c += d_c
         after = before
         at -= 5 * slot
     add3(into, d_v_r, d_v_z, d_v_n, i, j, again, INPUTS, HIDDEN)
@@ -177,16 +185,16 @@ def backward_tile(
     add3(into, d_u_r, d_u_z, d_u_c, j, j, again, HIDDEN, HIDDEN)
     into += 3 * HIDDEN * HIDDEN
     if BIAS:
-        units = j < HIDDEN
-        s_r, s_z = tl.sum(s_r, 0), tl.sum(s_z, 0)
-        add(into + j, s_r, units, again)
-        add(into + HIDDEN + j, s_z, units, again)
-        add(into + 2 * HIDDEN + j, tl.sum(s_n, 0), units, again)
-        into += 3 * HIDDEN
-        add(into + j, s_r, units, again)
-        add(into + HIDDEN + j, s_z, units, again)
-        add(into + 2 * HIDDEN + j, tl.sum(s_c, 0), units, again)
-        into += 3 * HIDDEN
+        units, by_one = j < HIDDEN, (i[:, None] == INPUTS) & (j[None, :] < HIDDEN)
+        at = into + j[None, :] + 0 * i[:, None]
+        add(at, d_v_r, by_one, again)
+        add(at + HIDDEN, d_v_z, by_one, again)
+        add(at + 2 * HIDDEN, d_v_n, by_one, again)
+        at += 3 * HIDDEN
+        add(at, d_v_r, by_one, again)
+        add(at + HIDDEN, d_v_z, by_one, again)
+        add(into + 5 * HIDDEN + j, tl.sum(s_c, 0), units, again)
+        into += 6 * HIDDEN
     add(into + c * HIDDEN + j[:, None], d_head, (j[:, None] < HIDDEN) & (c < OUTPUTS), again)
     into += HIDDEN * OUTPUTS
     add(into + tl.arange(0, TILE_C), tl.sum(s_head, 0), tl.arange(0, TILE_C) < OUTPUTS, again)
@@ -247,8 +255,8 @@ def train_kernel(
     i, j, c = tl.arange(0, TILE_I), tl.arange(0, TILE_H), tl.arange(0, TILE_C)[None, :]
     for step in range(batches):
         start, stop = tl.load(starts + step), tl.load(starts + step + 1)
-        v, u = load3(w_ih, i, j, INPUTS, HIDDEN), load3(w_hh, j, j, HIDDEN, HIDDEN)
-        bias = load_bias(b_ih, b_hh, j, HIDDEN)
+        bias, u = load_bias(b_ih, b_hh, j, HIDDEN), load3(w_hh, j, j, HIDDEN, HIDDEN)
+        v = load_by_input(w_ih, bias, i, j, INPUTS, HIDDEN)
         head = load_head(after, after + OUTPUTS * HIDDEN, j, c, HIDDEN, OUTPUTS)
         result = model * batches + step
         count = tl.load(answers + result)
@@ -265,7 +273,7 @@ def train_kernel(
                 noise_at = noise_of(
                     noise, noise_starts, model, batches, step, b - start, stop - start
                 )
-            h = forward_tile(x_at, length, longest, tape, v, u, bias, INPUTS)
+            h = forward_tile(x_at, length, longest, tape, v, u, bias[3], INPUTS)
             tl.debug_barrier()  # the tape is written
             more, right = backward_tile(
                 h, x_at, length, longest, tape, u, head, task, place, noise_at, count, into,

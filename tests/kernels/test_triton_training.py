@@ -35,6 +35,7 @@ CASES: dict[str, dict[str, Any]] = {
     "default": {},
     "ragged": {"ragged": True},
     "more than a tile, the last one smaller": {"batches": (40, 33), "time": 2, "ragged": True},
+    "as many features as a product sums over": {"inputs": 16, **TWO},
     "a batch of one sequence": {"batches": (1, 4), "time": 1},
     "odd units and features, no biases": {"hidden": 33, "inputs": 20, "biases": False, **TWO},
     "two classes, smoothed": {"outputs": 1, "smoothing": 0.1, **TWO},
@@ -299,7 +300,7 @@ def test_networks_that_do_not_fit_are_told_apart(monkeypatch: pytest.MonkeyPatch
     assert "one layer in one direction" in obstacle(Sizes(5, 16, True, 2), 3, device)
     assert "one layer in one direction" in obstacle(Sizes(5, 16, True, 1, 2), 3, device)
     assert "at most 64 units, and there are 65" in obstacle(Sizes(5, 65, True), 3, device)
-    assert "at most 64 features" in obstacle(Sizes(65, 16, True), 3, device)
+    assert "at most 63 features" in obstacle(Sizes(64, 16, True), 3, device)
     assert "at most 64 numbers of an answer" in obstacle(Sizes(5, 16, True), 65, device)
     monkeypatch.setattr(torch.cuda, "get_device_properties", on("T4", 7, 64))
     assert "T4 has 7.0" in obstacle(Sizes(5, 16, True), 3, device)
@@ -307,7 +308,7 @@ def test_networks_that_do_not_fit_are_told_apart(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["all"]], ids=["default", "all options"])
-@pytest.mark.parametrize("size", [(5, 16, 3), (64, 32, 64), (64, 64, 64)], ids=str)
+@pytest.mark.parametrize("size", [(5, 16, 3), (63, 16, 64), (63, 32, 64), (63, 64, 64)], ids=str)
 def test_programs_take_no_more_shared_memory_than_they_say(
     size: tuple[int, int, int], options: list[str]
 ) -> None:
