@@ -18,7 +18,10 @@ from rich.console import Console
 
 from grulight.files import written_whole
 
-SUITES = ("epoch", "options", "latency", "growth", "cold", "memory", "scaling", "gpu", "tune")
+SUITES = (
+    *("epoch", "options", "latency", "growth", "cold", "memory", "scaling"),
+    *("gpu", "gpu-epoch", "tune"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,6 +72,8 @@ def measured(
         parameters = suites.scaling(bench)
     if "gpu" in chosen:
         sentences += suites.gpu(bench)
+    if "gpu-epoch" in chosen:
+        sentences += suites.gpu_epochs(bench)
     if "tune" in chosen:
         sentences += tuning.tune(bench, trials)
     names = dict.fromkeys(suite for suite, _, _ in bench.results if suite != "scaling")

@@ -191,7 +191,8 @@ def test_many_cases_stand_below_each_other() -> None:
 def test_without_a_gpu_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suites, "cuda_device", lambda: None)
     empty = bench()
-    assert suites.gpu(empty) == ["GPU rows are left out: torch finds no CUDA device."]
+    for suite in (suites.gpu, suites.gpu_epochs):
+        assert suite(empty) == ["GPU rows are left out: torch finds no CUDA device."]
     assert not empty.results
 
 

@@ -73,14 +73,14 @@ CLAIMS = (
     ),
     Claim(
         "GPU epoch of the default run in one program against captured steps of cuDNN",
-        ("gpu", "epoch of 25 steps", "1 program"),
-        ("gpu", "epoch of 25 steps", "graph float32"),
+        ("gpu-epoch", "25 steps", "1 program"),
+        ("gpu-epoch", "25 steps", "graph float32"),
         1.3,
     ),
     Claim(
         "GPU epoch of 100 trainings side by side against one",
-        ("gpu", "epoch of 25 steps", "100 programs"),
-        ("gpu", "epoch of 25 steps", "1 program"),
+        ("gpu-epoch", "25 steps", "100 programs"),
+        ("gpu-epoch", "25 steps", "1 program"),
         1.5,
     ),
 )

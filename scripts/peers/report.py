@@ -21,6 +21,7 @@ UNITS = {
     "cold": ("s", 1.0),
     "memory": ("MB", 1e-6),
     "gpu": ("ms", 1e3),
+    "gpu-epoch": ("ms", 1e3),
     "tune": ("s", 1.0),
 }
 GROWTH = ("ms", 1e3)
