@@ -18,7 +18,10 @@ from rich.console import Console
 
 from grulight.files import written_whole
 
-SUITES = ("epoch", "options", "latency", "growth", "cold", "memory", "scaling", "gpu", "tune")
+SUITES = (
+    *("epoch", "options", "latency", "growth", "cold", "memory", "scaling"),
+    *("gpu", "gpu-epoch", "tune"),
+)
 PARTS = ("gpu-fit",)  # of a suite
 
 
@@ -72,6 +75,8 @@ def measured(
         sentences += suites.gpu(bench)
     elif "gpu-fit" in chosen:
         sentences += suites.gpu_fit(bench)
+    if "gpu-epoch" in chosen:
+        sentences += suites.gpu_epochs(bench)
     if "tune" in chosen:
         sentences += tuning.tune(bench, trials)
     names = dict.fromkeys(suite for suite, _, _ in bench.results if suite != "scaling")

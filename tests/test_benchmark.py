@@ -1,11 +1,13 @@
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from time import sleep
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -191,7 +193,7 @@ def test_many_cases_stand_below_each_other() -> None:
 def test_without_a_gpu_a_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(suites, "cuda_device", lambda: None)
     empty = bench()
-    for suite in (suites.gpu, suites.gpu_fit):
+    for suite in (suites.gpu, suites.gpu_fit, suites.gpu_epochs):
         assert suite(empty) == ["GPU rows are left out: torch finds no CUDA device."]
     assert not empty.results
 
@@ -216,6 +218,24 @@ def test_work_may_have_more_features() -> None:
     assert wide.x.shape == (4, 3, 8)
     assert wide.weights["gru.weight_ih_l0"].shape == (18, 8)
     np.testing.assert_array_equal(wide.x[:, :, 5:], wide.x[:, :, :3])
+
+
+def test_trainings_in_programs_take_the_right_gradients_and_orders_of_their_own(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.syspath_prepend(SCRIPTS / "peers")  # a peer is a program of its own
+    triton_programs = import_module("triton_programs")
+    programs = triton_programs.Programs(work, 2, "cuda" if torch.cuda.is_available() else "cpu")
+    truth = oracle.truth_of(work)
+    assert truth.checked(programs.gradients(work.x[:32], work.y[:32])) < 8
+    programs.epoch()
+    assert programs.wrong() is None
+    first, second = programs.losses.cpu()
+    assert len(first) == 3
+    assert not torch.equal(first, second)
+    programs.losses[1, 2] = torch.nan
+    assert programs.wrong() == "a loss is missing or not finite"
 
 
 def test_reason_stands_once_beside_a_short_cell() -> None:

@@ -123,7 +123,7 @@ def train_steps(
     sizes = Sizes(*sizes)
     outputs = gate.state(state[:3], sizes)
     number = state.parameters.dtype.type
-    arrays = _ready(data, sizes.inputs, outputs, number, task)
+    arrays = ready(data, sizes.inputs, outputs, number, task)
     starts = gate.batches(batches, step)
     order = gate.whole("batches", np.concatenate(batches), int(starts[-1]), 0, len(arrays[0]) - 1)
     if isinstance(rule, Adam):
@@ -140,7 +140,7 @@ def train_steps(
     scale = np.ones(outputs) if task.scale is None else task.scale
     losses, metrics = np.empty(len(batches)), np.empty(len(batches))
     lens = arrays[1] if arrays[1].size else np.full(len(arrays[0]), arrays[0].shape[1])
-    numbers, places = _noise(noise, sizes, lens[order], starts, task.per_step, number)
+    numbers, places = noise_numbers(noise, sizes, lens[order], starts, task.per_step, number)
     train(
         state.parameters,
         (state.exp_avg, state.exp_avg_sq, third, sums),
@@ -179,7 +179,7 @@ def noise_shapes(
     return found + [(batch, longest, wide) if per_step else (batch, wide)] * head
 
 
-def _noise(
+def noise_numbers(
     noise: Noise | None, sizes: Sizes, lens: Array, starts: Array, per_step: bool, number: type
 ) -> tuple[Array, Array]:
     """Return all numbers, and where each batch's start and the last one's end."""
@@ -193,7 +193,7 @@ def _noise(
     return gate.row("noise", noise.numbers, int(places[-1]), number), places
 
 
-def _ready(
+def ready(
     data: tuple[Array, Array | None, Array], features: int, outputs: int, kind: type, task: Task
 ) -> tuple[Array, Array, Array, Array, Array, Array]:
     """Return values, lengths (empty where all are valid) and targets as the kernel trusts them.

@@ -35,23 +35,23 @@ PRECISION = tl.constexpr("ieee" if triton.knobs.runtime.interpret else "bf16x6")
 
 
 @triton.jit
-def dot(a, b, acc):
+def dot(a, b, acc, HOW: tl.constexpr = PRECISION):
     """Return acc + a b, never in TF32."""
-    return tl.dot(a.to(b.dtype), b, acc, input_precision=PRECISION)
+    return tl.dot(a.to(b.dtype), b, acc, input_precision=HOW)
 
 
 @triton.jit
-def product3(a, w, r, z, n):
+def product3(a, w, r, z, n, HOW: tl.constexpr = PRECISION):
     """Return r + a w_r, z + a w_z, n + a w_n."""
-    return dot(a, w[0], r), dot(a, w[1], z), dot(a, w[2], n)
+    return dot(a, w[0], r, HOW), dot(a, w[1], z, HOW), dot(a, w[2], n, HOW)
 
 
 @triton.jit
-def back3(d_r, d_z, d_n, w):
+def back3(d_r, d_z, d_n, w, HOW: tl.constexpr = PRECISION):
     """Return what reaches the argument of ``product3``."""
     zeros = tl.full((d_r.shape[0], w[0].shape[0]), 0.0, tl.float32)
-    into = dot(d_z, tl.trans(w[1]), dot(d_r, tl.trans(w[0]), zeros))
-    return dot(d_n, tl.trans(w[2]), into)
+    into = dot(d_z, tl.trans(w[1]), dot(d_r, tl.trans(w[0]), zeros, HOW), HOW)
+    return dot(d_n, tl.trans(w[2]), into, HOW)
 
 
 @triton.jit

@@ -143,16 +143,21 @@ def update(
         )
 
 
-def check(state: FlatState, gradients: Tensor, settings: Settings) -> None:
+def check(state: FlatState, gradients: Tensor, settings: Settings, *, axes: int = 1) -> None:
     """Check that tensors fit each other and the rule, as far as that can be told on the host.
+
+    Args:
+        state: What is moved.
+        gradients: Of as many numbers.
+        settings: How.
+        axes: Of these tensors; with two, the first is that of several networks.
 
     Raises:
         InputError: They do not.
     """
-    if gradients.dtype != torch.float32 or gradients.dim() != 1:
-        raise InputError(
-            f"gradients {tuple(gradients.shape)} of {gradients.dtype}: expected (P,) of float32."
-        )
+    if gradients.dtype != torch.float32 or gradients.dim() != axes:
+        found, wanted = tuple(gradients.shape), ("(P,)", "(models, P)")[axes - 1]
+        raise InputError(f"parameters {found} of {gradients.dtype}: expected {wanted} of float32.")
     for name, tensor in zip(FlatState._fields, state, strict=True):
         gate.like(gradients, name, tensor, gradients.shape)
         if tensor is not None and not tensor.is_contiguous():
@@ -161,5 +166,5 @@ def check(state: FlatState, gradients: Tensor, settings: Settings) -> None:
     if missing:
         raise InputError(f"{missing[0]} is missing: the optimiser's settings need it.")
     rows = settings.rows
-    if rows.dim() != 3 or rows.shape[2] != COLUMNS or not rows.is_contiguous():
+    if rows.dim() != axes + 2 or rows.shape[-1] != COLUMNS or not rows.is_contiguous():
         raise InputError(f"rows {tuple(rows.shape)}: expected (steps, groups, {COLUMNS}).")

@@ -226,8 +226,9 @@ def limited_by_variables(
     variable = load_whole(settings[3], i, inside)
     for number in range(VARIABLES):
         root = total_of(settings[4], 1 + number, PARTS, PADDED)
-        share = limit / tl.where(root > limit, root, limit)
-        share = tl.where(limit > 0.0, share, 1.0).to(tl.float32)
+        least = tl.where(limit > 0.0, limit, 1.0)
+        share = tl.where(limit > 0.0, least / tl.where(root > least, root, least), 1.0)
+        share = share.to(tl.float32)
         g = tl.where(variable == number, g * share, g)
     return g
 
@@ -247,10 +248,12 @@ def sum_squares(
             i = block + tl.arange(0, BLOCK)
             inside = i < stop
             g, _ = summed_gradient(state, settings[0], i, inside)
+            moving = load_whole(settings[1], i, inside) >= 0
             if VARIABLES == 0:
-                counted = load_whole(settings[1], i, inside) >= 0
+                counted = moving
             else:
-                g = limited_by_all(g, settings, NORM, VALUE, PARTS, PADDED)
+                limited = limited_by_all(g, settings, NORM, VALUE, PARTS, PADDED)
+                g = tl.where(moving, limited, g)
                 counted = load_whole(settings[3], i, inside) == number
             wide = tl.where(inside & counted, g, 0.0).to(tl.float64)
             total += wide * wide

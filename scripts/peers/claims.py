@@ -76,6 +76,18 @@ CLAIMS = (
     _against("gpu fit", "default", "cuDNN graph", 1.3, "GPU epoch, bare captured cuDNN steps"),
     _against("gpu fit", "1000000", "lightning", 1 / 3, "GPU, 1000000 sequences, plain Lightning"),
     _against("gpu idle", "1000000", "at most", 1.0, "GPU, 1000000 sequences, a tenth idle at most"),
+    Claim(
+        "GPU epoch of the default run in one program against captured steps of cuDNN",
+        ("gpu-epoch", "25 steps", "1 program"),
+        ("gpu-epoch", "25 steps", "graph float32"),
+        1.3,
+    ),
+    Claim(
+        "GPU epoch of 100 trainings side by side against one",
+        ("gpu-epoch", "25 steps", "100 programs"),
+        ("gpu-epoch", "25 steps", "1 program"),
+        1.5,
+    ),
 )
 
 

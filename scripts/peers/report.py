@@ -23,6 +23,7 @@ UNITS = {
     "gpu": ("ms", 1e3),
     "gpu fit": ("ms", 1e3),
     "gpu idle": ("%", 100.0),
+    "gpu-epoch": ("ms", 1e3),
     "tune": ("s", 1.0),
 }
 GROWTH = ("ms", 1e3)

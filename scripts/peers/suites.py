@@ -23,6 +23,11 @@ CUDA = [
     for dtype in ("float32", "bfloat16")
 ]
 CUDA_BATCHES = (32, 1024, 65_536)
+# an epoch of the default run: a captured step again and again, and trainings in one program each
+CUDA_EPOCHS = {
+    **{f"{how} float32": ("torch_cuda.py", how, "float32") for how in ("graph", "triton-graph")},
+    **{name: ("triton_programs.py", name.split()[0]) for name in ("1 program", "100 programs")},
+}
 
 
 def epoch(bench: Benchmark) -> None:
@@ -140,6 +145,16 @@ def gpu_fit(bench: Benchmark) -> list[str]:
         return ["GPU rows are left out: torch finds no CUDA device."]
     gpu_fits.measure(bench, peer_process.environment(bench.threads, gpu=True))
     return [f"GPU: {device}; float32 without TF32."]
+
+
+def gpu_epochs(bench: Benchmark) -> list[str]:
+    """Time epochs of the default run on a CUDA device; return what is to be said of them."""
+    device = cuda_device()
+    if device is None:
+        return ["GPU rows are left out: torch finds no CUDA device."]
+    env = peer_process.environment(bench.threads, gpu=True)
+    bench.measure(draw(), CUDA_EPOCHS, {("gpu-epoch", "25 steps"): peer_process.epochs}, env)
+    return [f"GPU: {device}; float32 without TF32; a captured step is that of one batch."]
 
 
 def _floor(bench: Benchmark, work: Work) -> str:

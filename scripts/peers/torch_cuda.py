@@ -1,4 +1,7 @@
-"""GRUs on a CUDA device: cuDNN, torch.compile, a CUDA graph, Triton."""
+"""GRUs on a CUDA device: cuDNN, torch.compile, a CUDA graph, Triton.
+
+An epoch has as many steps as the sequences make batches, all of them of the first batch.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -50,6 +53,8 @@ def build(work: Work, arguments: Sequence[str]) -> Peer:
         loss.backward()
         optimizer.step()
         sums.add_(torch.stack((loss.detach(), (found.argmax(-1) == y).float().mean())))
+
+    steps = -(-len(work.x) // work.batch)
 
     def train() -> None:
         once = _captured(step) if how.endswith("graph") else step

@@ -58,8 +58,9 @@ MEANS: dict[str, dict[str, Any]] = {
     "by the norm of each variable": {
         "variables": np.array([1, -1, 0, 0, 2, 2]), "of_variable": 0.1,
     },
-    "by all": {
+    "by all, one stays": {
         "norm": 1.0, "value": 0.05, "variables": np.array([0, 0, 0, 0, 1, 1]), "of_variable": 0.2,
+        "groups": np.array([0, 0, 0, -1, 0, 0]),
     },
 }  # fmt: skip
 
@@ -139,7 +140,7 @@ def test_gradients_are_limited_and_groups_told_apart_as_numbas(
 
 
 @every_device
-@pytest.mark.parametrize("name", ["", "by norm", "by all"])
+@pytest.mark.parametrize("name", ["", "by norm", "by all, one stays"])
 def test_gradients_are_accumulated_as_numbas(name: str, device: str) -> None:
     updates = accumulating(updates_of("KerasAdam", **MEANS.get(name, {})), 2, STEPS)
     assert updates.rows[:, 0, SUMMED].tolist() == [2] * STEPS
