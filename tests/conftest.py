@@ -29,8 +29,12 @@ os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the programs that tests start
 
 
+gc.disable()  # until all is collected: what is imported stays
+
+
 def pytest_collection_finish() -> None:
-    gc.freeze()  # what is imported stays: no use in going through it again and again
+    gc.freeze()  # no use in going through it again and again
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:
