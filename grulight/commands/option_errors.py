@@ -1,14 +1,14 @@
 """What a parser says of an option, in a line: the option, its value, what was expected instead."""
 
 import re
-from argparse import Action
+from argparse import Action, ArgumentParser
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
-from typing import Any, get_args
+from typing import Any, NoReturn, get_args
 
-from grulight.errors import listed
+from grulight.errors import InputError, listed
 
 _WORDS = {
     "int": "a whole number",
@@ -31,6 +31,18 @@ _UNKNOWN = re.compile(r"(?:unrecognized arguments|ambiguous option): (\S+)")
 _OF_FILE = re.compile(r"Group '([\w.]+)' does not accept option '(\w+)'")
 # options that a class has, which nobody may have chosen yet
 _OF_CLASSES = ("--optimizer.lr", "--optimizer.weight_decay", "--optimizer.momentum")
+
+
+class OneLineParser(ArgumentParser):
+    """The parser of a command that has options of its own alone."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse arguments in a line.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(in_a_line(message, self._actions))
 
 
 def in_a_line(message: str, options: Sequence[Action]) -> str:
