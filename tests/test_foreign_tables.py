@@ -183,6 +183,7 @@ def test_a_number_of_the_row_does_not_become_a_feature_unasked(
     with pytest.raises(InputError, match=f"'{name}' looks like an index of the rows") as caught:
         _ = SequenceDataModule(source).parts
     assert (f"Say time='{name}' to order" in str(caught.value)) == (not timed)
+    assert "ist the features, with or without it, as features." in str(caught.value)
     assert SequenceDataModule(source, features=["u", name]).parts.train.feature_names == ("u", name)
 
 
