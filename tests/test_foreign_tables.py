@@ -187,6 +187,11 @@ def test_a_number_of_the_row_does_not_become_a_feature_unasked(
     assert SequenceDataModule(source, features=["u", name]).parts.train.feature_names == ("u", name)
 
 
+def test_a_feature_that_is_called_an_index_and_holds_fractions_is_one() -> None:
+    path = written("a.csv", FRAME.rename(columns={"u": "Index"}))
+    assert read_back(path).feature_names == ("Index", "v")
+
+
 def test_a_feature_that_counts_within_each_sequence_is_one() -> None:
     frame = FRAME.assign(laps=np.tile(np.arange(4), 10))
     frame.to_csv("a.csv", index=False)
