@@ -141,3 +141,19 @@ def test_an_optimizer_of_ones_own_may_need_settings(
     assert "--optimizer Own: needs --optimizer.lr." in capsys.readouterr().err
     assert main([*short, "--optimizer.lr", "0.1"]) == 0
     assert main(["fit", "--optimizer.lr", "0.1", *short[1:]]) == 0
+
+
+def test_a_class_that_is_a_dict_too_is_asked_for_its_own_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("own_callback.py").write_text(
+        "from lightning.pytorch import Callback\n\n\n"
+        "class Own(dict, Callback):\n"
+        "    def __init__(self, patience: int = 1) -> None:\n"
+        "        super().__init__()\n"
+    )
+    monkeypatch.syspath_prepend(".")
+    given = ["--trainer.callbacks+=own_callback.Own", "--trainer.callbacks.patienc=3"]
+    assert main(["fit", *given]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith("Own has no such option. Did you mean --trainer.callbacks.patience?")

@@ -5,7 +5,7 @@ from argparse import Action, ArgumentParser
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from importlib import import_module
-from inspect import signature
+from inspect import isfunction, signature
 from typing import Any, NoReturn, get_args
 
 from grulight.errors import InputError, listed
@@ -138,8 +138,8 @@ def _near(given: str, options: Sequence[Action]) -> str:
 
 def _no_such_setting(name: str, setting: str, path: str) -> str:
     module, _, kind = path.rpartition(".")
-    bases = getattr(import_module(module), kind).__mro__[:-1]
-    taken = [name for base in bases for name in signature(base).parameters]
+    inits = [vars(base).get("__init__") for base in getattr(import_module(module), kind).__mro__]
+    taken = [name for init in inits if isfunction(init) for name in signature(init).parameters]
     known = [each for each in dict.fromkeys(taken) if each not in _GIVEN]
     near = get_close_matches(setting, known, 2, 0.6)
     meant = " or ".join(f"{name}.{each}" for each in near)
