@@ -21,6 +21,8 @@ from grulight.runs.signals import noted
 OPTIONS = {
     "config": "grulight port --config",
     "up_to": "grulight port --up-to",
+    **{name: f"--{name}" for name in ("trials", "workers", "folds", "finalists", "timeout")},
+    **{name: f"--{name}" for name in ("search", "objective")},
 }
 
 

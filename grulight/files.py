@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -10,6 +11,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from grulight.errors import InputError
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # as a path, of its two / one is left
+IS_ADDRESS = "is an address, and files of this machine are read. Download it, and name your copy."
+
+
+def is_address(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path is the address of something that is not on this machine."""
+    return _ADDRESS.match(os.fspath(path)) is not None
 
 
 @contextmanager

@@ -2,6 +2,7 @@ import contextlib
 import gc
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -27,10 +28,15 @@ with contextlib.suppress(ImportError):
 torch.set_num_threads(1)
 os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["TF_NUM_INTEROP_THREADS"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the programs that tests start
+# they are interrupted too, which a shell's background jobs and all that these start would ignore
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+gc.disable()  # until all is collected: what is imported stays
 
 
 def pytest_collection_finish() -> None:
-    gc.freeze()  # what is imported stays: no use in going through it again and again
+    gc.freeze()  # no use in going through it again and again
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:

@@ -216,12 +216,12 @@ def test_checkpoints_come_exactly_when_asked_for(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [[], ["--model.num_layers=2", "--model.dropout=0.2", "--optimizer=AdamW"]],
+    ("epochs", "options"),
+    [(60, []), (25, ["--model.num_layers=2", "--model.dropout=0.2", "--optimizer=AdamW"])],
     ids=["default", "dropout"],
 )
-def test_a_signal_at_any_moment_loses_nothing(run: Run, options: list[str]) -> None:
-    common = ["--trainer.max_epochs", "60", "--data.batch_size", "8", *options]
+def test_a_signal_at_any_moment_loses_nothing(run: Run, epochs: int, options: list[str]) -> None:
+    common = ["--trainer.max_epochs", str(epochs), "--data.batch_size", "8", *options]
     fitted(run, "whole", *common)
     stops = 0
     for attempt in range(30):

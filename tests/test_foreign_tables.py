@@ -69,7 +69,25 @@ def test_another_encoding_is_asked_about_and_read_where_it_is_said(encoding: str
     require_same(read_back("b.csv", encoding=encoding))
 
 
-@pytest.mark.parametrize("name", ["rot13", "klingon", "base64", "a\0b", ""])
+@pytest.mark.parametrize("style", [{}, {"encoding": "cp1252"}, {"encoding": "utf-16"}], ids=str)
+@pytest.mark.parametrize("packed", [False, True])
+def test_cells_of_several_lines_are_read_from_what_is_decoded(
+    style: dict[str, str], packed: bool
+) -> None:
+    words = {"schön": 'schön, „a"\nb', "Überdruck": "Überdruck"}
+    frame = FRAME.assign(label=FRAME["label"].map(words), u=FRAME["u"].map("{}".format))
+    frame.loc[3, "u"] = "1_000"
+    assert "line 9, column 'u': '1_000' is not a number" in refusal(
+        written("a.csv.gz" if packed else "a.csv", frame, **style), **style
+    )
+    frame.loc[3, "u"] = str(FRAME["u"][3])
+    require_same(
+        read_back(written("a.csv.gz" if packed else "a.csv", frame, **style), **style),
+        tuple(words.values()),
+    )
+
+
+@pytest.mark.parametrize("name", ["rot13", "klingon", "base64", "punycode", "a\0b", ""])
 def test_what_is_no_encoding_is_refused(name: str) -> None:
     FRAME.to_csv("a.csv", index=False)
     assert "expected a name of Python's, such as cp1252" in refusal("a.csv", encoding=name)
@@ -165,7 +183,13 @@ def test_a_number_of_the_row_does_not_become_a_feature_unasked(
     with pytest.raises(InputError, match=f"'{name}' looks like an index of the rows") as caught:
         _ = SequenceDataModule(source).parts
     assert (f"Say time='{name}' to order" in str(caught.value)) == (not timed)
+    assert "ist the features, with or without it, as features." in str(caught.value)
     assert SequenceDataModule(source, features=["u", name]).parts.train.feature_names == ("u", name)
+
+
+def test_a_feature_that_is_called_an_index_and_holds_fractions_is_one() -> None:
+    path = written("a.csv", FRAME.rename(columns={"u": "Index"}))
+    assert read_back(path).feature_names == ("Index", "v")
 
 
 def test_a_feature_that_counts_within_each_sequence_is_one() -> None:

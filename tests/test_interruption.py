@@ -139,7 +139,8 @@ def test_speed_has_a_table_of_its_own(uninterrupted: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_while_it_writes_there_is_always_a_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [8, pytest.param(40, marks=pytest.mark.slow)])
+def test_killed_while_it_writes_there_is_always_a_checkpoint(tmp_path: Path, kills: int) -> None:
     path, draw = tmp_path / "last.ckpt", random.Random(4)
     WholeCheckpointIO().save_checkpoint({"grulight_format": 1, "value": torch.zeros(1)}, path)
     script = tmp_path / "write.py"
@@ -151,7 +152,7 @@ def test_killed_while_it_writes_there_is_always_a_checkpoint(tmp_path: Path) -> 
         "    checkpoint = {'grulight_format': 1, 'value': torch.ones(2_000_000)}\n"
         "    WholeCheckpointIO().save_checkpoint(checkpoint, sys.argv[1])\n"
     )
-    kill_while_writing(script, path, [draw.uniform(0, 0.2) for _ in range(20)])
+    kill_while_writing(script, path, [draw.uniform(0, 0.2) for _ in range(kills)])
 
 
 def kill_while_writing(script: Path, path: Path, delays: list[float]) -> None:

@@ -122,7 +122,7 @@ def test_an_export_says_both_that_it_leaves_to_its_caller(run: Run) -> None:
     run("fit", "--data.source", "a.csv", *train)
     said = signature_of(subject_of(next(Path().rglob("last.ckpt")), lengths=False), ".onnx")
     assert "subtract first" in said["standardisation"]
-    assert "to be filled before, as --data.missing mean does" in said["missing values"]
+    assert "to be filled before, as missing='mean' does" in said["missing values"]
 
 
 def test_sequences_that_a_program_gives_keep_their_offset() -> None:

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,8 +51,8 @@ def metrics(run: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.slurm
-def test_two_processes_train_and_count_as_one() -> None:
-    fit("--trainer.default_root_dir", "one")
+def test_two_processes_train_and_count_as_one(run: Callable[..., str]) -> None:
+    run(*UNEVEN, "--trainer.default_root_dir", "one")
     printed = fit("--trainer.devices", 2, "--trainer.default_root_dir", "two")
     assert printed.count("test (201 sequences)") == 1
     assert_close_runs("two" / RUN, "one" / RUN)
@@ -68,8 +69,8 @@ def test_torchrun_replaces_a_killed_process() -> None:
 
 
 @pytest.mark.slurm
-def test_a_run_goes_on_with_another_number_of_processes() -> None:
-    fit("--trainer.default_root_dir", "one")
+def test_a_run_goes_on_with_another_number_of_processes(run: Callable[..., str]) -> None:
+    run(*UNEVEN, "--trainer.default_root_dir", "one")
     command = (*strike([40], "SIGUSR1"), "--ckpt_path", "auto")
     with pytest.raises(AssertionError, match="auto` goes on"):
         fit(*command)

@@ -110,10 +110,10 @@ def moments(draw: random.Random) -> list[int]:
     return [epoch * EPOCH + draw.randrange(8, EPOCH - 7) for epoch in range(5)]
 
 
-def test_two_nodes_train_and_count_as_one_process(submit: Submit) -> None:
+def test_two_nodes_train_and_count_as_one_process(submit: Submit, run: Callable[..., str]) -> None:
     log = submit()
     assert log.count("test (201 sequences)") == 1
-    fit("--trainer.default_root_dir", "one")
+    run(*UNEVEN, "--trainer.default_root_dir", "one")
     assert_close_runs("out" / RUN, "one" / RUN)
 
 

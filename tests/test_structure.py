@@ -94,9 +94,9 @@ def own_imports(name: str) -> set[str]:
     return {each for each in imports(NAMES[name]) if each in NAMES and each != name}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_file_imports_its_own_room_and_those_below(name: str) -> None:
-    assert not {each for each in own_imports(name) if floor_of(each) > floor_of(name)}
+def test_a_file_imports_its_own_room_and_those_below() -> None:
+    above = {name: {n for n in own_imports(name) if floor_of(n) > floor_of(name)} for name in NAMES}
+    assert not {name: found for name, found in above.items() if found}
 
 
 def test_no_imports_go_in_a_circle() -> None:
@@ -107,20 +107,24 @@ def test_no_imports_go_in_a_circle() -> None:
         pytest.fail(f"a circle of imports: {' → '.join(error.args[1])}")
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_room_keeps_out_what_does_not_belong_in_it(name: str) -> None:
-    forbidden = set().union(
-        *(packages for room, packages in FORBIDDEN.items() if f"{name}.".startswith(f"{room}."))
-    )
+def forbidden(name: str) -> set[str]:
+    """Return the packages that a file must not import."""
     if name.startswith("parity.") and name.rpartition(".")[2].startswith(SPEAKS_KERAS):
-        forbidden = set()
-    assert not {each for each in imports(NAMES[name]) if each.partition(".")[0] in forbidden}
+        return set()
+    kept_out = (each for room, each in FORBIDDEN.items() if f"{name}.".startswith(f"{room}."))
+    return set().union(*kept_out)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_file_has_one_job(name: str) -> None:
-    most = 350 if name.startswith("grulight.kernels.") else 200
-    assert NAMES[name].read_text().count("\n") <= most
+def test_a_room_keeps_out_what_does_not_belong_in_it() -> None:
+    roots = {name: {each.partition(".")[0] for each in imports(NAMES[name])} for name in NAMES}
+    found = {name: each & forbidden(name) for name, each in roots.items()}
+    assert not {name: each for name, each in found.items() if each}
+
+
+def test_a_file_has_one_job() -> None:
+    lines = {name: path.read_text().count("\n") for name, path in NAMES.items()}
+    most = {name: 350 if name.startswith("grulight.kernels.") else 200 for name in NAMES}
+    assert not {name: count for name, count in lines.items() if count > most[name]}
 
 
 def test_no_callback_takes_a_name_of_lightnings() -> None:

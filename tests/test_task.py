@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, prune
 
 from grulight.data.batches import Batch, Batches
+from grulight.errors import InputError
 from grulight.heads import ClassHead, Score
 from grulight.logits import classification_loss, predicted_classes, probabilities
 from grulight.model import GRUNet
@@ -238,3 +239,8 @@ def test_a_hooks_name_is_noted_past_torchs_look_for_weights(
     classifier.resumed_steps = 3
     assert looked == ["resumed_steps"]
     assert (classifier._current_fx_name, classifier.resumed_steps) == ("training_step", 3)
+
+
+def test_an_initialisation_that_there_is_not_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^init='kears': expected one of .* Did you mean keras"):
+        GRUClassifier(5, 3, init="kears")  # type: ignore[arg-type]

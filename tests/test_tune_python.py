@@ -75,8 +75,12 @@ def test_the_classifier_is_that_of_the_best_finalist(arrays: Arrays) -> None:
         ({"search": {"model.hidden_size": "2 to 6"}}, "is no space"),
         ({"settings": {"model.dropout": 3}}, "dropout"),
         ({"objective": "val_mae"}, "val_mae"),
-        ({"folds": 500}, "--folds 500"),
-        ({"trials": 0}, "--trials 0"),
+        ({"folds": 500}, "folds=500"),
+        ({"trials": 0}, "trials=0"),
+        ({"finalists": 2}, "finalists: other folds judge them; add folds=5"),
+        ({"sampler": "tpee"}, "sampler='tpee': expected one of tpe, random, gp. Did you mean tpe?"),
+        ({"objective": "val_los"}, "objective='val_los': expected one of"),
+        ({"search": {"model.hidden_size": "8"}}, "search.model.hidden_size '8': is no space"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_tried_is_an_input_error(

@@ -45,10 +45,11 @@ def test_the_answers_have_the_bits_of_the_padded_array(
     np.testing.assert_array_equal(model.predict_proba(equal), model.predict_proba(PADDED[[2, 4]]))
 
 
-def test_one_feature_needs_no_axis() -> None:
+@pytest.mark.parametrize("which", [[0, 1, 2, 3, 4], [2, 4], [3]], ids=["unequal", "equal", "one"])
+def test_one_feature_needs_no_axis(which: list[int]) -> None:
     model = GRUClassifier(1, 2)
-    given = [case[:, 0] for case in LISTED]
-    expected = model.predict_proba(PADDED[:, :, :1], LENGTHS)
+    expected = model.predict_proba(PADDED[which, : max(LENGTHS[which]), :1], LENGTHS[which])
+    given = [LISTED[at][:, 0] for at in which]
     np.testing.assert_array_equal(model.predict_proba(given), expected)
 
 
@@ -59,6 +60,11 @@ def test_one_feature_needs_no_axis() -> None:
         ([LISTED[0], LISTED[1][:, :1]], None, r"values\[1\] is of shape \(1, 1\)"),
         ([LISTED[0], np.array([["a", "b"]])], None, r"values\[1\] .* holds <U1, expected numbers"),
         ([LISTED[0], LISTED[1][:0]], None, "length"),
+        ([LISTED[0], []], None, r"values\[1\] has the length 0, expected at least one step"),
+        ([np.zeros((0, 2))] * 2, None, r"values\[0\] has the length 0"),
+        ([np.float32(1), LISTED[0]], None, r"values\[0\] is of shape \(\) and holds float32"),
+        ([np.ma.array(LISTED[0])], None, "masked array; fill it first"),
+        ([LISTED[2], np.ma.array(LISTED[4])], LENGTHS[[2, 4]], "masked array; fill it first"),
         ([LISTED[0], np.ma.array(LISTED[1])], None, "masked array; fill it first"),
         ([], None, "expected"),
         ([LISTED[0], None], None, "expected numbers"),

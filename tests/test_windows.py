@@ -205,7 +205,7 @@ def test_what_cannot_be_cut_is_one_line(options: dict[str, Any], words: str) -> 
 
 
 def test_folds_and_predictions_of_windows_that_cannot_be_are_one_line() -> None:
-    with pytest.raises(InputError, match="--folds: the windows of a series are split by time"):
+    with pytest.raises(InputError, match=r"^folds: the windows of a series are split by time"):
         list(folds(module(frame()).parts.train, 3, 0))
     with pytest.raises(InputError, match="no series has the 100 steps of a window"):
         _ = module(frame(), window=100).unlabelled

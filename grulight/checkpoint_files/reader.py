@@ -12,6 +12,7 @@ from grulight.checkpoint_files.format import CALLBACKS, CHECKPOINT
 from grulight.checkpoint_files.rules import Unfit, shown
 from grulight.checkpoint_files.unreadable import Unreadable
 from grulight.errors import InputError
+from grulight.files import IS_ADDRESS, is_address
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,9 +73,9 @@ def structure(path: str | os.PathLike[str]) -> Checkpoint:
             raise InputError(f"{path}: {kind}; expected a checkpoint such as last.ckpt of a run.")
         held = read_structure(Path(path))
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InputError(
-            f"{path}: does not exist; expected a checkpoint such as last.ckpt of a run."
-        ) from error
+        expected = "does not exist; expected a checkpoint such as last.ckpt of a run."
+        said = IS_ADDRESS if is_address(path) else expected
+        raise InputError(f"{path}: {said}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be opened ({error.strerror}). Choose another.") from error
     except Unreadable as error:

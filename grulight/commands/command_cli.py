@@ -31,6 +31,12 @@ from grulight.trace.progress import TerminalProgress
 from grulight.training.classifier import GRUClassifier
 from grulight.training.unprofiled import spare_profiler
 
+# by what Lightning would divide
+_DIVISORS = {
+    "accumulate_grad_batches": "at least 1",
+    "check_val_every_n_epoch": "at least 1",
+    "val_check_interval": "more than 0",
+}
 _PARSERS: dict[tuple[type, str], LightningArgumentParser] = {}
 
 
@@ -98,11 +104,10 @@ class CommandCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the Trainer with our progress bar and checkpoint files."""
         chosen = self.config_init["trainer"]
-        if chosen.accumulate_grad_batches < 1:  # by which Lightning would divide
-            raise InputError(
-                f"--trainer.accumulate_grad_batches {chosen.accumulate_grad_batches}: expected at "
-                "least 1."
-            )
+        for name, least in _DIVISORS.items():
+            value = getattr(chosen, name)
+            if isinstance(value, int | float) and not value > 0:
+                raise InputError(f"--trainer.{name} {value}: expected {least}.")
         callbacks = [*as_list(chosen.callbacks), *kwargs.pop("callbacks", [])]
         plugins = [WholeCheckpointIO(), *as_list(chosen.plugins)]
         launched = launched_as()  # before Lightning looks: it says why a job cannot run

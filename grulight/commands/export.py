@@ -1,12 +1,11 @@
 """``grulight export``: a checkpoint as a file for other programs, verified before it is there."""
 
-import argparse
-
 from rich.markup import escape
 from rich.table import Table
 
 from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import silence_expected_warnings
+from grulight.commands.option_errors import OneLineParser
 from grulight.errors import one_line
 from grulight.exporting.export import Export, export
 from grulight.files import require_apart
@@ -48,8 +47,8 @@ def export_table(done: Export) -> Table:
     return table
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
         prog="grulight export",
         description="Write a checkpoint of any model, also one with several inputs or outputs, for "
         "other programs; it is verified before it is there. A ported model keeps the names and "

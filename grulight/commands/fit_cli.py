@@ -13,7 +13,12 @@ from rich.console import Console
 from grulight.checkpoint_files.reader import Checkpoint, read_checkpoint
 from grulight.commands.command_cli import CommandCLI, as_list
 from grulight.commands.config_files import require_undescribed
-from grulight.commands.option_words import split_off, with_default_optimizer, with_named_metric
+from grulight.commands.option_words import (
+    names_optimizer,
+    split_off,
+    with_default_optimizer,
+    with_named_metric,
+)
 from grulight.commands.trainer_checks import check_callbacks, check_how_often
 from grulight.data.description import DESCRIPTION
 from grulight.errors import InputError
@@ -73,8 +78,9 @@ class FitCLI(CommandCLI):
         """Let options of an optimizer, or a schedule, without one be those of the default's."""
         require_undescribed(args)
         options, others = split_off("--optimizer.", args)
-        super().parse_arguments(parser, others)
-        if options := with_default_optimizer(options, self.config):
+        named = names_optimizer(others)  # which may need those options
+        super().parse_arguments(parser, [*others, *options] if named else others)
+        if not named and (options := with_default_optimizer(options, self.config)):
             self.config = parser.parse_args([*others, *options])
 
     def before_instantiate_classes(self) -> None:

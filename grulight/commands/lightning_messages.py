@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from grulight.commands.option_errors import of_class_in_a_line
 from grulight.errors import InputError
 
 _EXPECTED_WARNINGS = (
@@ -27,7 +28,11 @@ _EXPECTED_WARNINGS = (
     r"It is recommended to use `self.log\(.*sync_dist=True",  # the sums are reduced by hand
 )
 
-_CHECKERS = ("/lightning/pytorch/", "/torch/optim/")  # whose own refusals are about settings
+_CHECKERS = (
+    "/lightning/pytorch/",
+    "/lightning/fabric/",
+    "/torch/optim/",
+)  # whose own refusals are about settings
 
 
 @contextmanager
@@ -41,12 +46,13 @@ def one_line_errors(*also: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, errors) and not _refuses_settings(error):
             raise
-        raise InputError(re.sub(r"\s+", " ", str(error)).strip()) from error
+        said = of_class_in_a_line(str(error))
+        raise InputError(re.sub(r"\s+", " ", said).strip()) from error
 
 
 def _refuses_settings(error: Exception) -> bool:
     """Return whether a Trainer or an optimizer has raised this itself: a check of what it got."""
-    if not isinstance(error, ValueError | RuntimeError):
+    if not isinstance(error, ValueError | RuntimeError | TypeError):
         return False
     *_, place = traceback.extract_tb(error.__traceback__)
     return (place.line or "").startswith("raise ") and any(

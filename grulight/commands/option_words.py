@@ -28,6 +28,11 @@ def with_default_optimizer(options: list[str], config: Namespace) -> list[str]:
     return ["--optimizer=KerasAdam", *options]
 
 
+def names_optimizer(arguments: Sequence[str]) -> bool:
+    """Return whether an optimizer is among the arguments."""
+    return any(each.partition("=")[0] == "--optimizer" for each in arguments)
+
+
 def split_off(prefix: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the arguments that begin with ``prefix``, with their values, and the others."""
     chosen: list[str] = []

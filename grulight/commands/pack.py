@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from grulight.commands.console import open_console
+from grulight.commands.option_errors import OneLineParser
 from grulight.data.readers import ReadOptions
 from grulight.data.readers.memory import memory_errors
 from grulight.data.readers.pack_writer import PackWriter, directory_written_whole
@@ -126,8 +127,8 @@ def packed(
     return index
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
         prog="grulight pack",
         description="Write sequences as a directory of .npy files that training reads from disk, "
         "in constant memory. In a table, the rows of a sequence must follow each other.",

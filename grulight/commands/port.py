@@ -1,6 +1,5 @@
 """``grulight port``: a Keras model file becomes a checkpoint."""
 
-import argparse
 from collections.abc import Iterator
 
 from rich.markup import escape
@@ -8,6 +7,7 @@ from rich.table import Table
 
 from grulight.commands.console import open_console
 from grulight.commands.lightning_messages import silence_expected_warnings
+from grulight.commands.option_errors import OneLineParser
 from grulight.errors import one_line, options_called
 from grulight.files import require_apart
 from grulight.keras_files.compiled_words import not_taken_over, other_loss, taken_over
@@ -79,8 +79,8 @@ def _shape(shape: tuple[int | None, ...]) -> str:
     return " × ".join("any" if size is None else str(size) for size in shape)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
         prog="grulight port",
         description="Turn a Keras model file into a checkpoint; nothing in the file is run.",
     )

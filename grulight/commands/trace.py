@@ -1,8 +1,8 @@
 """``grulight trace``: a checkpoint as a page to look at."""
 
-import argparse
 from pathlib import Path
 
+from grulight.commands.option_errors import OneLineParser
 from grulight.errors import InputError, one_line
 from grulight.files import require_apart
 from grulight.trace.page import write_page
@@ -34,8 +34,8 @@ def run(arguments: list[str]) -> None:
     print(f"{one_line(output)}: {output.stat().st_size:,} bytes; open it in a browser")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> OneLineParser:
+    parser = OneLineParser(
         prog="grulight trace",
         description="Show a checkpoint's pipeline, training and answers on one page.",
     )

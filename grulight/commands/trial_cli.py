@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from grulight.commands.command_cli import as_list
 from grulight.commands.fit_cli import FitCLI
 from grulight.commands.lightning_messages import one_line_errors
-from grulight.commands.option_words import split_off, with_default_optimizer
+from grulight.commands.option_words import names_optimizer, split_off, with_default_optimizer
 from grulight.data.datamodule import SequenceDataModule
 from grulight.data.folds import folds
 from grulight.data.splitting import Parts
@@ -66,6 +66,8 @@ class TrialCLI(FitCLI):
         """
         options, others = split_off("--optimizer.", [*self.given, *as_options(settings)])
         with one_line_errors():
+            if names_optimizer(others):  # which may need those options
+                return self.parser.parse_args([*others, *options])
             if (default := self._default_optimizer(settings)) is None:
                 config = self.parser.parse_args(others)
                 chosen = with_default_optimizer(options, config)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import optuna
 import yaml
@@ -17,6 +17,7 @@ from grulight.commands.lightning_messages import silence_expected_warnings
 from grulight.commands.trials import work
 from grulight.commands.tune_cli import TuneCLI
 from grulight.data.datamodule import SequenceDataModule
+from grulight.errors import require_choice
 from grulight.training.classifier import GRUClassifier
 from grulight.tuning.algorithms import Pruner, Sampler
 from grulight.tuning.finals import finals_of, winner
@@ -72,6 +73,9 @@ def tune(
             to its end.
     """
     silence_expected_warnings()
+    require_choice("objective", objective, get_args(Objective))
+    require_choice("sampler", sampler, get_args(Sampler))
+    require_choice("pruner", pruner, get_args(Pruner))
     given = dict(data.given) if isinstance(data, SequenceDataModule) else {"source": data}
     usual = {n: p.default for n, p in inspect.signature(SequenceDataModule).parameters.items()}
     said = {name: each for name, each in given.items() if each is not usual[name]}

@@ -26,19 +26,20 @@ def folds(train: Sequences, count: int, seed: int) -> Iterator[Parts]:
     """
     if train.once is not None:
         raise InputError(
-            "--folds: the windows of a series are split by time; leave it out, and "
+            f"{option('folds')}: the windows of a series are split by time; leave it out, and "
             f"{option('data.val_size')} of the training part validates."
         )
     if not 2 <= count <= len(train):
         raise InputError(
-            f"--folds {count}: expected 2 to {len(train)}, the training sequences there are."
+            f"{option('folds', count)}: expected 2 to {len(train)}, the training sequences "
+            "there are."
         )
     if train.labels is not None and not train.has_values and not train.per_step:
         rarest, least = _rarest(train)
         if least < count:
             raise InputError(
-                f"--folds {count}: the class {rarest!r} has {least} training sequences, and every "
-                "fold needs one. Use fewer folds."
+                f"{option('folds', count)}: the class {rarest!r} has {least} training sequences, "
+                "and every fold needs one. Use fewer folds."
             )
     numbers = fold_numbers(train, count, seed)
     for fold in range(count):

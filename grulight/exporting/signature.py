@@ -1,6 +1,6 @@
 """What an exported model takes and gives, in words."""
 
-from grulight.errors import listed
+from grulight.errors import listed, option
 from grulight.exporting.inputs import Input
 from grulight.exporting.subject import Subject
 from grulight.heads import ClassHead, LabelHead
@@ -34,7 +34,7 @@ def _standardisation(subject: Subject) -> str:
 
 def _missing(subject: Subject) -> dict[str, str]:
     fill = subject.classifier and subject.classifier.hparams["missing"]
-    words = f"not inside: to be filled before, as --data.missing {fill} does"
+    words = f"not inside: to be filled before, as {option('data.missing', fill)} does"
     return {"missing values": words} if fill else {}
 
 

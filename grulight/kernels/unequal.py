@@ -20,8 +20,8 @@ def padded(values: Any, lengths: Any) -> tuple[Any, Any]:
         Values (N, T, F), zeros behind the end of each sequence, and lengths (N,).
 
     Raises:
-        InputError: An array of the list has another shape than the others, or lengths were given
-            beside it.
+        InputError: An array of the list is masked, has no steps or another shape than the others,
+            or lengths were given beside it.
     """
     of_objects = isinstance(values, np.ndarray) and values.dtype.kind == "O"
     if not of_objects and not isinstance(values, list | tuple):
@@ -30,15 +30,18 @@ def padded(values: Any, lengths: Any) -> tuple[Any, Any]:
         cases = [np.asarray(case) for case in values]
     except (TypeError, ValueError):  # of nothing that is an array, as is said later
         return values, lengths
+    if any(isinstance(case, np.ma.MaskedArray) for case in values):
+        raise InputError("values hold a masked array; fill it first.")
+    for at, case in enumerate(cases):
+        if case.shape[:1] == (0,):
+            raise InputError(f"values[{at}] has the length 0, expected at least one step.")
     if len({case.shape for case in cases}) < 2:
-        return cases, lengths
+        return [case[:, None] if case.ndim == 1 else case for case in cases], lengths
     if lengths is not None:
         raise InputError(
             f"{option('lengths')}: sequences of a list have their own. Leave it out, or give one "
             "padded array."
         )
-    if any(isinstance(case, np.ma.MaskedArray) for case in values):
-        raise InputError("values hold a masked array; fill it first.")
     cases = of_features("values", cases)
     return stacked(cases), np.array([len(case) for case in cases])
 
@@ -55,7 +58,7 @@ def of_features(name: str, cases: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
     """
     cases = [case[:, None] if case.ndim == 1 else case for case in cases]
     for at, case in enumerate(cases):
-        width = cases[0].shape[-1]
+        width = cases[0].shape[1] if cases[0].ndim == 2 else "features"
         if case.ndim != 2 or case.shape[1] != width or case.dtype.kind not in "biuf":
             found = f"is of shape {case.shape} and holds {case.dtype}"
             raise InputError(f"{name}[{at}] {found}, expected numbers (steps, {width}).")

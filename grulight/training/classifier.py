@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from grulight.data.missing import Fill
 from grulight.data.serving import ServingDataModule
-from grulight.errors import InputError, option
+from grulight.errors import InputError, option, require_choice
 from grulight.heads import ClassHead, Head
 from grulight.init import keras_init_
 from grulight.kernels import gate
@@ -105,6 +105,7 @@ class GRUClassifier(AnsweringModule):
         freeze: Sequence[str] | str | None = None,
     ) -> None:
         super().__init__()
+        require_choice("model.init", init, ("keras", "torch"))
         gate.statistics(mean, scale, input_size)
         self._offset = gate.offset(offset, input_size)
         start = None if weights is None else starting_weights(weights, from_keras)

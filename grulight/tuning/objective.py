@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 from grulight.training.classifier import GRUClassifier
 from grulight.training.confusion import scores_of
 from grulight.training.part_scores import score_names
@@ -59,7 +59,8 @@ class ObjectiveReporter(Callback):
             known += _SCORES
         if self.objective not in known:
             raise InputError(
-                f"--objective {self.objective}: this model is measured by {', '.join(known)}."
+                f"{option('objective', self.objective)}: this model is measured by "
+                f"{', '.join(known)}."
             )
         if pl_module.confusion is not None:
             classes = pl_module.confusion.num_classes

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,13 @@ def require_sensible(config: Mapping[str, Any], validates: float) -> None:
     least = {"trials": 1, "workers": 1, "finalists": 0, "timeout": 0, "folds": 0}
     for name, number in least.items():
         if config[name] is not None and config[name] < number:
-            raise InputError(f"--{name} {config[name]}: expected at least {number}.")
+            raise InputError(f"{option(name, config[name])}: expected at least {number}.")
     if config["finalists"] and not config["folds"]:
-        raise InputError("--finalists: other folds judge them; add --folds 5, or leave it out.")
+        raise InputError(
+            f"{option('finalists')}: other folds judge them; add {option('folds', 5)}, or leave it "
+            "out."
+        )
     if config["folds"] and validates:
-        raise InputError("--folds: every fold validates once; leave out --data.val_size.")
+        raise InputError(
+            f"{option('folds')}: every fold validates once; leave out {option('data.val_size')}."
+        )

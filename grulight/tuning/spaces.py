@@ -15,7 +15,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from grulight.errors import InputError
+from grulight.errors import InputError, option
 
 _EXPECTED = (
     "Expected int(8, 128), float(1e-4, 1e-1, log) or choice(a, b); int and float also take "
@@ -37,16 +37,16 @@ def parse_space(name: str, text: Any) -> BaseDistribution:
         InputError: It does not say that.
     """
     if not _NAME.fullmatch(name):
-        raise InputError(f"--search.{name[:100]}: expected the name of an option of fit.")
+        raise InputError(f"{_called(name[:100])}: expected the name of an option of fit.")
     found = re.fullmatch(r"\s*(int|float|choice)\s*\((.*)\)\s*", str(text), re.DOTALL)
     if not found:
-        raise InputError(f"--search.{name} {str(text)[:100]!r}: is no space. {_EXPECTED}")
+        raise InputError(f"{_called(name)} {str(text)[:100]!r}: is no space. {_EXPECTED}")
     kind, inside = found.groups()
     words = [word.strip() for word in inside.split(",")]
     if kind == "choice":
         if "" in words or len(set(words)) < len(words) or len(words) > _MOST_CHOICES:
             raise InputError(
-                f"--search.{name} {str(text)[:100]!r}: expected 1 to {_MOST_CHOICES} choices, "
+                f"{_called(name)} {str(text)[:100]!r}: expected 1 to {_MOST_CHOICES} choices, "
                 "none empty, none twice."
             )
         return CategoricalDistribution(words)
@@ -54,8 +54,13 @@ def parse_space(name: str, text: Any) -> BaseDistribution:
         return _range(int if kind == "int" else float, words)
     except ValueError as error:
         raise InputError(
-            f"--search.{name} {str(text)[:100]!r}: {str(error)[:200]}. {_EXPECTED}"
+            f"{_called(name)} {str(text)[:100]!r}: {str(error)[:200]}. {_EXPECTED}"
         ) from error
+
+
+def _called(name: str) -> str:
+    """Return a setting that is searched as it is to be given: in Python it is a key of search."""
+    return f"{option('search')}.{name}"
 
 
 def _range(number: type[int] | type[float], words: list[str]) -> BaseDistribution:
@@ -119,8 +124,9 @@ def of_keras_model(
     own = [name for name in spaces if name.removeprefix("model.") in _OF_KERAS]
     if own and said:
         raise InputError(
-            f"--search.{own[0]}: the Keras model has its own, and a search of it would change "
-            "nothing. Leave it out, or leave out --model.from_keras."
+            f"{_called(own[0])}: the Keras model has its own, and a search of it would change "
+            "nothing. Leave it out, or leave out "
+            f"{option('model.from_keras')}."
         )
     return {name: space for name, space in spaces.items() if name not in own}
 

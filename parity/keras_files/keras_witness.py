@@ -141,8 +141,8 @@ class Witness:
         self, question: Question, variables: dict[str, Any], trained: dict[str, Any]
     ) -> Arrays:
         """Train some variables with Adam; return the losses and snapshots of them all."""
-        optimizer = keras.optimizers.Adam(1e-3)
-        optimizer.build(moved := [*trained.values()])
+        optimizer, moved = keras.optimizers.Adam(1e-3), [*trained.values()]
+        optimizer.build(moved)
         step = tf.function(lambda given: optimizer.apply(given, moved), autograph=False)
         losses, snapshots = [], []
         for number, batch in enumerate(batches(question), start=1):

@@ -49,7 +49,7 @@ CLAIMS = (
     _against("epoch", "default", "keras-jax", 0.7, "epoch of `fit` against Keras on JAX"),
     _against("epoch", "default", "keras-tensorflow", 0.08, "epoch, Keras on TensorFlow"),
     _against("epoch", "default", "lightning", 0.08, "epoch, plain Lightning"),
-    _against("epoch", "default", "jax", 1.1, "epoch against JAX's in one call, bare"),
+    _against("epoch", "default", "jax", 1.3, "epoch against JAX's in one call, bare"),
     _against("latency", "1", "onnxruntime", 0.5, "1 sequence against ONNX Runtime"),
     _against("latency", "32", "jax", 0.7, "32 sequences against JAX"),
     _against("latency", "800", "jax", 1.0, "800 sequences against JAX"),

@@ -44,9 +44,18 @@ class Case:
         )
         simple = ("activation", "conv1d valid", "layer ReLU with", "conv1d same")
         unmasked = self.name.startswith("gru ") and not self.name.endswith("masked")  # has a twin
+        # of which another case has each setting
+        twins = (
+            *("bidirectional concat every step", "bidirectional sum every step"),
+            *("MaxPooling1D valid stride None", "AveragePooling1D same stride None"),
+            *("stacked cells with states 1", "embedding unmasked"),
+        )
         kept = ("activation hard_sigmoid", "activation gelu", "activation softplus")
         return self.name in (*kept, "gru standard every step") or not (
-            any(word in self.name for word in words) or self.name.startswith(simple) or unmasked
+            any(word in self.name for word in words)
+            or self.name.startswith(simple)
+            or unmasked
+            or self.name in twins
         )
 
     def inputs(self) -> dict[str, NDArray[Any]]:

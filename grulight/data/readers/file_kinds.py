@@ -6,6 +6,7 @@ from dataclasses import replace
 from grulight.data.readers.messages import bad
 from grulight.data.readers.options import ReadOptions
 from grulight.errors import InputError, listed
+from grulight.files import IS_ADDRESS, is_address
 
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
 _TABLES_OF_TEXT = (".csv", ".tsv")
@@ -72,11 +73,13 @@ def _suffix(path: str) -> str:
 
 
 def check_file(path: str, suffix: str) -> None:
-    """Refuse what is not there, no file, or of another kind than its name says.
+    """Refuse what is not here, no file, or of another kind than its name says.
 
     Raises:
         InputError: It is so.
     """
+    if is_address(path):
+        raise bad(path, IS_ADDRESS)
     if os.path.isdir(path):
         raise bad(path, "is a directory, expected a file or what `grulight pack` wrote.")
     if suffix not in _EXPECTED:

@@ -60,7 +60,8 @@ def likely_order(
     """Return a feature that says where its rows stand, by all appearances, and what it may be.
 
     It is called a time, and no number comes twice within a sequence, or they are too large to tell;
-    or it is called an index, or counts the rows from one sequence to the next.
+    or it is called an index and holds whole numbers, or counts the rows from one sequence to the
+    next.
 
     Args:
         names: F names of features.
@@ -71,7 +72,8 @@ def likely_order(
     for at, name in enumerate(names):
         if not timed and _called_time(name) and _differ(features[:, at], sequences):
             return name, "the time of each row"
-        if _plain(name) in _NUMBERS_OF_ROWS or _counts(features[:, at], sequences):
+        named = _plain(name) in _NUMBERS_OF_ROWS and _are_whole(features[:, at])
+        if named or _counts(features[:, at], sequences):
             return name, "an index of the rows"
     return None
 
@@ -104,6 +106,10 @@ def _called_time(name: str) -> bool:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\W_]", "", name).lower()
+
+
+def _are_whole(values: NDArray[np.float32]) -> bool:
+    return bool((np.isnan(values) | (values == np.floor(values))).all())
 
 
 def _counts(values: NDArray[np.float32], sequences: NDArray[np.int64]) -> bool:

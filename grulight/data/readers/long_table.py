@@ -93,11 +93,11 @@ def _refuse_order_as_feature(path: str, rows: Rows, columns: ColumnNames) -> Non
     timed = layout.time is not None
     if (found := likely_order(names, rows.features, rows.sequences.codes, timed=timed)) is not None:
         name, what = found
-        order = "" if timed else f"Say {option('data.time', name)} to order the rows by it, or pass"
+        order = "" if timed else f"Say {option('data.time', name)} to order the rows by it, or list"
         raise bad(
             path,
-            f"column {name!r} looks like {what}, and would be a feature. {order or 'Pass'} the "
-            f"others as {option('data.features')}.",
+            f"column {name!r} looks like {what}, and would be a feature. {order or 'List'} the "
+            f"features, with or without it, as {option('data.features')}.",
         )
 
 

@@ -93,8 +93,9 @@ class TextFile:
             stream = pyarrow.CompressedInputStream(stream, self._compression)
         if encoding is not None:
             stream = pyarrow.transcoding_input_stream(stream, encoding, "utf-8")
-        file: Any = io.BufferedReader(stream)
-        opened: IO[bytes] = file
+        # held here: whoever lets go of it closes the file below it too
+        self._stream: Any = io.BufferedReader(stream)
+        opened: IO[bytes] = self._stream
         return opened
 
     @property
@@ -139,10 +140,13 @@ def _other_than_utf8(encoding: str | None) -> str | None:
     """Return an encoding that is not UTF-8, or None."""
     if encoding is None:
         return None
+    from pyarrow import py_buffer
+
     try:
         io.TextIOWrapper(io.BytesIO(), encoding)  # which takes those of texts alone
         name = codecs.lookup(encoding).name
-    except (LookupError, ValueError) as error:
+        codecs.getincrementaldecoder(name)().decode(py_buffer(b""), final=True)
+    except (LookupError, ValueError, AttributeError) as error:  # the last: it cannot, as punycode
         raise InputError(
             f"{option('data.encoding', encoding)}: expected a name of Python's, such as cp1252 "
             "(Western Windows), cp1250 (Central European), utf-16 or utf-8."

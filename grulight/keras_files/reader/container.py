@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from grulight.errors import InputError, option
+from grulight.files import IS_ADDRESS, is_address
 from grulight.keras_files.reader.archive import open_archive
 from grulight.keras_files.reader.compiled import read_compiled
 from grulight.keras_files.reader.contents import Container
@@ -67,7 +68,7 @@ def read_container(path: Path, config: str | Path | dict[str, Any] | None) -> Co
 
 def _magic(path: Path) -> bytes:
     if not path.is_file():
-        raise InputError("no such file. Check the path.")
+        raise InputError(IS_ADDRESS if is_address(path) else "no such file. Check the path.")
     with path.open("rb") as file:
         magic = file.read(8)
     if not magic.startswith((ZIP_MAGIC, HDF5_MAGIC)) and not magic.lstrip().startswith(b"{"):
