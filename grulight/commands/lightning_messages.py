@@ -28,11 +28,8 @@ _EXPECTED_WARNINGS = (
     r"It is recommended to use `self.log\(.*sync_dist=True",  # the sums are reduced by hand
 )
 
-_CHECKERS = (
-    "/lightning/pytorch/",
-    "/lightning/fabric/",
-    "/torch/optim/",
-)  # whose own refusals are about settings
+# whose own refusals are about settings
+_CHECKERS = ("/lightning/pytorch/", "/lightning/fabric/", "/torch/optim/")
 
 
 @contextmanager

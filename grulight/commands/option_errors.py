@@ -104,7 +104,7 @@ def _of_class(name: str, message: str) -> str | None:
     """Return what is wrong with a class that an option names, or with the settings of it."""
     found = _CLASS.findall(message)[-1]
     bases = [_last(each) for each in re.findall(r"[\w.]{6,}", _first(_SUBTYPES, message))]
-    if (foreign := _FOREIGN.search(message)) and _last(found) == bases[0]:
+    if (foreign := _FOREIGN.search(message)) and bases[:1] == [_last(found)]:
         return f"{name}.{foreign[1]}: is an option of a class; choose one first, as {name} CLASS."
     if foreign:
         return f"{name}.{foreign[1]}: {_no_such_setting(name, foreign[1], found)}"

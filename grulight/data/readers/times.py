@@ -23,7 +23,6 @@ def parse_times(path: str, texts: Sequence[str], place: Callable[[int], str]) ->
 
     Dates are ISO 8601, such as 2024-01-31, or as in 2024/1/31 and 31.1.2024.
 
-
     Raises:
         InputError: A time is neither, or dates with and without a time zone are mixed.
     """
